@@ -1,0 +1,93 @@
+"""The bank: single words and whole sentences of every voice, synthesized once and kept on disk."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from scripts.speech import (
+    SAMPLE_RATE,
+    VOICES,
+    TimedWord,
+    Utterance,
+    joined,
+    random_sentence,
+    synthesize,
+    vocabulary,
+)
+
+WORD_RATES = (0.85, 0.95, 1.05, 1.2)
+
+
+@dataclass(frozen=True)
+class Bank:
+    words: dict[str, list[Utterance]]  # by voice; one word each
+    sentences: dict[str, list[Utterance]]  # by voice
+
+    def utterance(self, rng: random.Random, voice: str) -> Utterance:
+        """A sentence, or now and then a phrase put together from single words."""
+        if rng.random() < 0.7:
+            return rng.choice(self.sentences[voice])
+        count = rng.randint(1, 7)
+        pieces = rng.choices(self.words[voice], k=count)
+        return joined(pieces, [rng.uniform(0.0, 0.12) for _ in range(count - 1)] + [0.0])
+
+
+def load_or_make_bank(folder: Path, *, sentences_per_voice: int, seed: int) -> Bank:
+    """The bank in `folder`, made first where it is absent (some minutes on two cores)."""
+    file = folder / f"bank-{sentences_per_voice}-{seed}.npz"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = [
+            (voice, seed * 1_000_003 + index, max(sentences_per_voice // 8, 1) if index else 0)
+            for voice in VOICES
+            for index in range(9)  # job 0 of a voice makes its words, the others its sentences
+        ]
+        with multiprocessing.get_context("spawn").Pool() as pool:
+            made = list(tqdm(pool.imap(_make, jobs), total=len(jobs), desc="bank"))
+        _save(file, [utterance for part in made for utterance in part])
+    return _load(file)
+
+
+def _make(job: tuple[str, int, int]) -> list[Utterance]:
+    voice, seed, count = job
+    if not count:
+        return [synthesize([word], voice, rate=rate) for word in vocabulary() for rate in WORD_RATES]
+    rng = random.Random(f"{voice}-{seed}")
+    return [random_sentence(rng, voice) for _ in range(count)]
+
+
+def _save(file: Path, utterances: list[Utterance]) -> None:
+    samples = np.concatenate([u.waveform for u in utterances])
+    index = [
+        [u.voice, len(u.waveform), [[w.text, round(w.start, 4), round(w.end, 4)] for w in u.words]]
+        for u in utterances
+    ]
+    partial = file.with_suffix(".partial.npz")
+    np.savez(partial, samples=(np.clip(samples, -1, 1) * 32767).astype(np.int16), index=json.dumps(index))
+    partial.rename(file)
+
+
+def _load(file: Path) -> Bank:
+    with np.load(file) as data:
+        samples, index = data["samples"], json.loads(str(data["index"]))
+    bank = Bank({voice: [] for voice in VOICES}, {voice: [] for voice in VOICES})
+    position = 0
+    for voice, length, words in index:
+        waveform = samples[position : position + length].astype(np.float32) / 32767
+        timed = tuple(TimedWord(*word) for word in words)
+        kind = bank.words if len(timed) == 1 else bank.sentences
+        kind[voice].append(Utterance(voice, waveform, timed))
+        position += length
+    return bank
+
+
+def seconds_of(bank: Bank) -> float:
+    every = [*bank.words.values(), *bank.sentences.values()]
+    return sum(len(u.waveform) for group in every for u in group) / SAMPLE_RATE

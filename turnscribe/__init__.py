@@ -1,0 +1,1 @@
+"""The parts of Turnscribe. Start reading at `handler.py`."""

@@ -1,0 +1,111 @@
+"""The nouns: words, chunks, turns and the transcript they make up. Depends on nothing.
+
+Times are seconds from the start of the recording. An end is never unknown in here: whoever reads a
+model's output resolves it first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word as it was recognised; `text` keeps the space before it, as Whisper writes it.
+
+    >>> Word(" hello", 0.5, 0.9).duration
+    0.4
+    """
+
+    text: str
+    start: float
+    end: float
+    probability: float | None = None
+    speaker: str | None = None
+
+    @property
+    def duration(self) -> float:
+        return round(self.end - self.start, 6)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A stretch of text with its time, and its words where word times were computed.
+
+    The texts of a transcript's chunks, joined, are the whole text. The scores are those Whisper judges its
+    own output by; `None` where the backend does not report them.
+    """
+
+    text: str
+    start: float
+    end: float
+    words: tuple[Word, ...] = ()
+    speaker: str | None = None
+    avg_logprob: float | None = None
+    compression_ratio: float | None = None
+    no_speech_prob: float | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Someone speaks from `start` to `end`.
+
+    >>> Turn("SPEAKER_00", 1.0, 3.0).overlap(2.5, 9.0)
+    0.5
+    """
+
+    speaker: str
+    start: float
+    end: float
+
+    def overlap(self, start: float, end: float) -> float:
+        """Seconds this turn shares with `start`..`end`; 0 when they are apart."""
+        return max(0.0, min(self.end, end) - max(self.start, start))
+
+    def distance(self, start: float, end: float) -> float:
+        """Seconds between this turn and `start`..`end`; 0 when they touch or overlap."""
+        return max(0.0, self.start - end, start - self.end)
+
+
+@dataclass(frozen=True)
+class SpeakerText:
+    """Consecutive chunks of one speaker: one entry of the answer's `speakers`."""
+
+    speaker: str
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Speculation:
+    """Tokens the assistant proposed, and how many of them the main model accepted."""
+
+    proposed: int
+    accepted: int
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said, by whom, when; and how it was made.
+
+    `turns` is what the diarizer heard, whether or not text fell into it; `speakers` groups the text.
+    `timings` are seconds by stage: decode, asr, diarization, total.
+    """
+
+    text: str
+    chunks: tuple[Chunk, ...]
+    duration: float
+    language: str | None = None
+    speakers: tuple[SpeakerText, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    speculation: Speculation | None = None
+    task: str = "transcribe"
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """Every word in order; empty when word times were not computed."""
+        return tuple(word for chunk in self.chunks for word in chunk.words)
