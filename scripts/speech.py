@@ -309,9 +309,7 @@ def joined(pieces: list[Utterance], gaps: list[float]) -> Utterance:
 # Dialogues -------------------------------------------------------------------------------------------
 
 
-def place(
-    turns: list[tuple[Utterance, float]], *, duration: float, noise_db: float, rng: random.Random
-) -> Dialogue:
+def place(turns: list[tuple[Utterance, float]], *, duration: float, noise_db: float, rng: random.Random) -> Dialogue:
     """Utterances at their start seconds, summed, with white noise `noise_db` below the speech.
 
     Speakers are named after their voices.

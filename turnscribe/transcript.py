@@ -85,6 +85,9 @@ class Speculation:
     proposed: int
     accepted: int
 
+    def __add__(self, other: Speculation) -> Speculation:
+        return Speculation(self.proposed + other.proposed, self.accepted + other.accepted)
+
 
 @dataclass(frozen=True)
 class Transcript:

@@ -389,7 +389,8 @@ def losses(trainee: Trainee, batch: Batch) -> Losses:
     return Losses(
         tokens=F.cross_entropy(logits[learned], batch.targets[learned]),
         frames=F.cross_entropy(frame_logits.flatten(0, 1), batch.frame_words.flatten()),
-        guidance=_guidance(guided[0], batch.input_frames) * (len(guided) > 1) + _guidance(guided[-1], batch.target_frames),
+        guidance=_guidance(guided[0], batch.input_frames) * (len(guided) > 1)
+        + _guidance(guided[-1], batch.target_frames),
         accuracy=(logits.argmax(-1)[learned] == batch.targets[learned]).float().mean().item(),
     )
 
@@ -412,7 +413,9 @@ def train(bank: Bank, folder: Path, *, seed: int, device: str = "cpu", stages: t
     return fit(trainee, bank, folder / "whisper.pt", seed=seed, device=device, stages=stages)
 
 
-def fit(trainee: Trainee, bank: Bank, checkpoint: Path, *, seed: int, device: str, stages: tuple[Stage, ...]) -> Trainee:
+def fit(
+    trainee: Trainee, bank: Bank, checkpoint: Path, *, seed: int, device: str, stages: tuple[Stage, ...]
+) -> Trainee:
     ids = trainee.ids
     positions = {id(trainee.whisper.model.encoder.embed_positions.weight)}
     parameters = [p for p in trainee.parameters() if id(p) not in positions]
@@ -433,7 +436,9 @@ def fit(trainee: Trainee, bank: Bank, checkpoint: Path, *, seed: int, device: st
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, len(plan))
         batch = make_batch(bank, ids, rng, stage)
-        batch = Batch(**{name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(batch).items()})
+        batch = Batch(
+            **{name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
+        )
         seen = losses(trainee, batch)
         optimizer.zero_grad(set_to_none=True)
         seen.total(0.5 if step < len(plan) // 2 else 0.3).backward()

@@ -1,0 +1,47 @@
+# `make demo` and `make test` are all a newcomer needs; both create .venv where it is absent.
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test check test-oldest evaluate demo-models clean
+
+demo: $(VENV)/installed
+	$(RUN) -m scripts.demo
+
+test: $(VENV)/installed-dev
+	$(RUN) -m pytest
+
+check: $(VENV)/installed-dev
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+# The first serving container's versions. `PYTEST_ARGS='-m "not property"'` is what CI passes.
+test-oldest: $(OLDEST)/installed-dev
+	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
+
+evaluate: $(VENV)/installed-dev
+	ASR_MODEL=demo/whisper ASSISTANT_MODEL=demo/assistant DIARIZATION_MODEL=demo/diarizer \
+		$(RUN) -m scripts.evaluate --synthesize 1000 --sentences 200
+
+# Hours of CPU, or minutes on a GPU; goes on where it was interrupted.
+demo-models: $(OLDEST)/installed-dev
+	$(OLDEST)/bin/python -m scripts.train_demo_models
+
+$(VENV)/installed: requirements.txt
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(RUN) -m pip install -r requirements-dev.txt
+	touch $@
+
+$(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-dev.txt
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -r requirements-oldest.txt -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OLDEST) build

@@ -1,0 +1,221 @@
+"""What the operator sets (environment) and what one request may ask for.
+
+`ModelSettings` names the models and the limits; `InferenceConfig` holds the parameters of one request, whose
+defaults the operator can change with `INFERENCE_*` variables (`INFERENCE_CHUNK_LENGTH_S=15`). Knows no model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from turnscribe.errors import BadParameters, SettingsError
+
+# To deploy a copy of this repository without setting a variable, name the model here.
+DEFAULT_ASR_MODEL: str | None = None
+
+DEFAULTS_PREFIX = "INFERENCE_"
+SHOWN_CHARACTERS = 40  # of a wrong value, in an error
+
+
+class ModelSettings(BaseSettings):
+    """Models and limits, from environment variables of the same names in upper case.
+
+    A model is a folder (relative ones: in this repository, then in the working directory) or a Hub id.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+
+    asr_model: str = Field(default=DEFAULT_ASR_MODEL, validate_default=True)  # type: ignore[assignment]
+    assistant_model: str | None = None
+    diarization_model: str | None = None
+    hf_token: SecretStr | None = None
+    max_audio_seconds: float = Field(default=4 * 3600, gt=0)
+    max_input_bytes: int = Field(default=512 * 2**20, gt=0)
+    allow_url_inputs: bool = False
+
+    @property
+    def token(self) -> str | None:
+        return self.hf_token.get_secret_value() if self.hf_token else None
+
+
+def load_settings() -> ModelSettings:
+    """The environment's settings, checked, with the request defaults. Raises `SettingsError`."""
+    try:
+        settings = ModelSettings()
+    except ValidationError as error:
+        wrong = error.errors(include_input=False)[0]
+        variable = str(wrong["loc"][0]).upper()
+        if variable == "ASR_MODEL":
+            raise SettingsError(
+                "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=openai/whisper-large-v3."
+            ) from None
+        raise SettingsError(f"{variable} is wrong: {wrong['msg'].lower()}.") from None
+    try:
+        parse_config({})
+    except BadParameters as error:
+        raise SettingsError(f"A request default ({DEFAULTS_PREFIX}*) is wrong: {error}") from None
+    return settings
+
+
+SpeakerCount = Annotated[int | None, Field(ge=1, le=100, description="a whole number from 1 to 100")]
+
+
+class InferenceConfig(BaseModel):
+    """The parameters of one request. The first nine and their defaults are the original handler's."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task: Literal["transcribe", "translate"] = Field("transcribe", description="'transcribe' or 'translate'")
+    batch_size: int = Field(24, ge=1, le=512, description="a whole number from 1 to 512")
+    assisted: bool = Field(False, description="true or false")
+    chunk_length_s: float = Field(
+        30, ge=1, le=30, allow_inf_nan=False, description="seconds from 1 to 30 (Whisper hears 30 at once)"
+    )
+    sampling_rate: int = Field(16_000, ge=4_000, le=192_000, description="hertz from 4000 to 192000")
+    language: str | None = Field(None, description="a language code such as 'en' or a name such as 'english'")
+    num_speakers: SpeakerCount = None
+    min_speakers: SpeakerCount = None
+    max_speakers: SpeakerCount = None
+    diarize: bool | None = Field(None, description="true, false or nothing (as a diarizer is loaded)")
+    timestamps: Literal["segment", "word"] = Field("segment", description="'segment' or 'word'")
+    response_format: Literal["json", "verbose_json", "diarized_json", "text", "srt", "vtt", "tsv", "rttm"] | None = (
+        Field(
+            None,
+            description="'json', 'verbose_json', 'diarized_json', 'text', 'srt', 'vtt', 'tsv' or 'rttm'",
+        )
+    )
+    prompt: str | None = Field(None, max_length=10_000, description="text of at most 10000 characters")
+    encoding: Literal["pcm_s16le"] | None = Field(
+        None, description="'pcm_s16le' (headerless PCM) or nothing (anything with a header)"
+    )
+    channels: Literal["mix", "split"] = Field("mix", description="'mix' or 'split'")
+
+    _ignored: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Names of the parameters that were sent and are not known."""
+        return self._ignored
+
+    @property
+    def speaker_counts(self) -> dict[str, int]:
+        """Those of `num_speakers`, `min_speakers`, `max_speakers` that were given."""
+        names = ("num_speakers", "min_speakers", "max_speakers")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    @field_validator("batch_size", "sampling_rate", "num_speakers", "min_speakers", "max_speakers", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("true and false are not numbers")
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _language_code(cls, value: str | None) -> str | None:
+        """`"German"`, `"de"` and `"de-AT"` -> `"de"`."""
+        if value is None:
+            return None
+        from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
+
+        name = value.strip().lower()
+        for candidate in (name, name.replace("_", "-").split("-")[0]):
+            if candidate in LANGUAGES:
+                return candidate
+            if candidate in TO_LANGUAGE_CODE:
+                return TO_LANGUAGE_CODE[candidate]
+        raise ValueError("unknown language")
+
+
+def parse_config(parameters: object = None) -> InferenceConfig:
+    """Check one request's parameters, over the operator's defaults. Raises `BadParameters`, one sentence.
+
+    Values may be strings, as query parameters are; `None`, `""`, `"none"` and `"null"` mean not given.
+    `return_timestamps` (`true` or `"word"`, what `huggingface_hub` sends) stands for `timestamps`.
+    """
+    if parameters is None:
+        parameters = {}
+    if not isinstance(parameters, Mapping):
+        raise BadParameters(f"parameters is a {type(parameters).__name__}: send an object of names and values.")
+    given = {str(name): value for name, value in parameters.items() if not _is_missing(name, value)}
+    _resolve_return_timestamps(given)
+    defaults = _operator_defaults()
+    if any(name.endswith("_speakers") for name in given):  # the request's counts replace all of the operator's
+        defaults = {name: value for name, value in defaults.items() if not name.endswith("_speakers")}
+    try:
+        config = InferenceConfig.model_validate({**defaults, **given})
+    except ValidationError as error:
+        raise BadParameters(_sentence(error)) from None
+    _check_pairs(config)
+    config._ignored = tuple(sorted(given.keys() - InferenceConfig.model_fields.keys()))
+    return config
+
+
+def _is_missing(name: object, value: object) -> bool:
+    if isinstance(value, str) and name != "prompt":
+        return value.strip().lower() in ("", "none", "null")
+    return value is None or value == ""
+
+
+def _resolve_return_timestamps(given: dict[str, Any]) -> None:
+    if "return_timestamps" not in given:
+        return
+    value = given.pop("return_timestamps")
+    wanted = {"word": "word", "true": "segment", "false": "segment"}.get(str(value).strip().lower())
+    if wanted is None:
+        raise BadParameters(f"return_timestamps is {_shown(value)}: give true or 'word'.")
+    if given.setdefault("timestamps", wanted) != wanted:
+        raise BadParameters("timestamps and return_timestamps disagree: send one of them.")
+
+
+def _operator_defaults() -> dict[str, str]:
+    named = {
+        name.upper().removeprefix(DEFAULTS_PREFIX).lower(): value
+        for name, value in os.environ.items()
+        if name.upper().startswith(DEFAULTS_PREFIX)
+    }
+    return {
+        name: value
+        for name, value in named.items()
+        if name in InferenceConfig.model_fields and not _is_missing(name, value)
+    }
+
+
+def _sentence(error: ValidationError) -> str:
+    """`batch_size is 'many': give a whole number from 1 to 512.` for each wrong value."""
+    parts = {}
+    for wrong in error.errors():
+        name = str(wrong["loc"][0])
+        field = InferenceConfig.model_fields[name]
+        expected = field.description or next(
+            (getattr(item, "description", None) for item in field.metadata if hasattr(item, "description")),
+            "another value",
+        )
+        parts.setdefault(name, f"{name} is {_shown(wrong['input'])}: give {expected}")
+    return "; ".join(parts.values()) + "."
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
+
+
+def _check_pairs(config: InferenceConfig) -> None:
+    low, high = config.min_speakers, config.max_speakers
+    if config.num_speakers is not None and (low is not None or high is not None):
+        raise BadParameters("num_speakers excludes min_speakers and max_speakers: give the number or a range.")
+    if low is not None and high is not None and low > high:
+        raise BadParameters(f"min_speakers is {low} and max_speakers {high}: min must not be above max.")
+    if config.channels == "split":
+        if config.diarize or config.speaker_counts:
+            raise BadParameters(
+                "channels is 'split', which makes every channel a speaker: leave diarize and speaker counts out, "
+                "or use channels 'mix'."
+            )
+        if config.encoding is not None:
+            raise BadParameters("channels is 'split' and headerless PCM is mono: leave one of them out.")

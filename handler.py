@@ -1,0 +1,233 @@
+"""The life of one request: decode, transcribe, diarize, merge, answer.
+
+Hugging Face Inference Endpoints imports this file and calls `EndpointHandler(path)(data)`. Read it top-down;
+every step is one import away. It knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+# One of the two serving containers loads this file by its path alone (DESIGN 4 of the project).
+HERE = Path(__file__).resolve().parent
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))
+
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from config import InferenceConfig, ModelSettings, load_settings, parse_config  # noqa: E402
+from diarization_utils import Diarizer, assign_speakers, diarize, group_turns, load_diarizer  # noqa: E402
+from turnscribe.answer import to_answer  # noqa: E402
+from turnscribe.asr import Asr, AsrOptions, AsrResult, load_asr  # noqa: E402
+from turnscribe.audio import Audio, Limits, decode_audio  # noqa: E402
+from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, TurnscribeError  # noqa: E402
+from turnscribe.fetch import read_input  # noqa: E402
+from turnscribe.hub import resolve_model  # noqa: E402
+from turnscribe.stages import Progress, Stages  # noqa: E402
+from turnscribe.transcript import Chunk, Transcript, Turn  # noqa: E402
+
+log = logging.getLogger("turnscribe")
+
+ShouldStop = Callable[[], bool]
+
+DIARIZATION_SHARE = 0.4  # of a request's time, for progress
+
+
+class EndpointHandler:
+    """A loaded set of models, called with one request at a time or from several threads.
+
+    `path` is the repository's folder: model folders in the settings are looked for there first. The models may be
+    passed in; what is not passed is loaded as `settings` (by default the environment) say. Raises `SettingsError`.
+    """
+
+    def __init__(
+        self,
+        path: str = "",
+        settings: ModelSettings | None = None,
+        *,
+        asr: Asr | None = None,
+        diarizer: Diarizer | None = None,
+    ) -> None:
+        self.settings = settings or load_settings()
+        root = Path(path) if path else HERE
+        device = _device()
+        self.asr = asr or self._load_asr(root, device)
+        self.diarizer = diarizer
+        if diarizer is None and self.settings.diarization_model:
+            self.diarizer = load_diarizer(
+                self.settings.diarization_model, token=self.settings.token, device=device, root=root
+            )
+        self._diarizing = threading.Lock()  # a pyannote pipeline keeps state during a call
+
+    def _load_asr(self, root: Path, device: str) -> Asr:
+        assistant = self.settings.assistant_model
+        return load_asr(
+            resolve_model(self.settings.asr_model, root),
+            assistant=resolve_model(assistant, root) if assistant else None,
+            token=self.settings.token,
+            device=device,
+        )
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """`{"inputs": ..., "parameters": {...}}` to the answer, a JSON object of plain values.
+
+        Raises `RequestError` (`BadAudio`, `BadParameters`) for what the caller can mend, and `InferenceFailed`
+        with an id for anything else; the log holds the details under that id.
+        """
+        try:
+            if not isinstance(data, dict) or data.get("inputs") is None:
+                raise BadAudio("inputs is missing: send the audio as base64 in inputs, or as the body.")
+            config = parse_config(data.get("parameters"))
+            audio = read_input(data["inputs"], limits=self._limits(), allow_urls=self.settings.allow_url_inputs)
+            transcript = self.transcribe(audio, config)
+            return to_answer(transcript, words=config.timestamps == "word", response_format=config.response_format)
+        except TurnscribeError:
+            raise
+        except Exception as error:
+            incident = uuid.uuid4().hex[:12]
+            log.exception("request failed, incident %s", incident)
+            raise InferenceFailed(
+                f"The request could not be answered; the endpoint's log has the details under {incident}."
+            ) from error
+
+    def transcribe(
+        self,
+        audio: bytes,
+        config: InferenceConfig,
+        *,
+        on_progress: Progress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Transcript:
+        """The bytes of one recording to its transcript.
+
+        `on_progress` gets the share done, 0 to 1, never less than before; `should_stop` is asked between batches.
+        Raises `RequestError`, `Cancelled` or `OutOfMemory`.
+        """
+        import torch
+
+        stages = Stages(on_progress)
+        diarizing = self._wants_diarization(config)
+        share = DIARIZATION_SHARE if diarizing else 0.0
+        turns: Sequence[Turn] = ()
+        with torch.inference_mode():
+            with stages.timed("decode"):
+                decoded = decode_audio(
+                    audio,
+                    limits=self._limits(),
+                    sampling_rate=config.sampling_rate,
+                    encoding=config.encoding,
+                    split_channels=config.channels == "split",
+                )
+            if diarizing:
+                with stages.timed("diarization"):
+                    turns = self._diarize(decoded.mono, config, stages.part(0.0, share), should_stop)
+            with stages.timed("asr"):
+                results = self._recognise(decoded, config, stages, share, should_stop)
+        chunks = _by_channel(results) if config.channels == "split" else results[0].chunks
+        if diarizing:
+            chunks = assign_speakers(chunks, turns)
+        speculations = [result.speculation for result in results if result.speculation]
+        return Transcript(
+            text="".join(chunk.text for chunk in chunks).strip(),
+            chunks=chunks,
+            duration=round(decoded.duration, 3),
+            language=next((result.language for result in results if result.chunks), results[0].language),
+            speakers=group_turns(chunks),
+            turns=tuple(turns),
+            timings=stages.timings(),
+            warnings=self._warnings(config, decoded, results),
+            speculation=sum(speculations[1:], speculations[0]) if speculations else None,
+            task=config.task,
+        )
+
+    def _limits(self) -> Limits:
+        return Limits(max_seconds=self.settings.max_audio_seconds, max_bytes=self.settings.max_input_bytes)
+
+    def _wants_diarization(self, config: InferenceConfig) -> bool:
+        if config.diarize and self.diarizer is None:
+            raise BadParameters(
+                "diarize is true and no diarizer is loaded: set DIARIZATION_MODEL on the endpoint, or leave it out."
+            )
+        return self.diarizer is not None and config.diarize is not False and config.channels == "mix"
+
+    def _diarize(
+        self,
+        waveform: NDArray[np.float32],
+        config: InferenceConfig,
+        on_progress: Progress | None,
+        should_stop: ShouldStop | None,
+    ) -> Sequence[Turn]:
+        assert self.diarizer is not None
+        with self._diarizing:
+            return diarize(
+                self.diarizer,
+                waveform,
+                **config.speaker_counts,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+
+    def _recognise(
+        self,
+        decoded: Audio,
+        config: InferenceConfig,
+        stages: Stages,
+        done: float,
+        should_stop: ShouldStop | None,
+    ) -> list[AsrResult]:
+        """One result for each channel; word times too where speakers depend on them."""
+        options = AsrOptions(
+            task=config.task,
+            language=config.language,
+            batch_size=config.batch_size,
+            chunk_length_s=config.chunk_length_s,
+            assisted=config.assisted,
+            words=config.timestamps == "word" or self._wants_diarization(config),
+            prompt=config.prompt,
+        )
+        share = (1.0 - done) / len(decoded.channels)
+        return [
+            self.asr.transcribe(
+                channel,
+                options,
+                on_progress=stages.part(done + index * share, done + (index + 1) * share),
+                should_stop=should_stop,
+            )
+            for index, channel in enumerate(decoded.channels)
+        ]
+
+    def _warnings(self, config: InferenceConfig, decoded: Audio, results: Sequence[AsrResult]) -> tuple[str, ...]:
+        warnings = list(decoded.warnings)
+        if config.ignored:
+            warnings.append(f"Unknown parameters were ignored: {', '.join(config.ignored)}.")
+        if config.speaker_counts and not self._wants_diarization(config):
+            reason = "diarize is false" if self.diarizer is not None else "no diarizer is loaded"
+            warnings.append(f"{' and '.join(config.speaker_counts)} had no effect: {reason}.")
+        for result in results:
+            warnings += result.warnings
+        return tuple(dict.fromkeys(warnings))
+
+
+def _by_channel(results: Sequence[AsrResult]) -> tuple[Chunk, ...]:
+    """Every channel's chunks by time, spoken by that channel."""
+    chunks = []
+    for index, result in enumerate(results):
+        speaker = f"CHANNEL_{index:02d}"
+        for chunk in result.chunks:
+            words = tuple(replace(word, speaker=speaker) for word in chunk.words)
+            chunks.append(replace(chunk, speaker=speaker, words=words))
+    return tuple(sorted(chunks, key=lambda chunk: chunk.start))
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

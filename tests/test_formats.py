@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+from typing import Any
+
+import pysubs2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from turnscribe.errors import BadParameters
+from turnscribe.formats import FORMATS, known, language_name, milliseconds, render, timestamp
+from turnscribe.transcript import Chunk, Transcript, Turn, Word
+
+# The cores are shared: how long an example takes says nothing.
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def transcript(*chunks: Chunk, turns: tuple[Turn, ...] = (), **details: Any) -> Transcript:
+    return Transcript("".join(chunk.text for chunk in chunks), chunks, duration=60.0, turns=turns, **details)
+
+
+def text_of(*chunks: Chunk, as_: str, **details: Any) -> str:
+    rendered = render(transcript(*chunks, **details), as_)
+    assert isinstance(rendered, str)
+    return rendered
+
+
+HELLO = Chunk(" Hello.", 0.5, 1.25, speaker="SPEAKER_00")
+BYE = Chunk(" Bye & good luck.", 2.0, 3.5, speaker="SPEAKER_01")
+
+
+# --- Times --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (0.0, "00:00:00.000"),
+        (-3.0, "00:00:00.000"),
+        (1.2344, "00:00:01.234"),
+        (1.2346, "00:00:01.235"),
+        (59.9996, "00:01:00.000"),
+        (3599.9999, "01:00:00.000"),
+        (100 * 3600 + 61.5, "100:01:01.500"),
+    ],
+)
+def test_timestamp_rounds_and_carries(seconds: float, written: str) -> None:
+    assert timestamp(seconds) == written
+    assert timestamp(seconds, separator=",") == written.replace(".", ",")
+
+
+def test_a_time_that_is_not_finite_is_our_bug() -> None:
+    with pytest.raises(AssertionError):
+        timestamp(float("nan"))
+
+
+@pytest.mark.property
+@QUICK
+@given(st.floats(min_value=0, max_value=1e6))
+def test_timestamp_is_within_a_millisecond(seconds: float) -> None:
+    hours, minutes, rest = timestamp(seconds).split(":")
+    assert int(minutes) < 60
+    assert float(rest) < 60
+    assert abs(int(hours) * 3600 + int(minutes) * 60 + float(rest) - seconds) <= 0.0005001
+
+
+# --- JSON shapes --------------------------------------------------------------------------------------------
+
+
+def test_json_is_the_text_alone() -> None:
+    assert render(transcript(HELLO, BYE), "json") == {"text": " Hello. Bye & good luck."}
+
+
+def test_verbose_json_has_the_shape_of_openai() -> None:
+    words = (Word(" Hello.", 0.5, 1.25, probability=0.9),)
+    chunk = Chunk(" Hello.", 0.5, 1.25, words, None, -0.25, 0.8, 0.01, 0.0)
+    call = transcript(chunk, BYE, language="en")
+    assert render(call, "verbose_json") == {
+        "task": "transcribe",
+        "language": "english",
+        "duration": 60.0,
+        "text": " Hello. Bye & good luck.",
+        "segments": [
+            {
+                "id": 0,
+                "start": 0.5,
+                "end": 1.25,
+                "text": " Hello.",
+                "temperature": 0.0,
+                "avg_logprob": -0.25,
+                "compression_ratio": 0.8,
+                "no_speech_prob": 0.01,
+            },
+            {"id": 1, "start": 2.0, "end": 3.5, "text": " Bye & good luck.", "speaker": "SPEAKER_01"},
+        ],
+        "words": [{"word": "Hello.", "start": 0.5, "end": 1.25}],
+    }
+    assert "words" not in render(call, "verbose_json", words=False)
+
+
+def test_verbose_json_leaves_out_what_is_not_known() -> None:
+    chunk = Chunk(" Hm.", 0.0, 1.0, avg_logprob=float("nan"), compression_ratio=float("inf"))
+    assert render(transcript(chunk), "verbose_json") == {
+        "task": "transcribe",
+        "duration": 60.0,
+        "text": " Hm.",
+        "segments": [{"id": 0, "start": 0.0, "end": 1.0, "text": " Hm."}],
+    }
+
+
+def test_diarized_json_has_the_shape_of_openai() -> None:
+    assert render(transcript(HELLO, Chunk(" Hm.", 1.25, 1.5)), "diarized_json") == {
+        "task": "transcribe",
+        "duration": 60.0,
+        "text": " Hello. Hm.",
+        "segments": [
+            {
+                "type": "transcript.text.segment",
+                "id": "seg_001",
+                "start": 0.5,
+                "end": 1.25,
+                "text": " Hello.",
+                "speaker": "SPEAKER_00",
+            },
+            {"type": "transcript.text.segment", "id": "seg_002", "start": 1.25, "end": 1.5, "text": " Hm."},
+        ],
+    }
+
+
+def test_language_names_are_those_of_whisper() -> None:
+    languages = pytest.importorskip("transformers.models.whisper.tokenization_whisper").LANGUAGES
+    assert {code: language_name(code) for code in languages} == languages
+    assert language_name("English") == "english"
+
+
+def test_a_list_with_an_unknown_number_is_unknown() -> None:
+    assert known({"timestamp": (0.0, float("nan")), 3: (1, 2)}) == {"3": [1, 2]}
+
+
+# --- Text formats -------------------------------------------------------------------------------------------
+
+
+def test_text_is_the_text_and_names_speakers_where_known() -> None:
+    nobody = Chunk(" Hm.", 3.5, 3.6)
+    again = Chunk(" Really.", 3.6, 4.0, speaker="SPEAKER_01")
+    assert text_of(Chunk(" One.", 0.0, 1.0), Chunk(" Two.", 1.0, 2.0), as_="text") == "One. Two.\n"
+    assert text_of(HELLO, BYE, again, nobody, as_="text") == (
+        "SPEAKER_00: Hello.\nSPEAKER_01: Bye & good luck. Really.\nHm.\n"
+    )
+
+
+def test_srt_puts_the_speaker_before_the_text() -> None:
+    assert text_of(HELLO, Chunk(" 42", 2.0, 3.0), as_="srt") == (
+        "1\n00:00:00,500 --> 00:00:01,250\nSPEAKER_00: Hello.\n\n2\n00:00:02,000 --> 00:00:03,000\n42\n"
+    )
+
+
+def test_vtt_has_voice_tags_and_escapes() -> None:
+    odd = Chunk("a <b> --> &c", 4.0, 5.0, speaker="Tom & <Jerry>\n")
+    assert text_of(HELLO, odd, as_="vtt") == (
+        "WEBVTT\n\n00:00:00.500 --> 00:00:01.250\n<v SPEAKER_00>Hello.\n\n"
+        "00:00:04.000 --> 00:00:05.000\n<v Tom &amp; &lt;Jerry&gt;>a &lt;b&gt; --&gt; &amp;c\n"
+    )
+
+
+def test_line_breaks_and_arrows_do_not_end_a_cue() -> None:
+    chunk = Chunk("one\n\n2\r\n00:00 --> \u2028three", 0.0, 1.0)
+    assert text_of(chunk, as_="srt") == "1\n00:00:00,000 --> 00:00:01,000\none 2 00:00 → three\n"
+    assert text_of(chunk, as_="vtt").endswith("\none 2 00:00 --&gt; three\n")
+
+
+def test_a_speaker_ending_in_hyphens_does_not_make_an_arrow_with_the_tag() -> None:
+    cue = text_of(Chunk("Hi.", 0.0, 1.0, speaker="--"), as_="vtt").splitlines()[-1]
+    assert cue == "<v -&#45;>Hi."
+    assert html.unescape(cue) == "<v -->Hi."
+
+
+def test_a_cue_of_no_length_is_shown_and_an_empty_one_is_not() -> None:
+    chunks = (
+        Chunk(" \n", 0.0, 1.0),
+        Chunk(" Oh.", 1.0, 1.0),
+        Chunk(" Ah.", 2.0, 1.5),
+        Chunk(" So.", -1.0, -0.5),
+    )
+    cues = pysubs2.SSAFile.from_string(text_of(*chunks, as_="srt"), "srt")
+    assert [(cue.start, cue.end, cue.text) for cue in cues] == [
+        (1000, 1100, "Oh."),
+        (2000, 2100, "Ah."),
+        (0, 100, "So."),
+    ]
+
+
+def test_tsv_is_whispers_and_has_speakers_when_known() -> None:
+    tab = Chunk(" a\tb\nc", 1.0, 2.0)
+    assert text_of(tab, as_="tsv") == "start\tend\ttext\n1000\t2000\ta b c\n"
+    assert text_of(HELLO, tab, as_="tsv") == (
+        "start\tend\ttext\tspeaker\n500\t1250\tHello.\tSPEAKER_00\n1000\t2000\ta b c\t\n"
+    )
+
+
+def test_rttm_is_the_turns_not_the_text() -> None:
+    call = transcript(HELLO, turns=(Turn('the "host" ', 0.25, 1.5), Turn("B", 2.0, 2.0)))
+    line = "SPEAKER {} 1 0.250 1.250 <NA> <NA> the_host <NA> <NA>\n"
+    assert render(call, "rttm") == line.format("audio")
+    assert render(call, "rttm", name="my talk") == line.format("my_talk")
+    assert text_of(HELLO, as_="rttm") == "SPEAKER audio 1 0.500 0.750 <NA> <NA> SPEAKER_00 <NA> <NA>\n"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_renders_silence(name: str) -> None:
+    silence = {"srt": "", "vtt": "WEBVTT\n", "tsv": "start\tend\ttext\n", "text": "", "rttm": ""}
+    rendered = render(Transcript("", (), 2.0), name)
+    assert rendered == silence[name] if name in silence else rendered["text"] == ""  # type: ignore[index]
+
+
+def test_an_unknown_format_is_named() -> None:
+    with pytest.raises(BadParameters, match="'ass'; it must be one of json, verbose_json"):
+        render(transcript(), "ass")
+
+
+# --- Long chunks --------------------------------------------------------------------------------------------
+
+
+def spoken(text: str, *, seconds_a_word: float = 0.25, gap: float = 0.0) -> Chunk:
+    step = seconds_a_word + gap
+    words = tuple(
+        Word(f" {word}", index * step, index * step + seconds_a_word) for index, word in enumerate(text.split())
+    )
+    return Chunk("".join(word.text for word in words), 0.0, words[-1].end, words, "A")
+
+
+def cues_of(*chunks: Chunk) -> list[Any]:
+    return list(pysubs2.SSAFile.from_string(text_of(*chunks, as_="vtt"), "vtt"))
+
+
+def test_a_long_chunk_is_cut_at_words() -> None:
+    chunk = spoken(" ".join(f"word{index:02d}" for index in range(40)))
+    cues = cues_of(chunk)
+    assert len(cues) == 4
+    assert all(len(cue.text) <= 84 and cue.end - cue.start <= 7000 for cue in cues)
+    assert " ".join(cue.text for cue in cues) == chunk.text.strip()
+    assert (cues[0].start, cues[-1].end) == (0, 10_000)
+
+
+def test_a_slow_chunk_is_cut_by_time_and_a_sentence_ends_a_cue() -> None:
+    assert [cue.text for cue in cues_of(spoken("a b c", seconds_a_word=1.0, gap=3.0))] == ["a b", "c"]
+    first = "This sentence is a good deal longer than half."
+    assert cues_of(spoken(f"{first} And this one goes on until the cue is over the limit."))[0].text == first
+
+
+def test_a_long_chunk_stays_whole_without_the_evidence_of_words() -> None:
+    long = spoken("word " * 40)
+    assert len(cues_of(Chunk(long.text, 0.0, 10.0))) == 1
+    assert len(cues_of(Chunk(long.text, 0.0, 10.0, words=long.words[1:]))) == 1
+
+
+# --- Read back by others' readers ---------------------------------------------------------------------------
+
+# Two times on one line of text: pysubs2 takes any such line for a cue's times, whatever stands between them.
+TIMES = re.compile(r"\d:\d\d[.,:]\d.*\d:\d\d[.,:]\d")
+
+PIECES = st.sampled_from(
+    [
+        "-->",
+        "--->",
+        " ",
+        "\n",
+        "\r\n",
+        "\n\n",
+        "\u2028",
+        "\t",
+        "<i>",
+        "</v>",
+        "<",
+        ">",
+        "&amp;",
+        "&",
+        '"',
+        "7",
+    ]
+)
+TEXTS = st.lists(PIECES | st.text(st.characters(codec="utf-8"), max_size=12), max_size=6).map("".join)
+NAMES = st.none() | st.sampled_from(["SPEAKER_00", "Tom & <Jerry>", "A\nB", "-->"]) | st.text("abcé -", max_size=6)
+SECONDS = st.floats(min_value=0, max_value=90 * 3600)
+
+
+@st.composite
+def chunks_of_anything(draw: st.DrawFn) -> Chunk:
+    start = draw(SECONDS)
+    return Chunk(draw(TEXTS), start, start + draw(st.floats(min_value=0, max_value=7)), speaker=draw(NAMES))
+
+
+ANYTHING = st.lists(chunks_of_anything(), max_size=5).filter(
+    lambda chunks: not any(TIMES.search(" ".join(chunk.text.split())) for chunk in chunks)
+)
+
+
+def expected(text: str | None) -> str:
+    return " ".join(line.strip() for line in (text or "").splitlines() if line.strip())
+
+
+def shown(chunks: list[Chunk]) -> list[Chunk]:
+    return [chunk for chunk in chunks if expected(chunk.text)]
+
+
+def assert_times(chunk: Chunk, start_ms: int, end_ms: int) -> None:
+    assert abs(start_ms - chunk.start * 1000) < 1
+    assert end_ms > start_ms
+    assert abs(end_ms - chunk.end * 1000) < 1 or milliseconds(chunk.end) == milliseconds(chunk.start)
+
+
+@pytest.mark.property
+@QUICK
+@given(ANYTHING)
+def test_srt_is_read_back_whole(chunks: list[Chunk]) -> None:
+    cues = pysubs2.SSAFile.from_string(text_of(*chunks, as_="srt"), "srt", keep_html_tags=True)
+    assert len(cues) == len(shown(chunks))
+    for cue, chunk in zip(cues, shown(chunks), strict=True):
+        speaker = f"{expected(chunk.speaker)}: " if chunk.speaker else ""
+        assert cue.text == f"{speaker}{expected(chunk.text)}".replace("-->", "→").strip()
+        assert_times(chunk, cue.start, cue.end)
+
+
+@pytest.mark.property
+@QUICK
+@given(ANYTHING)
+def test_vtt_is_read_back_whole(chunks: list[Chunk]) -> None:
+    cues = pysubs2.SSAFile.from_string(text_of(*chunks, as_="vtt"), "vtt")
+    assert [html.unescape(cue.text) for cue in cues] == [expected(chunk.text) for chunk in shown(chunks)]
+    for cue, chunk in zip(cues, shown(chunks), strict=True):
+        assert_times(chunk, cue.start, cue.end)
+
+
+@pytest.mark.property
+@QUICK
+@given(ANYTHING)
+def test_vtt_is_valid_and_names_the_voice(chunks: list[Chunk]) -> None:
+    import webvtt
+
+    cues = webvtt.from_string(text_of(*chunks, as_="vtt"), strict=True).captions
+    assert [html.unescape(cue.text) for cue in cues] == [expected(chunk.text) for chunk in shown(chunks)]
+    for cue, chunk in zip(cues, shown(chunks), strict=True):
+        assert html.unescape(cue.voice or "") == expected(chunk.speaker)
+        assert_times(chunk, cue.start_time.in_milliseconds(), cue.end_time.in_milliseconds())
+
+
+@pytest.mark.property
+@QUICK
+@given(ANYTHING)
+def test_tsv_is_read_back_whole(chunks: list[Chunk]) -> None:
+    written = io.StringIO(text_of(*chunks, as_="tsv"), newline="")
+    rows = list(csv.DictReader(written, delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert len(rows) == len(chunks)
+    for row, chunk in zip(rows, chunks, strict=True):
+        assert row["text"] == expected(chunk.text).replace("\t", " ")
+        assert row.get("speaker", "") == expected(chunk.speaker)
+        assert abs(int(row["start"]) - chunk.start * 1000) < 1
+        assert abs(int(row["end"]) - chunk.end * 1000) < 1
+
+
+@pytest.mark.property
+@QUICK
+@given(ANYTHING)
+def test_json_shapes_survive_json(chunks: list[Chunk]) -> None:
+    for name in ("json", "verbose_json", "diarized_json"):
+        rendered = render(transcript(*chunks), name)
+        assert json.loads(json.dumps(rendered, allow_nan=False)) == rendered
+
+
+@pytest.mark.property
+@QUICK
+@given(st.lists(st.tuples(st.text('ab"é \t', max_size=6), st.floats(0, 1e5), st.floats(0, 100)), max_size=6))
+def test_rttm_is_read_back_by_pyannote(turns: list[tuple[str, float, float]]) -> None:
+    util = pytest.importorskip("pyannote.database.util")
+    given_turns = tuple(Turn(speaker, start, start + length) for speaker, start, length in turns)
+    written = render(transcript(turns=given_turns), "rttm", name="my talk")
+    read = util.load_rttm(io.StringIO(str(written)))
+    heard = [turn for turn in given_turns if milliseconds(turn.end) > milliseconds(turn.start)]
+    tracks = list(read["my_talk"].itertracks(yield_label=True)) if heard else []
+    assert len(tracks) == len(heard)
+    by_line = sorted(tracks, key=lambda track: track[1])
+    for (segment, _, speaker), turn in zip(by_line, heard, strict=True):
+        assert speaker == ("_".join(turn.speaker.replace('"', " ").split()) or "unknown")
+        assert abs(segment.start - turn.start) < 0.001
+        assert abs(segment.end - turn.end) < 0.0011
+
+
+@pytest.mark.property
+@QUICK
+@given(st.lists(st.tuples(st.text("ab.?  ", min_size=1, max_size=30), st.floats(0, 5)), min_size=1, max_size=40))
+def test_cutting_loses_no_text(pieces: list[tuple[str, float]]) -> None:
+    words, time = [], 0.0
+    for text, seconds in pieces:
+        words.append(Word(text, time, time + seconds))
+        time += seconds
+    chunk = Chunk("".join(word.text for word in words), 0.0, time, tuple(words))
+    cues = cues_of(chunk)
+    assert "".join("".join(cue.text for cue in cues).split()) == "".join(chunk.text.split())
+    for cue in cues:
+        assert cue.end > cue.start
+        assert len(cue.text) <= 84
+        assert cue.end - cue.start <= 7001

@@ -1,0 +1,56 @@
+"""The endpoint's answer to a request: a transcript as one JSON object of plain Python values.
+
+Both serving containers and the hub's client need `text` and `chunks` at the top. Knows neither models nor
+HTTP; the renderings in `formatted` are `formats.py`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from turnscribe.formats import known, render
+from turnscribe.transcript import Transcript, Word
+
+
+def to_answer(transcript: Transcript, *, words: bool, response_format: str | None) -> dict[str, Any]:
+    """The answer: no numpy, no tuples, no NaN; times are seconds from the start of the recording.
+
+    `text`, `chunks`, `speakers` (empty when nobody was told apart), `language` (`None` when unknown),
+    `duration` and `timings` are always there; `words` only when asked for, `warnings` only if any,
+    `speculation` only when an assistant ran, `formatted` only with a `response_format`. A chunk's and a
+    word's text keep the space before them, so that, joined, they are the text.
+    Raises `BadParameters` for a `response_format` that is not in `formats.FORMATS`.
+    """
+    run = transcript.speculation
+    answer = known(
+        {
+            "text": transcript.text,
+            "chunks": [
+                {"text": chunk.text, "timestamp": (chunk.start, chunk.end), "speaker": chunk.speaker}
+                for chunk in transcript.chunks
+            ],
+            "speakers": [
+                {"speaker": part.speaker, "text": part.text, "timestamp": (part.start, part.end)}
+                for part in transcript.speakers
+            ],
+            "words": [_word(word) for word in transcript.words] if words else None,
+            "language": transcript.language,
+            "duration": transcript.duration,
+            "timings": transcript.timings,
+            "warnings": transcript.warnings or None,
+            "speculation": {"proposed": run.proposed, "accepted": run.accepted} if run else None,
+            "formatted": render(transcript, response_format, words=words) if response_format else None,
+        }
+    )
+    answer.setdefault("language", None)
+    return answer
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {
+        "word": word.text,
+        "start": word.start,
+        "end": word.end,
+        "probability": word.probability,
+        "speaker": word.speaker,
+    }

@@ -1,0 +1,128 @@
+"""Speech to chunks of text: the `Asr` protocol and `load_asr`.
+
+What an ASR backend has to do stands here; how transformers does it, in `transformers_asr.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnscribe.errors import SettingsError
+from turnscribe.hub import loading
+from turnscribe.stages import Progress
+from turnscribe.transcript import Chunk, Speculation
+
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class AsrOptions:
+    """How one recording is transcribed; `chunk_length_s` is the longest window in seconds, at most 30."""
+
+    task: str = "transcribe"
+    language: str | None = None  # a code such as "en"; None: detected
+    batch_size: int = 24
+    chunk_length_s: float = 30.0
+    assisted: bool = False
+    words: bool = False
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class AsrResult:
+    """Chunks in order, with words where they were asked for; times are seconds of the recording."""
+
+    chunks: tuple[Chunk, ...]
+    language: str | None
+    warnings: tuple[str, ...] = ()
+    speculation: Speculation | None = None
+
+
+class Asr(Protocol):
+    """Anything that turns a mono 16 kHz waveform `[samples]` into chunks."""
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Language codes it can be asked for."""
+
+    @property
+    def multilingual(self) -> bool:
+        """False for English-only models, which know neither `translate` nor other languages."""
+
+    @property
+    def has_assistant(self) -> bool: ...
+
+    def transcribe(
+        self,
+        waveform: NDArray[np.float32],
+        options: AsrOptions,
+        *,
+        on_progress: Progress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> AsrResult:
+        """Raises `BadParameters`, `Cancelled` or `OutOfMemory`."""
+
+
+def load_asr(model: str, *, assistant: str | None = None, token: str | None = None, device: str = "cpu") -> Asr:
+    """Load a Whisper (and an assistant for speculative decoding) through the transformers pipeline.
+
+    `model` and `assistant` are folders or Hub ids. On CUDA the weights are float16, or bfloat16 where the device
+    has it and the checkpoint was saved so; on the CPU float32. Raises `SettingsError` that names the variable.
+    """
+    from transformers import pipeline
+
+    from turnscribe import compat
+    from turnscribe.transformers_asr import TransformersAsr
+
+    with loading("ASR_MODEL", model):
+        options = {"device": device, "token": token, **compat.dtype_argument(_dtype(device))}
+        loaded: Any = pipeline(
+            "automatic-speech-recognition",
+            model=model,
+            model_kwargs={"attn_implementation": "sdpa"},
+            **options,
+        )
+    if loaded.model.config.model_type != "whisper":
+        raise SettingsError(
+            f"ASR_MODEL {model} is a {loaded.model.config.model_type!r} model: name a Whisper or distil-whisper model."
+        )
+    companion = None
+    if assistant:
+        with loading("ASSISTANT_MODEL", assistant):
+            companion = _load_assistant(assistant, loaded.model, token=token, device=device)
+    return TransformersAsr(loaded.model, loaded.tokenizer, loaded.feature_extractor, companion)
+
+
+def _dtype(device: str) -> Any:
+    import torch
+
+    return torch.float16 if device.startswith("cuda") else torch.float32
+
+
+def _load_assistant(assistant: str, model: Any, *, token: str | None, device: str) -> Any:
+    """distil-whisper's assistants have the main model's encoder and load as a decoder alone; one with an encoder
+    of another shape loads whole and encodes for itself."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSpeechSeq2Seq
+
+    from turnscribe import compat
+
+    config = AutoConfig.from_pretrained(assistant, token=token)
+    if config.vocab_size != model.config.vocab_size:
+        raise SettingsError(
+            f"ASSISTANT_MODEL {assistant} has {config.vocab_size} tokens and ASR_MODEL {model.config.vocab_size}: "
+            "an assistant must share the main model's vocabulary (both English-only, or both of one generation)."
+        )
+    shared = all(
+        getattr(config, name) == getattr(model.config, name)
+        for name in ("d_model", "encoder_layers", "encoder_attention_heads", "num_mel_bins")
+    )
+    kind = AutoModelForCausalLM if shared else AutoModelForSpeechSeq2Seq
+    loaded = kind.from_pretrained(
+        assistant, token=token, attn_implementation="sdpa", **compat.dtype_argument(_dtype(device))
+    )
+    return loaded.to(device).eval()

@@ -1,0 +1,197 @@
+"""Where versions of pyannote.audio differ: 3.4 (Python 3.11 with torch 2.5) and 4.x (everything newer).
+
+| | 3.4 | 4.x |
+|---|---|---|
+| token | `use_auth_token=` | `token=` |
+| a folder, `$model/...` in its configuration, `plda` | unknown | known |
+| a gated or missing model | printed, then `None` | an exception |
+| the answer | an `Annotation` | a `DiarizeOutput`, which holds an exclusive one too |
+| `torch.load` | whatever torch's default is | `weights_only=False` |
+
+Nothing is imported until a function is called. It does not know what the errors of loading mean: see
+`diarization_utils.load_diarizer`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Checkpoints may hold these beside tensors and plain values. The first five are in those that pyannote.audio
+# 2.1 and later saved itself; the callbacks name the entries of Lightning's own state.
+CHECKPOINT_TYPES = (
+    "torch.torch_version.TorchVersion",
+    "pyannote.audio.core.task.Specifications",
+    "pyannote.audio.core.task.Problem",
+    "pyannote.audio.core.task.Resolution",
+    "pyannote.audio.core.model.Introspection",
+    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+)
+
+# What pyannote.audio says that no caller can act on, with the module that says it.
+EXPECTED_WARNINGS = (
+    (r"\s*torchcodec is not installed correctly", r"pyannote\.audio\.core\.io"),  # waveforms come in memory
+    (r"\s*TensorFloat-32 \(TF32\) has been disabled", r"pyannote\.audio\.utils\.reproducibility"),
+    (
+        r"std\(\): degrees of freedom is <= 0",
+        r"pyannote\.audio\.models\.blocks\.pooling",
+    ),  # one frame of speech
+    (
+        r"Mean of empty slice",
+        r"numpy\..*|pyannote\.audio\.pipelines\..*",
+    ),  # less speech than a centroid needs
+    (r"invalid value encountered in", r"numpy\..*|pyannote\.audio\.pipelines\..*"),  # the same
+    (r"\s*The detected number of speakers", r"pyannote\.audio\.pipelines\.speaker_diarization"),
+)
+
+
+def pyannote_major() -> int:
+    """3 or 4: the installed pyannote.audio's first number, without importing it."""
+    return int(importlib.metadata.version("pyannote.audio").split(".")[0])
+
+
+def silence_pyannote() -> None:
+    """Switch telemetry off and hide `EXPECTED_WARNINGS`; call it before pyannote's first import.
+
+    The filters stay: `warnings.catch_warnings` around each call would not be safe beside other threads.
+    """
+    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
+    for message, module in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message, module=module)
+
+
+def hub_pipeline(model: str, *, token: str | None) -> Any:
+    """The pipeline `model` of the Hugging Face Hub; `None` is 3.4's way to say gated or missing."""
+    from pyannote.audio import Pipeline
+
+    if pyannote_major() < 4:
+        return Pipeline.from_pretrained(model, use_auth_token=token)
+    return Pipeline.from_pretrained(model, token=token)
+
+
+def folder_pipeline(folder: Path, *, token: str | None) -> Any:
+    """The pipeline in `folder`: a `config.yaml` and what it calls `$model/...`."""
+    from pyannote.audio import Pipeline
+
+    if pyannote_major() >= 4:
+        return Pipeline.from_pretrained(folder, token=token)
+    return _folder_pipeline_3(folder, token=token)
+
+
+def _folder_pipeline_3(folder: Path, *, token: str | None) -> Any:
+    """3.4 is handed loaded models: its own search by name picks other loaders for some paths.
+
+    `plda` is left out: 3.4 has no clustering that uses it.
+    """
+    import yaml
+    from pyannote.audio import Model
+    from pyannote.core.utils.helper import get_class_by_name
+
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    params = dict(config["pipeline"].get("params", {}))
+    params.pop("plda", None)
+    for name in ("segmentation", "embedding"):
+        entry = params.get(name)
+        if isinstance(entry, str) and entry.startswith("$model/"):
+            file = folder / entry.removeprefix("$model/")
+            file = file / "pytorch_model.bin" if file.is_dir() else file
+            if not file.is_file():
+                raise FileNotFoundError(f"{entry} of config.yaml")  # 3.4 would look for it on the Hub
+            params[name] = Model.from_pretrained(file)
+    pipeline = get_class_by_name(config["pipeline"]["name"])(**params, use_auth_token=token)
+    pipeline.instantiate(config.get("params", {}))
+    return pipeline
+
+
+def in_memory(waveform: NDArray[np.float32]) -> dict[str, Any]:
+    """A waveform `[samples]`, mono, 16 kHz, as pyannote takes it without decoding anything."""
+    import torch
+
+    samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
+    return {"waveform": samples[None], "sample_rate": 16_000}  # [1, samples]
+
+
+def exclusive_annotation(output: Any) -> Any:
+    """The `Annotation` in which one speaker at a time speaks.
+
+    4.x computes it beside the other. 3.4's answer is it, where the pipeline ran under `one_speaker_at_a_time`.
+    """
+    return getattr(output, "exclusive_speaker_diarization", output)
+
+
+def one_speaker_at_a_time(hook: Callable[..., None]) -> Callable[..., None]:
+    """`hook`, and in 3.4 a lower count of speakers, which makes the diarization 4.x's exclusive one.
+
+    3.4 hands hooks the very count of speakers `[frames, 1]` it later picks that many of the most active speakers
+    by; 4.x computes its exclusive diarization in just this way, from the count cut to 1.
+    """
+
+    def hooked(step: str, artefact: Any = None, **progress: Any) -> None:
+        if step == "speaker_counting" and pyannote_major() < 4:
+            artefact.data = np.minimum(artefact.data, 1)
+        hook(step, artefact, **progress)
+
+    return hooked
+
+
+@contextmanager
+def restricted_unpickling() -> Iterator[None]:
+    """Inside, checkpoints may hold tensors, plain values and `CHECKPOINT_TYPES`: they cannot run code.
+
+    Raises `pickle.UnpicklingError` for others. pyannote.audio 4.x and Lightning ask torch to unpickle anything;
+    torch's own variable overrules that. An operator who has set its opposite is left alone. Process-wide, so
+    meant for start-up.
+    """
+    from importlib import import_module
+
+    import torch
+
+    variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
+        yield
+        return
+    allowed = []
+    for path in CHECKPOINT_TYPES:
+        module, _, name = path.rpartition(".")
+        allowed.append(getattr(import_module(module), name))
+    before = os.environ.get(variable)
+    os.environ[variable] = "1"
+    try:
+        with torch.serialization.safe_globals(allowed):
+            yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+
+@contextmanager
+def tf32_kept() -> Iterator[None]:
+    """Put TF32's switches back: on a GPU, every call of a pyannote pipeline turns them off process-wide."""
+    import torch
+
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        if before != (matmul.allow_tf32, cudnn.allow_tf32):
+            matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def dtype_argument(dtype: Any) -> dict[str, Any]:
+    """`from_pretrained`'s weight type: `dtype` from transformers 4.56, `torch_dtype` before."""
+    import transformers
+
+    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
+    return {"dtype" if (major, minor) >= (4, 56) else "torch_dtype": dtype}

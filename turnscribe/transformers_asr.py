@@ -1,0 +1,361 @@
+"""The reference ASR backend: `WhisperForConditionalGeneration.generate`, one call a batch of windows.
+
+Windows are cut at quiet points (`windows.py`), each is decoded greedily with Whisper's own timestamp rules, and
+every text token ends up in exactly one chunk (`segments.py`). Word times come from `alignment.py`. Knows nothing of
+speakers, files or requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnscribe.alignment import TokenAlignment, align, alignment_heads
+from turnscribe.asr import AsrOptions, AsrResult, ShouldStop
+from turnscribe.errors import BadParameters, Cancelled, OutOfMemory
+from turnscribe.segments import Segment, read_segments, split_words, token_texts
+from turnscribe.stages import Progress
+from turnscribe.transcript import Chunk, Speculation, Word
+from turnscribe.windows import SAMPLE_RATE, Window, cut_windows
+
+log = logging.getLogger(__name__)
+
+LONGEST_PROMPT = 223  # tokens: half of Whisper's 448, less the marker before them
+WITHOUT_SPACES = {"zh", "ja", "th", "lo", "my", "yue"}  # openai/whisper splits these by character
+
+
+@dataclass
+class _Tally:
+    """Forward passes of main decoder and assistant, for `Speculation`."""
+
+    main: int = 0
+    assistant: int = 0
+    generated: int = 0
+
+    def speculation(self) -> Speculation:
+        """Each pass of the main model yields one token of its own beside those it accepts."""
+        return Speculation(self.assistant, max(min(self.generated - self.main, self.assistant), 0))
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """One window's tokens, without the initial ones, and their alignment where words were asked for."""
+
+    window: Window
+    tokens: list[int]
+    alignment: TokenAlignment | None
+
+
+@dataclass
+class TransformersAsr:
+    """A loaded Whisper and its assistant, an `asr.Asr`.
+
+    One request decodes at a time (`_lock`): the modules carry state during a call.
+    """
+
+    model: Any
+    tokenizer: Any
+    feature_extractor: Any
+    assistant: Any = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def multilingual(self) -> bool:
+        return bool(getattr(self.model.generation_config, "is_multilingual", False))
+
+    @property
+    def languages(self) -> frozenset[str]:
+        named = getattr(self.model.generation_config, "lang_to_id", None) or {}
+        return frozenset(name.strip("<|>") for name in named) if self.multilingual else frozenset({"en"})
+
+    @property
+    def has_assistant(self) -> bool:
+        return self.assistant is not None
+
+    def transcribe(
+        self,
+        waveform: NDArray[np.float32],
+        options: AsrOptions,
+        *,
+        on_progress: Progress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> AsrResult:
+        self._check(options)
+        with self._lock, _quiet_transformers():
+            return _Run(self, waveform, options, on_progress, should_stop).result()
+
+    def _check(self, options: AsrOptions) -> None:
+        if options.assisted and not self.has_assistant:
+            raise BadParameters(
+                "assisted is true and no assistant is loaded: set ASSISTANT_MODEL on the endpoint, or leave it out."
+            )
+        if options.language is not None and options.language not in self.languages:
+            known = ", ".join(sorted(self.languages))
+            raise BadParameters(f"language {options.language!r} is not one the model knows: {known}.")
+        if options.task == "translate" and not self.multilingual:
+            raise BadParameters("task is 'translate' and the model knows English only: leave task out.")
+
+
+class _Run:
+    """One recording on its way through a `TransformersAsr`."""
+
+    def __init__(
+        self,
+        asr: TransformersAsr,
+        waveform: NDArray[np.float32],
+        options: AsrOptions,
+        on_progress: Progress | None,
+        should_stop: ShouldStop | None,
+    ) -> None:
+        self.asr, self.model, self.waveform, self.options = asr, asr.model, waveform, options
+        self.on_progress, self.should_stop = on_progress, should_stop
+        self.warnings: list[str] = []
+        self.tally = _Tally()
+        self.language = options.language or (None if asr.multilingual else "en")
+        config = asr.model.generation_config
+        self.end_token = int(asr.model.config.eos_token_id)
+        self.first_timestamp = int(config.no_timestamps_token_id) + 1
+        self.batch_size = options.batch_size
+        if options.assisted and options.batch_size > 1:
+            self.batch_size = 1
+            self.warnings.append("This backend speculates one window at a time: batch_size 1 was used.")
+        self.prompt = self._prompt_ids()
+
+    def result(self) -> AsrResult:
+        pending = cut_windows(self.waveform, self.options.chunk_length_s)
+        samples = max(len(self.waveform), 1)
+        chunks: list[tuple[float, list[Chunk]]] = []
+        if pending and self.language is None:
+            self.language = self._detect_language(pending)
+        while pending:
+            self._stop_if_asked()
+            batch, pending = pending[: self.batch_size], pending[self.batch_size :]
+            decoded = self._decode(batch)
+            if decoded is None:  # out of memory
+                self.batch_size = max(self.batch_size // 2, 1)
+                pending = batch + pending
+                continue
+            rests = []
+            for one in decoded:
+                made, rest = self._chunks(one)
+                chunks.append((one.window.offset, made))
+                if rest is not None:
+                    rests.append(rest)
+            pending = rests + pending
+            if self.on_progress:
+                self.on_progress(1 - sum(w.stop - w.start for w in pending) / samples)
+        chunks.sort(key=lambda pair: pair[0])
+        merged = tuple(chunk for _, made in chunks for chunk in made)
+        speculation = self.tally.speculation() if self.options.assisted else None
+        return AsrResult(merged, self.language, tuple(dict.fromkeys(self.warnings)), speculation)
+
+    def _stop_if_asked(self) -> None:
+        if self.should_stop and self.should_stop():
+            raise Cancelled("The request was cancelled.")
+
+    def _prompt_ids(self) -> Any:
+        if not self.options.prompt:
+            return None
+        # Whisper marks earlier text with <|startofprev|>, which get_prompt_ids puts first.
+        ids = self.asr.tokenizer.get_prompt_ids(self.options.prompt, return_tensors="pt")
+        if len(ids) > LONGEST_PROMPT + 1:
+            ids = _joined(ids[:1], ids[-LONGEST_PROMPT:])
+            self.warnings.append(f"prompt was longer than {LONGEST_PROMPT} tokens: only its end was used.")
+        return ids.to(self.model.device)
+
+    def _encode(self, windows: Sequence[Window]) -> Any:
+        """`[B, 1500, D]`"""
+        extracted = self.asr.feature_extractor(
+            [self.waveform[w.start : w.stop] for w in windows],
+            sampling_rate=SAMPLE_RATE,
+            return_tensors="pt",
+            padding="max_length",
+        )
+        features = extracted.input_features.to(self.model.device, self.model.dtype)
+        return self.model.get_encoder()(features).last_hidden_state
+
+    def _detect_language(self, windows: Sequence[Window]) -> str:
+        """The language of the loudest of the first windows."""
+        import torch
+        from transformers.modeling_outputs import BaseModelOutput
+
+        def power(window: Window) -> float:
+            return float(np.mean(np.square(self.waveform[window.start : window.stop])))
+
+        with torch.inference_mode():
+            encoded = self._encode([max(windows[:4], key=power)])
+            token = int(self.model.detect_language(encoder_outputs=BaseModelOutput(encoded))[0])
+        names = {number: name for name, number in self.model.generation_config.lang_to_id.items()}
+        return str(names[token]).strip("<|>")
+
+    def _decode(self, windows: Sequence[Window]) -> list[_Decoded] | None:
+        """The windows' tokens; `None` when memory ran out and a smaller batch is worth a try."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                return self._generate(windows)
+        except torch.OutOfMemoryError as error:
+            if len(windows) == 1:
+                raise OutOfMemory(
+                    "The device has too little memory for one window: choose a smaller model or a larger device."
+                ) from error
+            log.warning("out of memory at batch size %d, trying half", len(windows))
+        torch.cuda.empty_cache()
+        return None
+
+    def _generate(self, windows: Sequence[Window]) -> list[_Decoded]:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        encoded = self._encode(windows)
+        arguments: dict[str, Any] = {"num_beams": 1, "return_timestamps": True, "do_sample": False}
+        if self.asr.multilingual:
+            arguments |= {"language": self.language, "task": self.options.task}
+        if self.prompt is not None:
+            arguments["prompt_ids"] = self.prompt
+        if self.options.assisted:
+            arguments["assistant_model"] = self.asr.assistant
+            arguments["logits_processor"] = _begin_suppression(self.model)
+        with _counted(self.model, self.asr.assistant, self.tally):
+            sequences = self.model.generate(
+                encoder_outputs=BaseModelOutput(encoded),
+                input_features=None,
+                force_unique_generate_call=True,  # `result` follows up windows that are not finished
+                **arguments,
+            )
+        rows = [self._without_initial(row) for row in sequences.tolist()]
+        self.tally.generated += sum(len(row) + 1 for _, row in rows)
+        alignments: Sequence[TokenAlignment | None] = [None] * len(rows)
+        if self.options.words:
+            alignments = align(
+                self.model,
+                encoded,
+                rows[0][0],
+                [row for _, row in rows],
+                [window.duration for window in windows],
+                alignment_heads(self.model),
+                self.end_token,
+            )
+        return [
+            _Decoded(window, row, alignment)
+            for window, (_, row), alignment in zip(windows, rows, alignments, strict=True)
+        ]
+
+    def _without_initial(self, sequence: list[int]) -> tuple[list[int], list[int]]:
+        """The tokens up to language and task, and those generated after them, without the end and padding."""
+        start_token = self.model.generation_config.decoder_start_token_id
+        first = len(sequence) - sequence[::-1].index(start_token)
+        while first < len(sequence) and self.end_token < sequence[first] < self.first_timestamp:
+            first += 1
+        generated = sequence[first:]
+        if self.end_token in generated:
+            generated = generated[: generated.index(self.end_token)]
+        return sequence[:first], generated
+
+    def _chunks(self, decoded: _Decoded) -> tuple[list[Chunk], Window | None]:
+        """The window's chunks on the recording's clock, and what is left of it to decode."""
+        window, tokens = decoded.window, decoded.tokens
+        segments, rest = read_segments(
+            tokens, end_token=self.end_token, first_timestamp=self.first_timestamp, duration=window.duration
+        )
+        made = []
+        for segment in segments:
+            ids = [tokens[position] for position in segment.positions]
+            text = self._text(ids)
+            if text.strip():
+                chunk = Chunk(text, segment.start + window.offset, segment.end + window.offset)
+                made.append(self._detailed(chunk, segment, decoded))
+        going_on = None
+        if rest is not None:
+            going_on = Window(window.start + round(rest * SAMPLE_RATE), window.stop)
+        return made, going_on
+
+    def _text(self, ids: list[int]) -> str:
+        return str(self.asr.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _detailed(self, chunk: Chunk, segment: Segment, decoded: _Decoded) -> Chunk:
+        encoded_text = chunk.text.strip().encode()
+        chunk = replace(chunk, compression_ratio=len(encoded_text) / len(zlib.compress(encoded_text)))
+        alignment = decoded.alignment
+        if alignment is None:
+            return chunk
+        positions = list(segment.positions)
+        words = self._words(positions, decoded, alignment)
+        return replace(
+            chunk,
+            start=min(chunk.start, words[0].start),
+            end=max(chunk.end, words[-1].end),
+            words=words,
+            avg_logprob=float(alignment.logprobs[positions].mean()),
+        )
+
+    def _words(self, positions: list[int], decoded: _Decoded, alignment: TokenAlignment) -> tuple[Word, ...]:
+        pieces = token_texts([decoded.tokens[position] for position in positions], self._text)
+        offset, limit = decoded.window.offset, decoded.window.duration
+        words = []
+        for first, stop in split_words(pieces, spaces=self.language not in WITHOUT_SPACES):
+            part = positions[first:stop]
+            start = min(float(alignment.starts[part[0]]), limit)
+            end = min(max(float(alignment.ends[part[-1]]), start), limit)
+            probability = math.exp(float(alignment.logprobs[part].mean()))
+            words.append(Word("".join(pieces[first:stop]), start + offset, end + offset, probability))
+        return tuple(words)
+
+
+def _begin_suppression(model: Any) -> list[Any]:
+    """`begin_suppress_tokens` as our own processor: `generate` drops them when an assistant is given."""
+    from transformers.generation.logits_process import SuppressTokensAtBeginLogitsProcessor
+
+    suppressed = model.generation_config.begin_suppress_tokens
+    if not suppressed:
+        return []
+    # generate sets the true position with `set_begin_index`
+    return [SuppressTokensAtBeginLogitsProcessor(suppressed, begin_index=0, device=str(model.device))]
+
+
+@contextmanager
+def _counted(model: Any, assistant: Any, tally: _Tally) -> Iterator[None]:
+    """Counts the forward passes of both decoders while the context lasts."""
+
+    def count_main(*_: Any) -> None:
+        tally.main += 1
+
+    def count_assistant(*_: Any) -> None:
+        tally.assistant += 1
+
+    handles = [model.get_decoder().register_forward_hook(count_main)]
+    if assistant is not None:
+        handles.append(assistant.get_decoder().register_forward_hook(count_assistant))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """transformers warns on every call about arguments that its own Whisper code passes on."""
+    from transformers.utils import logging as transformers_logging
+
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def _joined(*parts: Any) -> Any:
+    import torch
+
+    return torch.cat(parts)
