@@ -28,9 +28,9 @@ class ModelSettings(BaseSettings):
     A model is a folder (relative ones: in this repository, then in the working directory) or a Hub id.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, str_strip_whitespace=True)
 
-    asr_model: str = Field(default=DEFAULT_ASR_MODEL, validate_default=True)  # type: ignore[assignment]
+    asr_model: str = Field(default=DEFAULT_ASR_MODEL, validate_default=True, min_length=1)  # type: ignore[assignment]
     assistant_model: str | None = None
     diarization_model: str | None = None
     hf_token: SecretStr | None = None
@@ -99,7 +99,7 @@ class InferenceConfig(BaseModel):
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Names of the parameters that were sent and are not known."""
+        """Names of the parameters that were sent and are not known; what is no plain name is quoted and cut."""
         return self._ignored
 
     @property
@@ -108,7 +108,15 @@ class InferenceConfig(BaseModel):
         names = ("num_speakers", "min_speakers", "max_speakers")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
-    @field_validator("batch_size", "sampling_rate", "num_speakers", "min_speakers", "max_speakers", mode="before")
+    @field_validator(
+        "batch_size",
+        "chunk_length_s",
+        "sampling_rate",
+        "num_speakers",
+        "min_speakers",
+        "max_speakers",
+        mode="before",
+    )
     @classmethod
     def _no_truth_as_number(cls, value: Any) -> Any:
         if isinstance(value, bool):
@@ -145,14 +153,20 @@ def parse_config(parameters: object = None) -> InferenceConfig:
     given = {str(name): value for name, value in parameters.items() if not _is_missing(name, value)}
     _resolve_return_timestamps(given)
     defaults = _operator_defaults()
-    if any(name.endswith("_speakers") for name in given):  # the request's counts replace all of the operator's
+    split = given.get("channels") == "split"  # excludes what says how to tell speakers apart
+    if split or any(name.endswith("_speakers") for name in given):  # a request's counts replace all the operator's
         defaults = {name: value for name, value in defaults.items() if not name.endswith("_speakers")}
+    if split:
+        defaults.pop("diarize", None)
     try:
         config = InferenceConfig.model_validate({**defaults, **given})
     except ValidationError as error:
         raise BadParameters(_sentence(error)) from None
     _check_pairs(config)
-    config._ignored = tuple(sorted(given.keys() - InferenceConfig.model_fields.keys()))
+    unknown = sorted(given.keys() - InferenceConfig.model_fields.keys())
+    config._ignored = tuple(
+        name if name.isprintable() and len(name) <= SHOWN_CHARACTERS else _shown(name) for name in unknown
+    )
     return config
 
 
@@ -166,7 +180,8 @@ def _resolve_return_timestamps(given: dict[str, Any]) -> None:
     if "return_timestamps" not in given:
         return
     value = given.pop("return_timestamps")
-    wanted = {"word": "word", "true": "segment", "false": "segment"}.get(str(value).strip().lower())
+    text = str(value).strip().lower() if isinstance(value, str | bool) else ""
+    wanted = {"word": "word", "true": "segment", "false": "segment"}.get(text)
     if wanted is None:
         raise BadParameters(f"return_timestamps is {_shown(value)}: give true or 'word'.")
     if given.setdefault("timestamps", wanted) != wanted:
@@ -191,17 +206,19 @@ def _sentence(error: ValidationError) -> str:
     parts = {}
     for wrong in error.errors():
         name = str(wrong["loc"][0])
-        field = InferenceConfig.model_fields[name]
-        expected = field.description or next(
-            (getattr(item, "description", None) for item in field.metadata if hasattr(item, "description")),
-            "another value",
-        )
+        expected = InferenceConfig.model_fields[name].description
         parts.setdefault(name, f"{name} is {_shown(wrong['input'])}: give {expected}")
     return "; ".join(parts.values()) + "."
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    """A wrong value on one short line; of what is not text or a number of usual size, only the type."""
+    if isinstance(value, str):
+        text = repr(value[:SHOWN_CHARACTERS])
+    elif isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 128):
+        text = repr(value)
+    else:
+        text = f"of type {type(value).__name__}"
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
 
 

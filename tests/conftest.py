@@ -2,7 +2,77 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEMO = {
+    "asr_model": "demo/whisper",
+    "assistant_model": "demo/assistant",
+    "diarization_model": "demo/diarizer",
+}
+
+
+@pytest.fixture(scope="session")
+def demo_handler():
+    """An `EndpointHandler` with the three demo models."""
+    from config import ModelSettings
+    from handler import EndpointHandler
+
+    return EndpointHandler(str(REPOSITORY), ModelSettings(**DEMO))
+
+
+@pytest.fixture(scope="session")
+def conversation() -> bytes:
+    """The demo recording, a flac file of under a minute with three speakers."""
+    return (REPOSITORY / "demo" / "conversation.flac").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def conversation_waveform(conversation: bytes) -> NDArray[np.float32]:
+    from turnscribe.audio import decode_audio
+
+    return decode_audio(conversation).mono
+
+
+@pytest.fixture(scope="session")
+def speech(conversation_waveform: NDArray[np.float32]) -> bytes:
+    """The first 12 s of the demo recording, as a wav file."""
+    return wav(conversation_waveform[: 12 * 16_000])
+
+
+@pytest.fixture
+def needs_program() -> Callable[[str], str]:
+    """Names a program the test needs. Without it the test is skipped; in CI, which installs it, it fails."""
+
+    def find(program: str) -> str:
+        found = shutil.which(program)
+        if found is None:
+            message = f"install {program} (Debian: apt-get install {program}) to run this test"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+        return found
+
+    return find
+
+
+def wav(samples: NDArray[np.float32], rate: int = 16_000) -> bytes:
+    """`[samples]` or `[samples, channels]` in [-1, 1] as a 16-bit wav file."""
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return buffer.getvalue()

@@ -249,11 +249,13 @@ def test_a_track_that_starts_late_in_a_video_keeps_its_place(make: Make) -> None
     assert audio.duration == pytest.approx(3.5, abs=0.1)
     onset = np.argmax(np.abs(audio.mono) > 0.05) / SAMPLE_RATE
     assert onset == pytest.approx(1.5, abs=0.06)
+    assert audio.warnings == ()
 
 
 def test_a_hole_in_the_timestamps_becomes_silence() -> None:
     audio = decode_audio(_muxed(lambda i: i * 960 + (48_000 if i >= 50 else 0), packets=100))
     assert audio.duration == pytest.approx(3.0, abs=0.05)
+    assert any("1.0 s are missing" in warning for warning in audio.warnings)
     quiet = np.flatnonzero(np.abs(audio.mono) < 1e-4) / SAMPLE_RATE
     assert ((quiet > 1.05) & (quiet < 1.95)).sum() == pytest.approx(0.9 * SAMPLE_RATE, rel=0.02)
 
@@ -296,7 +298,7 @@ def test_damage_in_the_middle_keeps_what_is_around_it_and_says_so(make: Make, na
     data[middle : middle + size] = np.random.default_rng(1).bytes(size)
     audio = decode_audio(bytes(data))
     assert SECONDS * 0.7 < audio.duration < SECONDS + 0.1
-    assert any("damaged" in warning for warning in audio.warnings)
+    assert any("damaged" in warning or "missing inside" in warning for warning in audio.warnings)
 
 
 def test_a_second_audio_track_is_mentioned(make: Make) -> None:
@@ -342,7 +344,7 @@ def test_what_is_not_audio_gets_one_sentence_each(make: Make) -> None:
     assert "not audio" in refusal(b'{"inputs": "..."}')
     assert "not audio" in refusal(np.random.default_rng(0).bytes(100_000))
     assert "not audio" in refusal(bytes(10_000))
-    assert "not audio" in refusal(make(["-f", "lavfi", "-i", "testsrc=d=0.1"], "png"))
+    assert "not audio" in refusal(make(["-f", "lavfi", "-i", "testsrc=d=1", "-frames:v", "1"], "png"))
     assert "no audio track" in refusal(make([*VIDEO, *H264], "mp4"))
     assert "No audio could be decoded" in refusal(wav(b""))
     for cut in (4, 12, 44):
@@ -393,7 +395,7 @@ def test_timestamps_far_ahead_do_not_allocate() -> None:
     assert "longer" in refusal(_muxed(lambda i: i * 960 * 10_000_000, packets=3))
 
 
-BOMBS = ("flac_24h_undeclared", "mp4_index", "mp4_fragment", "mp4_compressed_index", "wav_claim")
+BOMBS = ("aac_8h", "mp4_index", "mp4_fragment", "mp4_compressed_index", "wav_claim")
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -429,13 +431,11 @@ def test_a_bomb_ends_soon_and_stays_small(make: Make, tmp_path: Path, name: str)
 
 
 def _bomb(name: str, make: Make) -> bytes:
-    if name == "flac_24h_undeclared":
-        silence = ["-f", "lavfi", "-i", "anullsrc=r=4000:cl=mono:d=86400", "-frame_size", "8192"]
-        data = bytearray(make([*silence, "-compression_level", "0"], "flac"))
-        assert len(data) < 2**20
-        data[21] &= 0xF0  # the sample count: 36 bits that may be 0 for "unknown"
-        data[22:26] = bytes(4)
-        return bytes(data)
+    if name == "aac_8h":
+        second = make(["-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=1.024", "-b:a", "8k"], "aac")
+        data = second * (8 * 3600)
+        assert len(data) < 10 * 2**20
+        return data
     if name == "wav_claim":
         return wav(bytes(32_000), claimed_bytes=0x7FFF_FFFE)
     claim = 0 if name == "mp4_fragment" else 20_000_000
@@ -549,10 +549,11 @@ def test_a_playlist_fetches_nothing(canary: tuple[int, list[str]], tmp_path: Pat
 
 def test_the_canary_would_sing(canary: tuple[int, list[str]]) -> None:
     port, asked = canary
-    data = PLAYLISTS["m3u8"].format(f"http://127.0.0.1:{port}/a.m4a").encode()
+    playlist = io.BytesIO(PLAYLISTS["m3u8"].format(f"http://127.0.0.1:{port}/a.m4a").encode())
+    playlist.name = "a.m3u8"  # type: ignore[attr-defined]
     with pytest.raises(av.error.FFmpegError):
-        av.open(io.BytesIO(data))
-    assert asked == ["/a.m4a"], "without the lists of audio.py this playlist is followed"
+        av.open(playlist)
+    assert asked == ["/a.m4a"], "with a name and without the lists of audio.py this playlist is followed"
 
 
 # The result
@@ -565,7 +566,7 @@ def test_mono_of_split_channels_is_their_mean() -> None:
 
 
 def test_an_hour_of_speech_decodes_in_seconds(make: Make) -> None:
-    data = make(["-f", "lavfi", "-i", "sine=440:d=600:r=16000", "-b:a", "24k"], "mp3")
+    data = make(["-f", "lavfi", "-i", "sine=440:d=300:r=16000", "-b:a", "24k"], "mp3")
     start = time.process_time()
-    assert decode_audio(data).duration == pytest.approx(600, abs=0.1)
-    assert (time.process_time() - start) * 6 < 20
+    assert decode_audio(data).duration == pytest.approx(300, abs=0.1)
+    assert (time.process_time() - start) * 12 < 20

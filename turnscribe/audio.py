@@ -212,6 +212,8 @@ def _decode_container(data: bytes, limits: Limits, sampling_rate: int, split: bo
         warnings.append(f"The file ends inside a page, after {end:.1f} s: it seems cut off.")
     if damaged or present - decoded > max(0.5, 0.01 * present):
         warnings.append("Part of the audio is damaged and could not be decoded: its text is missing.")
+    if sink.missing_seconds > 0.5:
+        warnings.append(f"{sink.missing_seconds:.1f} s are missing inside the file: silence stands there.")
     if tracks > 1:
         warnings.append(f"The file has {tracks} audio tracks; only the first was used.")
     return Audio(channels, tuple(warnings))
@@ -324,24 +326,27 @@ class _Sink:
         self._stages: list[AudioResampler] = []
         self._fifo: AudioFifo | None = None
         self._seconds = 0.0  # of audio taken in, with the gaps
+        self.missing_seconds = 0.0  # the gaps alone, without one at the start
         self._pcm: list[bytearray] = []  # a channel each
 
     def push(self, frame: AudioFrame) -> None:
         """Take one frame; a hole before it, seen in the timestamps, becomes silence."""
         layout, rate = frame.layout, frame.sample_rate
         form = (frame.format.name, layout.name, rate)
-        if form != self._format:  # the first frame, or one of another kind: chained streams, late HE-AAC
+        if (
+            self._fifo is None or form != self._format
+        ):  # the first frame, or one of another kind: chained streams, late HE-AAC
             _check_shape(rate, layout.nb_channels)
-            self._start(form)
+            self._fifo = self._start(form)
         gap = 0.0 if frame.time is None else frame.time - self._origin - self._seconds
         self._seconds += frame.samples / rate + (gap if gap > GAP_SECONDS else 0.0)
         _check_seconds(self._seconds, self._limits)
         if gap > GAP_SECONDS:
+            self.missing_seconds += gap if self._pcm[0] or self._fifo.samples else 0.0
             self._drain()
             for channel in self._pcm:
                 channel += bytes(2 * round(gap * SAMPLE_RATE))
         frame.pts = None  # or the queue compares it with its own count
-        assert self._fifo is not None
         self._fifo.write(frame)
         if self._fifo.samples >= BLOCK_SAMPLES:
             self._drain()
@@ -355,15 +360,15 @@ class _Sink:
             np.multiply(np.frombuffer(channel, np.int16, samples), np.float32(1 / 32768), out=row)
         return out
 
-    def _start(self, form: tuple[str, str, int]) -> None:
+    def _start(self, form: tuple[str, str, int]) -> AudioFifo:
         from av import AudioFifo, AudioLayout, AudioResampler
 
         self._drain(last=True)
         self._format, self._layout = form, self._layout or form[1]
-        self._fifo = AudioFifo()
         self._stages = [AudioResampler("s16", self._layout, rate) for rate in self._rates]
         if not self._pcm:
             self._pcm = [bytearray() for _ in range(AudioLayout(self._layout).nb_channels)]
+        return AudioFifo()
 
     def _drain(self, last: bool = False) -> None:
         """Resample what is queued; with `last` also what the resamplers hold back."""
@@ -373,6 +378,6 @@ class _Sink:
             frames = [out for frame in frames for out in stage.resample(frame)]
             frames += stage.resample(None) if last else []
         for frame in frames:
-            packed = frame.to_ndarray().reshape(-1, len(self._pcm)).T  # PyAV 18 crashes on 8 planes
-            for channel, samples in zip(self._pcm, packed, strict=True):
-                channel += samples.tobytes()
+            samples = frame.to_ndarray().reshape(-1, len(self._pcm))  # packed: PyAV 18 crashes on 8 planes
+            for i, channel in enumerate(self._pcm):
+                channel += samples[:, i].tobytes()

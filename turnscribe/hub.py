@@ -45,7 +45,8 @@ def explain(error: BaseException, variable: str, model: str) -> str:
     )
 
     name = f"{variable} {_shown(model)}"
-    page = f"{HUB}/{model}"
+    page = HUB if _is_path(model) else f"{HUB}/{model}"
+    missing = not Path(model).exists()
     for cause in _causes(error):
         if isinstance(cause, GatedRepoError):
             return f"{name} is gated: accept its terms at {page} and set HF_TOKEN to a token that may read it."
@@ -56,7 +57,7 @@ def explain(error: BaseException, variable: str, model: str) -> str:
             )
         if isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled):
             return f"{name} is not on this machine and the Hub cannot be reached: check the name and the network."
-        if isinstance(cause, HFValidationError) or (isinstance(cause, OSError) and _is_path(model)):
+        if missing and (isinstance(cause, HFValidationError) or (isinstance(cause, OSError) and _is_path(model))):
             return f"{name} is neither a model folder nor a Hub id: name a folder that exists, or owner/model."
         if isinstance(cause, HfHubHTTPError) and cause.response is not None:
             status = cause.response.status_code
@@ -65,7 +66,8 @@ def explain(error: BaseException, variable: str, model: str) -> str:
                     f"{name} was refused by the Hub ({status}): set HF_TOKEN to a valid token with read access "
                     f"to {page}."
                 )
-            return f"{name} could not be fetched, the Hub answered {status}: try again later."
+            if status != 404:  # that is a file the model lacks
+                return f"{name} could not be fetched, the Hub answered {status}: try again later."
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return f"{name} does not fit into memory: choose a smaller model or a larger device."
     return (

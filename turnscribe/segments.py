@@ -25,26 +25,28 @@ def read_segments(
     """Split one window's tokens at its timestamps; no text token is left out.
 
     Also returns where decoding has to go on, in seconds of the window: Whisper closes a window with a pair of
-    timestamps when more speech follows that it did not write down. `None` where the window is finished.
+    timestamps when more speech follows that it did not write down, the first of which ends what it did. `None`
+    where the window is finished.
     """
     segments: list[Segment] = []
     text: list[int] = []
-    start, latest = 0.0, 0.0
+    start = 0.0
     for position, token in enumerate(tokens):
         if token >= first_timestamp:
             time = min((token - first_timestamp) * SECONDS_PER_TIMESTAMP, duration)
             if text:
                 segments.append(Segment(tuple(text), start, max(time, start)))
                 text = []
-            start = latest = max(time, start)
+            start = max(time, start)
         elif token < end_token:
             text.append(position)
     if text:  # no final timestamp: the text runs to the end of the window
         segments.append(Segment(tuple(text), start, max(duration, start)))
     said = [token for token in tokens if token != end_token]
     pair = len(said) >= 2 and all(token >= first_timestamp for token in said[-2:])
-    unfinished = pair and bool(segments) and duration - latest >= SHORTEST_REST
-    return segments, latest if unfinished else None
+    reached = segments[-1].end if segments else 0.0
+    unfinished = pair and reached > 0 and duration - reached >= SHORTEST_REST  # from 0 it would start all over
+    return segments, reached if unfinished else None
 
 
 def split_words(pieces: Sequence[str], *, spaces: bool) -> list[tuple[int, int]]:
@@ -54,12 +56,16 @@ def split_words(pieces: Sequence[str], *, spaces: bool) -> list[tuple[int, int]]
     punctuation. A token that is only part of a character stays with the token that completes it.
     """
     words: list[tuple[int, int]] = []
+    first = 0  # of the tokens that make up the next character
     for index, piece in enumerate(pieces):
-        begins = piece.startswith(" ") if spaces else not re.fullmatch(r"[\s\W]*", piece)
-        if not words or (begins and piece):
-            words.append((index, index + 1))
+        if not piece and index + 1 < len(pieces):
+            continue
+        begins = piece.startswith(" ") if spaces else re.search(r"\w", piece)
+        if not words or begins:
+            words.append((first, index + 1))
         else:
             words[-1] = (words[-1][0], index + 1)
+        first = index + 1
     return words
 
 

@@ -7,6 +7,7 @@ every second one and a half times and have to guess which of two readings of the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ def cut_windows(waveform: NDArray[np.float32], max_seconds: float) -> list[Windo
         quietest = np.flatnonzero(candidates <= candidates.min() * (1 + 1e-6))
         cuts.append(first + int(quietest[-1]))  # the latest of equals: fewer windows
     bounds = [frame * FRAME for frame in cuts] + [len(waveform)]
-    return [Window(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True) if stop > start]
+    return [Window(start, stop) for start, stop in pairwise(bounds) if stop > start]
 
 
 def _loudness(waveform: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from scripts.train_demo_models.asr import GUIDED_HEADS, Trainee
+from scripts.train_demo_models.asr_model import GUIDED_HEADS, Trainee
 from scripts.train_demo_models.tokenizer import TokenIds, save_tokenizer, special_tokens
 
 

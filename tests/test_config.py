@@ -1,0 +1,559 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from config import InferenceConfig, ModelSettings, load_settings, parse_config
+from turnscribe.errors import BadParameters, SettingsError
+
+TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
+
+ORIGINAL = {
+    "task": "transcribe",
+    "batch_size": 24,
+    "assisted": False,
+    "chunk_length_s": 30,
+    "sampling_rate": 16000,
+    "language": None,
+    "num_speakers": None,
+    "min_speakers": None,
+    "max_speakers": None,
+}
+ADDED = {
+    "diarize": None,
+    "timestamps": "segment",
+    "response_format": None,
+    "prompt": None,
+    "encoding": None,
+    "channels": "mix",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.upper().startswith("INFERENCE_") or name.lower() in ModelSettings.model_fields:
+            monkeypatch.delenv(name)
+
+
+def refusal(parameters: object) -> str:
+    """The sentence that `parameters` are refused with."""
+    with pytest.raises(BadParameters) as caught:
+        parse_config(parameters)
+    assert_is_sentence(str(caught.value))
+    return str(caught.value)
+
+
+def assert_is_sentence(text: str) -> None:
+    assert text.isprintable(), ascii(text)  # so: one line, and no character that breaks a response
+    assert text.endswith(".")
+    assert not text.endswith("..")
+    assert len(text) < 2000
+
+
+# --- defaults -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parameters", [None, {}, dict.fromkeys(ORIGINAL | ADDED), dict.fromkeys(ORIGINAL | ADDED, "")]
+)
+def test_nothing_given_means_the_original_defaults(parameters: Any) -> None:
+    config = parse_config(parameters)
+    assert config.model_dump() == ORIGINAL | ADDED
+    assert config.ignored == ()
+    assert config.speaker_counts == {}
+
+
+@pytest.mark.parametrize("nothing", ["none", "None", "NULL", " ", None])
+def test_words_for_nothing_mean_not_given(nothing: Any) -> None:
+    assert parse_config({"language": nothing, "num_speakers": nothing, "batch_size": nothing}) == InferenceConfig()
+
+
+def test_a_prompt_may_be_the_word_none_but_not_empty() -> None:
+    assert parse_config({"prompt": "none"}).prompt == "none"
+    assert parse_config({"prompt": ""}).prompt is None
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        parse_config().batch_size = 1  # type: ignore[misc]
+
+
+# --- values ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "given_value", "meant"),
+    [
+        ("task", "translate", "translate"),
+        ("batch_size", "8", 8),
+        ("batch_size", 8.0, 8),
+        ("assisted", "True", True),
+        ("assisted", "false", False),
+        ("chunk_length_s", "15.5", 15.5),
+        ("chunk_length_s", 1, 1.0),
+        ("sampling_rate", "8000", 8000),
+        ("num_speakers", "2", 2),
+        ("min_speakers", "1", 1),
+        ("max_speakers", 100, 100),
+        ("diarize", "False", False),
+        ("diarize", True, True),
+        ("timestamps", "word", "word"),
+        ("prompt", "Ünïcode\nin two lines", "Ünïcode\nin two lines"),
+        ("encoding", "pcm_s16le", "pcm_s16le"),
+        ("channels", "split", "split"),
+        *(
+            ("response_format", name, name)
+            for name in "json verbose_json diarized_json text srt vtt tsv rttm".split()
+        ),
+    ],
+)
+def test_values_arrive_natively_or_as_strings(name: str, given_value: Any, meant: Any) -> None:
+    config = parse_config({name: given_value})
+    assert getattr(config, name) == meant
+    assert type(getattr(config, name)) is type(meant)
+    assert config.model_dump() == ORIGINAL | ADDED | {name: meant}
+
+
+WRONG = {
+    "task": ["summarise", 1, "Transcribe", [], {"a": 1}],
+    "batch_size": ["many", 0, "-1", "0.5", 2.5, 513, True, "True", [8], float("nan"), float("inf"), 10**5000],
+    "assisted": ["maybe", 2, [], "-1", "0.5"],
+    "chunk_length_s": ["long", 0.5, "0.5", "-1", 31, "nan", "inf", True, "True", {}, 10**400],
+    "sampling_rate": ["cd", 100, 200_000, "-1", True, 16000.5],
+    "language": ["klingon", "-", 7, "x" * 500, ["en"]],
+    "num_speakers": ["two", 0, "-1", "0.5", 101, True],
+    "min_speakers": ["two", 0, "-1", "0.5", 101, True],
+    "max_speakers": ["two", 0, "-1", "0.5", 101, True],
+    "diarize": ["maybe", 2, "-1", {}],
+    "timestamps": ["words", True, 0],
+    "return_timestamps": ["words", 1, "char", [], 10**5000],
+    "response_format": ["xml", "JSON", 3],
+    "prompt": [3, ["a"], "x" * 10_001, "\ud800"],
+    "encoding": ["mp3", "pcm", 16],
+    "channels": ["left", 2],
+}
+RIGHT = {  # what the sentence has to offer instead
+    "task": "'transcribe' or 'translate'",
+    "batch_size": "1 to 512",
+    "assisted": "true or false",
+    "chunk_length_s": "1 to 30",
+    "sampling_rate": "4000 to 192000",
+    "language": "'en'",
+    "num_speakers": "1 to 100",
+    "min_speakers": "1 to 100",
+    "max_speakers": "1 to 100",
+    "diarize": "true, false",
+    "timestamps": "'segment' or 'word'",
+    "return_timestamps": "true or 'word'",
+    "response_format": "'json', 'verbose_json', 'diarized_json', 'text', 'srt', 'vtt', 'tsv' or 'rttm'",
+    "prompt": "10000 characters",
+    "encoding": "'pcm_s16le'",
+    "channels": "'mix' or 'split'",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in WRONG.items() for value in values],
+    ids=[f"{name}-{index}" for name, values in WRONG.items() for index in range(len(values))],
+)
+def test_a_wrong_value_is_named_with_what_would_be_right(name: str, value: Any) -> None:
+    sentence = refusal({name: value})
+    assert sentence.startswith(f"{name} is ")
+    assert RIGHT[name] in sentence
+    assert len(sentence) < 200
+
+
+def test_every_parameter_has_wrong_values_here() -> None:
+    assert WRONG.keys() == RIGHT.keys() == InferenceConfig.model_fields.keys() | {"return_timestamps"}
+
+
+def test_a_wrong_value_is_shown_unless_it_is_long() -> None:
+    assert "'many'" in refusal({"batch_size": "many"})
+    assert "x" * 41 not in refusal({"batch_size": "x" * 5000})
+    assert "inside" not in refusal({"batch_size": ["inside"]})
+    assert "2\\n4" in refusal({"batch_size": "2\n4"})
+
+
+def test_a_value_nested_deeper_than_the_interpreter_goes_is_still_one_sentence() -> None:
+    nested: list[Any] = []
+    for _ in range(20_000):
+        nested = [nested]
+    assert "of type list" in refusal({"batch_size": nested})
+    assert "of type list" in refusal({"return_timestamps": nested})
+
+
+def test_every_wrong_value_is_named_at_once() -> None:
+    sentence = refusal({"batch_size": "many", "task": "sing", "num_speakers": 0})
+    assert all(f"{name} is " in sentence for name in ("batch_size", "task", "num_speakers"))
+
+
+@pytest.mark.parametrize("parameters", [[], "task=translate", 3, True, b"{}"])
+def test_parameters_have_to_be_an_object(parameters: Any) -> None:
+    sentence = refusal(parameters)
+    assert sentence.startswith("parameters is ")
+    assert "object" in sentence
+
+
+# --- pairs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"num_speakers": 2, "min_speakers": 1}, "num_speakers excludes min_speakers"),
+        ({"num_speakers": 2, "max_speakers": "3"}, "num_speakers excludes min_speakers and max_speakers"),
+        ({"min_speakers": 3, "max_speakers": 2}, "min_speakers is 3 and max_speakers 2"),
+        ({"channels": "split", "diarize": True}, "leave diarize"),
+        ({"channels": "split", "num_speakers": 2}, "speaker counts"),
+        ({"channels": "split", "min_speakers": 2}, "speaker counts"),
+        ({"channels": "split", "encoding": "pcm_s16le"}, "headerless PCM is mono"),
+        ({"timestamps": "word", "return_timestamps": True}, "timestamps and return_timestamps disagree"),
+        ({"timestamps": "segment", "return_timestamps": "word"}, "timestamps and return_timestamps disagree"),
+    ],
+)
+def test_parameters_that_exclude_each_other_are_refused(parameters: dict[str, Any], words: str) -> None:
+    assert words in refusal(parameters)
+    for name in parameters:  # and each of them alone is fine
+        parse_config({name: parameters[name]})
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"min_speakers": 2, "max_speakers": 2},
+        {"channels": "split", "diarize": False},
+        {"channels": "mix", "diarize": True, "num_speakers": 2, "encoding": "pcm_s16le"},
+        {"diarize": False, "num_speakers": 2},
+        {"timestamps": "word", "return_timestamps": "word"},
+    ],
+)
+def test_parameters_that_agree_are_taken(parameters: dict[str, Any]) -> None:
+    config = parse_config(parameters)
+    assert all(getattr(config, name) == value for name, value in parameters.items() if name != "return_timestamps")
+
+
+def test_speaker_counts_are_those_given() -> None:
+    assert parse_config({"min_speakers": 2, "max_speakers": "3"}).speaker_counts == {
+        "min_speakers": 2,
+        "max_speakers": 3,
+    }
+
+
+# --- unknown names, the alias ---------------------------------------------------------------------------------
+
+
+def test_unknown_parameters_are_ignored_and_named() -> None:
+    config = parse_config({"temperature": 0.5, "batch_size": 4, "beam": {"n": 5}, 7: 1, "unset": None})
+    assert config.batch_size == 4
+    assert config.ignored == ("7", "beam", "temperature")
+    assert "temperature" not in config.model_dump()
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\nb", "n" * 5000, "\u2028"], ids=range(4))
+def test_a_name_that_is_no_name_comes_back_quoted_and_short(name: str) -> None:
+    (shown,) = parse_config({name: 1}).ignored
+    assert shown.isprintable()
+    assert len(shown) <= 40
+    json.dumps(shown, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("name", ["_ignored", "ignored", "model_fields", "model_config", "__class__"])
+def test_names_of_the_configs_own_parts_are_unknown_parameters(name: str) -> None:
+    assert parse_config({name: "x"}).ignored == (name,)
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        (True, "segment"),
+        ("true", "segment"),
+        ("True", "segment"),
+        (False, "segment"),
+        ("word", "word"),
+        (None, "segment"),
+    ],
+)
+def test_return_timestamps_stands_for_timestamps(value: Any, meant: str) -> None:
+    config = parse_config({"return_timestamps": value})
+    assert config.timestamps == meant
+    assert config.ignored == ()
+
+
+def test_a_callers_own_mapping_is_left_as_it_is() -> None:
+    parameters = {"return_timestamps": "word", "language": None, "batch_size": "4"}
+    parse_config(parameters)
+    assert parameters == {"return_timestamps": "word", "language": None, "batch_size": "4"}
+
+
+# --- languages ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spoken", "code"),
+    [
+        ("en", "en"),
+        ("EN", "en"),
+        ("english", "en"),
+        ("German", "de"),
+        (" german ", "de"),
+        ("de-AT", "de"),
+        ("de_AT", "de"),
+        ("pt-BR", "pt"),
+        ("zh-Hant-TW", "zh"),
+        ("castilian", "es"),
+        ("haitian creole", "ht"),
+        ("haw", "haw"),
+    ],
+)
+def test_a_language_is_a_code_a_name_or_a_region(spoken: str, code: str) -> None:
+    assert parse_config({"language": spoken}).language == code
+
+
+# --- the operator's defaults ----------------------------------------------------------------------------------
+
+
+def test_the_environment_changes_the_defaults_and_a_request_changes_them_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("INFERENCE_CHUNK_LENGTH_S", "15")
+    monkeypatch.setenv("inference_batch_size", "4")
+    monkeypatch.setenv("INFERENCE_LANGUAGE", "German")
+    monkeypatch.setenv("INFERENCE_PROMPT", "")
+    monkeypatch.setenv("INFERENCE_SOMETHING_ELSE", "x")
+    config = parse_config({"chunk_length_s": 20})
+    changed = {"chunk_length_s": 20.0, "batch_size": 4, "language": "de"}
+    assert config.model_dump() == ORIGINAL | ADDED | changed
+    assert config.ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("operators", "requests", "meant"),
+    [
+        ({"num_speakers": "2"}, {}, {"num_speakers": 2}),
+        ({"num_speakers": "2"}, {"min_speakers": 3}, {"min_speakers": 3}),
+        ({"min_speakers": "5", "max_speakers": "9"}, {"max_speakers": 2}, {"max_speakers": 2}),
+        ({"min_speakers": "5", "max_speakers": "9"}, {"num_speakers": 2}, {"num_speakers": 2}),
+        ({"min_speakers": "5"}, {"num_speakers": None}, {"min_speakers": 5}),
+    ],
+)
+def test_a_requests_speaker_counts_replace_all_of_the_operators(
+    monkeypatch: pytest.MonkeyPatch, operators: dict[str, str], requests: dict[str, Any], meant: dict[str, int]
+) -> None:
+    for name, value in operators.items():
+        monkeypatch.setenv(f"INFERENCE_{name.upper()}", value)
+    assert parse_config(requests).speaker_counts == meant
+
+
+def test_a_request_for_split_channels_drops_the_operators_ways_to_tell_speakers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("INFERENCE_DIARIZE", "true")
+    monkeypatch.setenv("INFERENCE_NUM_SPEAKERS", "2")
+    config = parse_config({"channels": "split"})
+    assert config.channels == "split"
+    assert config.diarize is None
+    assert config.speaker_counts == {}
+
+
+# --- the operator's settings ----------------------------------------------------------------------------------
+
+
+def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_MODEL", "openai/whisper-large-v3")
+    for empty in ("ASSISTANT_MODEL", "DIARIZATION_MODEL", "HF_TOKEN", "MAX_AUDIO_SECONDS"):
+        monkeypatch.setenv(empty, "")
+    settings = load_settings()
+    assert settings.model_dump() == {
+        "asr_model": "openai/whisper-large-v3",
+        "assistant_model": None,
+        "diarization_model": None,
+        "hf_token": None,
+        "max_audio_seconds": 4 * 3600,
+        "max_input_bytes": 512 * 2**20,
+        "allow_url_inputs": False,
+    }
+    assert settings.token is None
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_MODEL", " demo/whisper\n")  # as a file of secrets or a text field leaves it
+    monkeypatch.setenv("ASSISTANT_MODEL", "demo/assistant")
+    monkeypatch.setenv("DIARIZATION_MODEL", "demo/diarizer")
+    monkeypatch.setenv("HF_TOKEN", f"{TOKEN}\n")
+    monkeypatch.setenv("MAX_AUDIO_SECONDS", "90.5")
+    monkeypatch.setenv("MAX_INPUT_BYTES", "1000")
+    monkeypatch.setenv("ALLOW_URL_INPUTS", "true")
+    settings = load_settings()
+    assert settings.asr_model == "demo/whisper"
+    assert settings.assistant_model == "demo/assistant"
+    assert settings.diarization_model == "demo/diarizer"
+    assert settings.token == TOKEN
+    assert settings.max_audio_seconds == 90.5
+    assert settings.max_input_bytes == 1000
+    assert settings.allow_url_inputs is True
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_missing_asr_model_is_named_with_an_example(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    if value is not None:
+        monkeypatch.setenv("ASR_MODEL", value)
+    with pytest.raises(SettingsError, match=r"^ASR_MODEL is not set: .*ASR_MODEL=openai/whisper-large-v3\.$"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MAX_AUDIO_SECONDS", "0"),
+        ("MAX_AUDIO_SECONDS", "-1"),
+        ("MAX_AUDIO_SECONDS", "nan"),
+        ("MAX_AUDIO_SECONDS", "an hour"),
+        ("MAX_INPUT_BYTES", "0"),
+        ("MAX_INPUT_BYTES", "1.5"),
+        ("ALLOW_URL_INPUTS", "perhaps"),
+        ("INFERENCE_BATCH_SIZE", "many"),
+        ("INFERENCE_LANGUAGE", "klingon"),
+        ("INFERENCE_NUM_SPEAKERS", "0"),
+        ("INFERENCE_CHUNK_LENGTH_S", "60"),
+    ],
+)
+def test_a_wrong_setting_is_named_at_start(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv("ASR_MODEL", "demo/whisper")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    sentence = str(caught.value)
+    assert_is_sentence(sentence)
+    assert TOKEN not in sentence
+    if variable.startswith("INFERENCE_"):
+        assert "INFERENCE_" in sentence
+        assert variable.removeprefix("INFERENCE_").lower() in sentence
+    else:
+        assert sentence.startswith(f"{variable} is wrong: ")
+
+
+def test_operators_defaults_that_exclude_each_other_are_named_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_MODEL", "demo/whisper")
+    monkeypatch.setenv("INFERENCE_NUM_SPEAKERS", "2")
+    monkeypatch.setenv("INFERENCE_MAX_SPEAKERS", "3")
+    with pytest.raises(SettingsError, match=r"INFERENCE_.*num_speakers excludes"):
+        load_settings()
+
+
+def test_the_token_is_in_nothing_that_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("ASR_MODEL", "demo/whisper")
+    settings = load_settings()
+    assert settings.token == TOKEN
+    shown = [repr(settings), str(settings), f"{settings}", settings.model_dump_json(), str(settings.model_dump())]
+    monkeypatch.delenv("ASR_MODEL")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    with pytest.raises(ValidationError) as invalid:
+        ModelSettings()
+    shown += [str(refused.value), repr(refused.value), str(invalid.value)]
+    assert refused.value.__cause__ is None
+    assert not [text for text in shown if TOKEN in text]
+
+
+# --- properties -----------------------------------------------------------------------------------------------
+
+NAMES = sorted(InferenceConfig.model_fields.keys() | {"return_timestamps"})
+TELLING = [
+    *("", " ", "none", "null", "true", "False", "word", "segment", "split", "mix", "translate", "srt", "pcm_s16le"),
+    *(
+        "-1",
+        "0.5",
+        "1e9",
+        "24.0",
+        "0x10",
+        "1_0",
+        "٣",
+        "nan",
+        "inf",
+        "en",
+        "de-AT",
+        "German",
+        "a\nb",
+        "\u2028",
+        "\ud800",
+    ),
+]
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-2, 40)
+    | st.floats()
+    | st.text(st.characters(), max_size=50)
+    | st.sampled_from(TELLING)
+)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
+
+
+@pytest.mark.property
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES) | st.text(st.characters(), max_size=60), SCALARS | JSON, max_size=6))
+def test_any_object_is_a_valid_config_or_one_sentence(parameters: dict[str, Any]) -> None:
+    try:
+        config = parse_config(parameters)
+    except BadParameters as error:
+        sentence = str(error)
+    else:
+        assert parse_config(config.model_dump()).model_dump() == config.model_dump()
+        assert len(config.speaker_counts) < 3
+        json.dumps([config.model_dump(), config.ignored], allow_nan=False, ensure_ascii=False).encode()
+        return
+    assert_is_sentence(sentence)
+    assert any(name in sentence for name in parameters)
+
+
+@pytest.mark.property
+@settings(deadline=None)
+@given(JSON)
+def test_anything_at_all_is_a_valid_config_or_one_sentence(parameters: Any) -> None:
+    try:
+        parse_config(parameters)
+    except BadParameters as error:
+        assert_is_sentence(str(error))
+
+
+SPOKEN = {
+    "task": st.sampled_from(["transcribe", "translate", "sing", None]),
+    "batch_size": st.integers(-2, 600) | st.floats(-2, 40) | st.booleans() | st.none(),
+    "assisted": st.booleans() | st.integers(-1, 2) | st.none(),
+    "chunk_length_s": st.floats(allow_nan=True) | st.floats(0, 32) | st.integers(0, 32) | st.booleans() | st.none(),
+    "sampling_rate": st.sampled_from([3999, 4000, 16000.0, 44100, 192_000, 192_001, None]),
+    "num_speakers": st.integers(-1, 101) | st.booleans() | st.none(),
+    "min_speakers": st.integers(0, 3) | st.none(),
+    "max_speakers": st.integers(0, 3) | st.none(),
+    "diarize": st.booleans() | st.integers(-1, 2) | st.none(),
+    "return_timestamps": st.booleans() | st.none() | st.just("word"),
+    "channels": st.sampled_from(["mix", "split", None]),
+}
+
+
+def outcome(parameters: dict[str, Any]) -> dict[str, Any] | None:
+    try:
+        return parse_config(parameters).model_dump()
+    except BadParameters:
+        return None
+
+
+@pytest.mark.property
+@settings(deadline=None)
+@given(st.fixed_dictionaries({}, optional=SPOKEN))
+def test_strings_parse_as_the_values_they_spell(parameters: dict[str, Any]) -> None:
+    assert outcome({name: str(value) for name, value in parameters.items()}) == outcome(parameters)
