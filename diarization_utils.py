@@ -179,8 +179,8 @@ def diarize(
 def assign_speakers(chunks: Sequence[Chunk], turns: Sequence[Turn]) -> tuple[Chunk, ...]:
     """The chunks with their speakers, split where the speaker changes between two words.
 
-    A word takes the speaker whose turns overlap it most in sum (in a tie, who spoke first in the recording);
-    with no overlap, the speaker of the nearest turn; with no turns at all, nobody. A chunk without words
+    A word takes the speaker whose turns overlap it most in sum; with no overlap, the speaker of the nearest turn
+    (in a tie of either, who spoke first in the recording); with no turns at all, nobody. A chunk without words
     is judged as a whole and never split. A single word that differs from both its neighbours, which agree, goes
     to their speaker unless more than half of it lies inside its own speaker's turns: a backchannel stays.
 
@@ -230,11 +230,11 @@ class _Speech:
         spans = zip(self.starts[first:last], self.ends[first:last], strict=True)
         return sum(min(e, end) - max(s, start) for s, e in spans)
 
-    def distance(self, start: float, end: float) -> tuple[float, float]:
-        """Seconds from `start`..`end` to this speaker's nearest speech, and when that starts."""
+    def distance(self, start: float, end: float) -> float:
+        """Seconds from `start`..`end` to this speaker's nearest speech."""
         after = bisect.bisect_right(self.starts, end)
         near = range(max(after - 1, 0), min(after + 1, len(self.starts)))
-        return min((max(0.0, self.starts[i] - end, start - self.ends[i]), self.starts[i]) for i in near)
+        return min(max(0.0, self.starts[index] - end, start - self.ends[index]) for index in near)
 
 
 def _speeches(turns: Iterable[Turn]) -> list[_Speech]:

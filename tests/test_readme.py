@@ -1,5 +1,5 @@
-"""Every command of the README, run: the calls against an endpoint on loopback with the demo models behind it, the
-deployment against a stand-in of the Hub that keeps what the real client sends. (`make demo` and `make test` are CI's.)
+"""Every command of the README, run: the calls against an endpoint on loopback with the demo models behind it,
+the deployment against a stand-in of the Hub that keeps what the real client sends. (`make demo` and `make test` are CI's.)
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class _Routes(BaseHTTPRequestHandler):
             asked = json.loads(body)
             now = "2026-01-01T00:00:00.000Z"
             status = {"state": "pending", "message": "", "createdAt": now, "updatedAt": now}
-            return self._send({**asked, "model": {**asked["model"], "revision": "main"}, "status": status})
+            model = {**asked["model"], "revision": "main"}
+            return self._send({**asked, "model": model, "status": status, "healthRoute": "/health"})
         return self._send({"errors": [], "warnings": []})
 
     def _note(self) -> bytes:
@@ -174,7 +175,8 @@ def test_the_copy_uploads_the_repository_without_its_environments(hub: StandIn, 
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "file.txt").write_text("not to be uploaded")
     run_python(block("python", "api.upload_folder"), tmp_path, hub)
-    assert hub.body_of("/api/repos/create")["private"] is True
+    created = hub.body_of("/api/repos/create")
+    assert created.get("private") is True or created.get("visibility") == "private"
     (commit,) = [body for _, path, _, body in hub.requests if "/commit/" in path]
     lines = [json.loads(line) for line in commit.splitlines()]
     assert {line["value"]["path"] for line in lines if line["key"] == "file"} == {"handler.py", "README.md"}

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "demo", help="folder for the finished models")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--sentences", type=int, default=800, help="sentences in the bank for each voice")
+    parser.add_argument("--sentences", type=int, default=1600, help="sentences in the bank for each voice")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads to train with")
     arguments = parser.parse_args(argv)
     unknown = set(arguments.stages) - set(STAGES)

@@ -20,8 +20,10 @@ from scripts.train_demo_models.tokenizer import TokenIds
 
 STAGES = (Stage(5, 24, 2400), Stage(12, 10, 900), Stage(30, 6, 900))
 ASSISTANT_STAGES = (Stage(12, 10, 700), Stage(30, 6, 400))
+REFINING_STAGES = (Stage(12, 12, 900), Stage(30, 6, 900))
 PEAK_LEARNING_RATE = 2e-3
-FINAL_LEARNING_RATE = 3e-5
+REFINING_LEARNING_RATE = 1e-3
+FINAL_LEARNING_RATE = 2e-5
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,21 @@ def train(bank: Bank, folder: Path, *, seed: int, device: str = "cpu", stages: t
     def objective(batch: Batch, done: float) -> Losses:
         return losses(trainee, batch, guidance_weight=0.5 if done < 0.5 else 0.3)
 
+    def refining_objective(batch: Batch, done: float) -> Losses:
+        return losses(trainee, batch, guidance_weight=0.2)
+
     _fit(trainee, parameters, objective, bank, folder / "whisper.pt", seed=seed, device=device, stages=stages)
+    _fit(
+        trainee,
+        parameters,
+        refining_objective,
+        bank,
+        folder / "whisper-refined.pt",
+        seed=seed + 2,
+        device=device,
+        stages=refining,
+        peak=REFINING_LEARNING_RATE,
+    )
     return trainee
 
 
@@ -122,9 +138,10 @@ def _fit(
     seed: int,
     device: str,
     stages: tuple[Stage, ...],
+    peak: float = PEAK_LEARNING_RATE,
 ) -> None:
     """Minimise `objective(batch, share done)`; prints progress, and writes a checkpoint every 100 steps."""
-    optimizer = torch.optim.AdamW(parameters, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
     plan = [stage for stage in stages for _ in range(stage.steps)]
     step = 0
     if checkpoint.exists():
@@ -136,7 +153,7 @@ def _fit(
     while step < len(plan):
         stage = plan[step]
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, len(plan))
+            group["lr"] = learning_rate(step, len(plan), peak)
         batch = make_batch(bank, trainee.ids, random.Random(f"{seed}-{step}"), stage).to(device)
         seen = objective(batch, step / len(plan))
         optimizer.zero_grad(set_to_none=True)
@@ -156,10 +173,10 @@ def _fit(
             save_checkpoint(checkpoint, trainee, optimizer, step)
 
 
-def learning_rate(step: int, steps: int) -> float:
+def learning_rate(step: int, steps: int, peak: float) -> float:
     warm = min((step + 1) / 100, 1.0)
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-    return warm * (FINAL_LEARNING_RATE + (PEAK_LEARNING_RATE - FINAL_LEARNING_RATE) * cosine)
+    return warm * (FINAL_LEARNING_RATE + (peak - FINAL_LEARNING_RATE) * cosine)
 
 
 def save_checkpoint(file: Path, trainee: Trainee, optimizer: torch.optim.Optimizer, step: int) -> None:
