@@ -203,7 +203,7 @@ def _operator_defaults() -> dict[str, str]:
 
 def _sentence(error: ValidationError) -> str:
     """`batch_size is 'many': give a whole number from 1 to 512.` for each wrong value."""
-    parts = {}
+    parts: dict[str, str] = {}
     for wrong in error.errors():
         name = str(wrong["loc"][0])
         expected = InferenceConfig.model_fields[name].description

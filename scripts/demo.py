@@ -21,7 +21,9 @@ def main() -> int:
     from handler import EndpointHandler
 
     print(NOTICE, end="\n\n")
-    print(f"Loading demo/whisper and demo/diarizer, transcribing {RECORDING.relative_to(REPOSITORY)} ...\n", flush=True)
+    print(
+        f"Loading demo/whisper and demo/diarizer, transcribing {RECORDING.relative_to(REPOSITORY)} ...\n", flush=True
+    )
     settings = ModelSettings(asr_model="demo/whisper", diarization_model="demo/diarizer")
     handler = EndpointHandler(str(REPOSITORY), settings)
     audio = base64.b64encode(RECORDING.read_bytes()).decode()

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
-import os
-import pickle
-import subprocess
-import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import diarization_utils
-from diarization_utils import Diarizer, assign_speakers, diarize, group_turns, load_diarizer
-from turnscribe import pyannote_compat
-from turnscribe.errors import Cancelled, SettingsError
+from diarization_utils import assign_speakers, group_turns
 from turnscribe.transcript import Chunk, SpeakerText, Turn, Word
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -97,7 +85,10 @@ def test_overlapping_turns_of_one_speaker_count_once() -> None:
 
 def test_turns_may_come_in_any_order() -> None:
     turns = [Turn("B", 4.0, 6.0), Turn("A", 0.0, 2.0)]
-    assert owners(assign_speakers([Chunk(" a", 0.0, 1.0), Chunk(" b", 5.0, 6.0)], turns)) == [(" a", "A"), (" b", "B")]
+    assert owners(assign_speakers([Chunk(" a", 0.0, 1.0), Chunk(" b", 5.0, 6.0)], turns)) == [
+        (" a", "A"),
+        (" b", "B"),
+    ]
 
 
 # Splitting -------------------------------------------------------------------------------------------
@@ -143,7 +134,9 @@ LONG_TURN = [Turn("A", 0.0, 4.0), Turn("B", 4.0, 4.3), Turn("A", 4.4, 9.0)]
 
 
 def test_short_backchannel_inside_a_long_turn_keeps_its_word() -> None:
-    chunk = chunk_of((" and", 3.0, 3.5), (" then", 3.5, 3.9), (" mhm", 4.0, 4.3), (" we", 4.5, 4.8), (" left", 4.8, 5.2))
+    chunk = chunk_of(
+        (" and", 3.0, 3.5), (" then", 3.5, 3.9), (" mhm", 4.0, 4.3), (" we", 4.5, 4.8), (" left", 4.8, 5.2)
+    )
     assert owners(assign_speakers([chunk], LONG_TURN)) == [(" and then", "A"), (" mhm", "B"), (" we left", "A")]
 
 

@@ -171,12 +171,12 @@ def test_what_transformers_itself_raises_is_understood(model: str, words: str) -
 
 
 def test_what_transformers_raises_for_an_empty_folder_is_understood(tmp_path: Path) -> None:
-    from transformers import WhisperConfig  # the automatic one may guess from the folder's name
+    from transformers import BertModel
 
     (tmp_path / "whisper").mkdir()
     with pytest.raises(SettingsError, match=r"^ASR_MODEL whisper could not be loaded.*complete"):  # noqa: SIM117
         with loading("ASR_MODEL", str(tmp_path / "whisper")):
-            WhisperConfig.from_pretrained(str(tmp_path / "whisper"))
+            BertModel.from_pretrained(str(tmp_path / "whisper"))
 
 
 # --- resolve_model --------------------------------------------------------------------------------------------

@@ -73,9 +73,7 @@ def hub_pipeline(model: str, *, token: str | None) -> Any:
     """The pipeline `model` of the Hugging Face Hub; `None` is 3.4's way to say gated or missing."""
     from pyannote.audio import Pipeline
 
-    if pyannote_major() < 4:
-        return Pipeline.from_pretrained(model, use_auth_token=token)
-    return Pipeline.from_pretrained(model, token=token)
+    return Pipeline.from_pretrained(model, **{"token" if pyannote_major() >= 4 else "use_auth_token": token})
 
 
 def folder_pipeline(folder: Path, *, token: str | None) -> Any:

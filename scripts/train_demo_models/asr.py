@@ -19,8 +19,8 @@ from scripts.train_demo_models.bank import Bank
 from scripts.train_demo_models.tokenizer import TokenIds
 
 STAGES = (Stage(5, 24, 2400), Stage(12, 10, 900), Stage(30, 6, 900))
-ASSISTANT_STAGES = (Stage(12, 10, 700), Stage(30, 6, 400))
-REFINING_STAGES = (Stage(12, 12, 900), Stage(30, 6, 900))
+ASSISTANT_STAGES = (Stage(12, 10, 500), Stage(30, 6, 250))
+REFINING_STAGES = (Stage(12, 12, 500), Stage(30, 6, 800))
 PEAK_LEARNING_RATE = 2e-3
 REFINING_LEARNING_RATE = 1e-3
 FINAL_LEARNING_RATE = 2e-5
@@ -66,8 +66,16 @@ def _guidance(log_weights: Tensor, spans: Tensor) -> Tensor:
     return per_token[guided].mean()
 
 
-def train(bank: Bank, folder: Path, *, seed: int, device: str = "cpu", stages: tuple[Stage, ...] = STAGES) -> Trainee:
-    """Train the Whisper, or go on from `folder/whisper.pt`."""
+def train(
+    bank: Bank,
+    folder: Path,
+    *,
+    seed: int,
+    device: str = "cpu",
+    stages: tuple[Stage, ...] = STAGES,
+    refining: tuple[Stage, ...] = REFINING_STAGES,
+) -> Trainee:
+    """Train the Whisper in two cycles of the learning rate, or go on from `folder/whisper*.pt`."""
     torch.manual_seed(seed)
     ids = TokenIds()
     trainee = Trainee(ids, new_model(ids)).to(device)
@@ -180,6 +188,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def save_checkpoint(file: Path, trainee: Trainee, optimizer: torch.optim.Optimizer, step: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     torch.save({"model": trainee.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, partial)
     partial.rename(file)

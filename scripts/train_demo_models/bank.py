@@ -51,8 +51,8 @@ def load_or_make_bank(folder: Path, *, sentences_per_voice: int, seed: int) -> B
         ]
         with multiprocessing.get_context("spawn").Pool() as pool:
             made = list(tqdm(pool.imap(_make, jobs), total=len(jobs), desc="bank"))
-        _save(file, [utterance for part in made for utterance in part])
-    return _load(file)
+        save_bank(file, [utterance for part in made for utterance in part])
+    return load_bank(file)
 
 
 def _make(job: tuple[str, int, int]) -> list[Utterance]:
@@ -63,7 +63,7 @@ def _make(job: tuple[str, int, int]) -> list[Utterance]:
     return [random_sentence(rng, voice) for _ in range(count)]
 
 
-def _save(file: Path, utterances: list[Utterance]) -> None:
+def save_bank(file: Path, utterances: list[Utterance]) -> None:
     samples = np.concatenate([u.waveform for u in utterances])
     index = [
         [u.voice, len(u.waveform), [[w.text, round(w.start, 4), round(w.end, 4)] for w in u.words]]
@@ -74,7 +74,7 @@ def _save(file: Path, utterances: list[Utterance]) -> None:
     partial.rename(file)
 
 
-def _load(file: Path) -> Bank:
+def load_bank(file: Path) -> Bank:
     with np.load(file) as data:
         samples, index = data["samples"], json.loads(str(data["index"]))
     bank = Bank({voice: [] for voice in VOICES}, {voice: [] for voice in VOICES})
