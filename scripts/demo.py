@@ -1,4 +1,4 @@
-"""`make demo`: the demo conversation through `EndpointHandler`, as an endpoint would answer it, printed for people."""
+"""`make demo`: the demo conversation through `EndpointHandler`, as an endpoint answers it, printed for people."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _flite_phones(text: str, voice: str, rate: float) -> tuple[Waveform, list[tu
             [*command, "-t", text, "-o", file.name], check=True, capture_output=True, text=True
         ).stdout
         with wave.open(file.name) as reader:
-            assert reader.getframerate() == SAMPLE_RATE and reader.getnchannels() == 1
+            assert (reader.getframerate(), reader.getnchannels()) == (SAMPLE_RATE, 1)
             waveform = _from_int16(reader.readframes(reader.getnframes()))
     phones, previous = [], 0.0
     for entry in printed.split():  # "pau:0.220 dh:0.254 ...": each phone with its end in seconds
@@ -264,14 +264,14 @@ def _espeak(words: list[str], voice: str, rate: float) -> tuple[Waveform, list[T
     """espeak-ng speaks pairs like "in the" as one unit: the time inside a unit is shared out by letters."""
     waveform, starts = _espeak_library().speak(words, voice, rate)
     bounds = [*starts, _speech_bounds(waveform)[1]]
-    known = [index for index, bound in enumerate(bounds) if bound is not None]
+    known = {index: bound for index, bound in enumerate(bounds) if bound is not None}
     letters = np.cumsum([0, *map(len, words)])
-    times = np.interp(letters, letters[known], [bounds[index] for index in known]).tolist()
+    times = np.interp(letters, letters[list(known)], list(known.values())).tolist()
     return waveform, [TimedWord(w, s, e) for w, s, e in zip(words, times[:-1], times[1:], strict=True)]
 
 
 def _from_int16(samples: bytes) -> Waveform:
-    return np.frombuffer(samples, dtype="<i2").astype(np.float32) / 32768
+    return np.frombuffer(samples, dtype="<i2").astype(np.float32) / np.float32(32768)
 
 
 def _speech_bounds(waveform: Waveform) -> tuple[float, float]:

@@ -246,7 +246,7 @@ def test_an_assistant_of_another_vocabulary_is_refused(tmp_path) -> None:
         pad_token_id=1, decoder_start_token_id=2,
     )  # fmt: skip
     WhisperForConditionalGeneration(config).save_pretrained(tmp_path)
-    with pytest.raises(SettingsError, match="ASSISTANT_MODEL.*vocabulary"):
+    with pytest.raises(SettingsError, match=r"ASSISTANT_MODEL.*vocabulary"):
         load_asr(str(REPOSITORY / "demo/whisper"), assistant=str(tmp_path))
 
 
@@ -260,10 +260,10 @@ def demo_asr(demo_handler):
 
 @pytest.mark.models
 def test_batches_do_not_change_the_text(demo_asr, conversation_waveform) -> None:
-    texts = [
-        [chunk.text for chunk in demo_asr.transcribe(conversation_waveform, AsrOptions(batch_size=size, chunk_length_s=10)).chunks]
-        for size in (1, 4)
-    ]  # fmt: skip
+    texts = []
+    for size in (1, 4):
+        result = demo_asr.transcribe(conversation_waveform, AsrOptions(batch_size=size, chunk_length_s=10))
+        texts.append([chunk.text for chunk in result.chunks])
     assert texts[0] == texts[1]
     assert len("".join(texts[0]).split()) > 80
 

@@ -1,5 +1,6 @@
 """Every command of the README, run: the calls against an endpoint on loopback with the demo models behind it,
-the deployment against a stand-in of the Hub that keeps what the real client sends. (`make demo` and `make test` are CI's.)
+the deployment against a stand-in of the Hub that keeps what the real client sends. `make demo` and `make test`
+are CI's.
 """
 
 from __future__ import annotations

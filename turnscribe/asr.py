@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.errors import SettingsError
-from turnscribe.hub import loading
+from turnscribe.hub import loading, shown
 from turnscribe.stages import Progress
 from turnscribe.transcript import Chunk, Speculation
 
@@ -89,7 +89,7 @@ def load_asr(model: str, *, assistant: str | None = None, token: str | None = No
         )
     if loaded.model.config.model_type != "whisper":
         raise SettingsError(
-            f"ASR_MODEL {model} is a {loaded.model.config.model_type!r} model: name a Whisper or distil-whisper model."
+            f"ASR_MODEL {shown(model)} is a {loaded.model.config.model_type!r} model: name a Whisper model."
         )
     companion = None
     if assistant:
@@ -114,7 +114,7 @@ def _load_assistant(assistant: str, model: Any, *, token: str | None, device: st
     config = AutoConfig.from_pretrained(assistant, token=token)
     if config.vocab_size != model.config.vocab_size:
         raise SettingsError(
-            f"ASSISTANT_MODEL {assistant} has {config.vocab_size} tokens and ASR_MODEL {model.config.vocab_size}: "
+            f"ASSISTANT_MODEL {shown(assistant)} has {config.vocab_size} tokens and ASR_MODEL {model.config.vocab_size}: "
             "an assistant must share the main model's vocabulary (both English-only, or both of one generation)."
         )
     shared = all(
@@ -122,7 +122,7 @@ def _load_assistant(assistant: str, model: Any, *, token: str | None, device: st
         for name in ("d_model", "encoder_layers", "encoder_attention_heads", "num_mel_bins")
     )
     kind = AutoModelForCausalLM if shared else AutoModelForSpeechSeq2Seq
-    loaded = kind.from_pretrained(
+    loaded: Any = kind.from_pretrained(
         assistant, token=token, attn_implementation="sdpa", **compat.dtype_argument(_dtype(device))
     )
     return loaded.to(device).eval()

@@ -44,7 +44,7 @@ def explain(error: BaseException, variable: str, model: str) -> str:
         RepositoryNotFoundError,
     )
 
-    name = f"{variable} {_shown(model)}"
+    name = f"{variable} {shown(model)}"
     page = HUB if _is_path(model) else f"{HUB}/{model}"
     missing = not Path(model).exists()
     for cause in _causes(error):
@@ -87,6 +87,6 @@ def _is_path(model: str) -> bool:
     return Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1
 
 
-def _shown(model: str) -> str:
+def shown(model: str) -> str:
     """A Hub id as it is; of a path only the last name, since messages hold no path of the server."""
     return Path(model).name if _is_path(model) else model

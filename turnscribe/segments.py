@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 SECONDS_PER_TIMESTAMP = 0.02
 SHORTEST_REST = 1.0  # seconds; less than this after the model's last timestamp is not decoded again
+LEAST_ADVANCE = 0.2  # seconds from one decoding of a window to the next, whatever the model says: a loop ends
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def read_segments(
     pair = len(said) >= 2 and all(token >= first_timestamp for token in said[-2:])
     reached = segments[-1].end if segments else 0.0
     unfinished = pair and reached > 0 and duration - reached >= SHORTEST_REST  # from 0 it would start all over
-    return segments, reached if unfinished else None
+    return segments, max(reached, LEAST_ADVANCE) if unfinished else None
 
 
 def split_words(pieces: Sequence[str], *, spaces: bool) -> list[tuple[int, int]]:

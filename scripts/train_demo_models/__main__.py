@@ -1,4 +1,4 @@
-"""`python -m scripts.train_demo_models`: everything from the bank to `demo/`, or the stages named on the command line.
+"""`python -m scripts.train_demo_models`: everything from the bank to `demo/`, or the stages that are named.
 
 An interrupted run goes on from its checkpoints in `--work` (by default `build/demo`); every stage is deterministic in
 `--seed` up to the arithmetic of the device. Run it under the oldest supported versions (`make demo-models`): a
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from scripts.train_demo_models.bank import Bank, load_or_make_bank
 
@@ -60,11 +62,11 @@ def run(arguments: argparse.Namespace) -> None:
         )
 
 
-def _train_asr(bank: Bank, stages: list[str], arguments: argparse.Namespace) -> None:
+def _train_asr(bank: Bank, stages: Sequence[str], arguments: argparse.Namespace) -> None:
     from scripts.train_demo_models.asr import distil, train
     from scripts.train_demo_models.export import save_whisper
 
-    options = {"seed": arguments.seed, "device": arguments.device}
+    options: dict[str, Any] = {"seed": arguments.seed, "device": arguments.device}
     whisper = train(bank, arguments.work, **options)
     if "assistant" in stages:
         save_whisper(distil(whisper, bank, arguments.work, **options), arguments.output / "assistant")

@@ -130,6 +130,7 @@ class Trainee(nn.Module):
         self.time_projection = nn.Parameter(torch.zeros(POSITION_DIMS, WIDTH))
         with torch.no_grad():
             self.time_projection[:, :POSITION_DIMS] = 0.2 * torch.eye(POSITION_DIMS)
+        self.times: Tensor
         self.register_buffer("times", _sinusoids(TIMESTAMPS))
 
     def embeddings(self) -> Tensor:
@@ -199,6 +200,8 @@ class LogMel(nn.Module):
         from transformers import WhisperFeatureExtractor
 
         filters = torch.tensor(np.array(WhisperFeatureExtractor(feature_size=80).mel_filters)).float()
+        self.filters: Tensor
+        self.hann: Tensor
         self.register_buffer("filters", filters.T if filters.shape[0] != 80 else filters)  # [80, 201]
         self.register_buffer("hann", torch.hann_window(N_FFT))
 

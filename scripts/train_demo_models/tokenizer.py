@@ -67,7 +67,8 @@ class TokenIds:
 
 def save_tokenizer(folder: Path) -> None:
     from tokenizers import AddedToken
-    from transformers import WhisperTokenizer, WhisperTokenizerFast
+    from transformers import WhisperTokenizer
+    from transformers.models.whisper.tokenization_whisper_fast import WhisperTokenizerFast
 
     tokens, merges = text_tokens()
     with tempfile.TemporaryDirectory() as scratch:
