@@ -27,6 +27,7 @@ from turnscribe.transcript import Chunk, SpeakerText, Turn, Word
 
 SAMPLE_RATE = 16_000
 SHORTEST = SAMPLE_RATE // 10  # samples: in less than 0.1 s nobody says anything
+SILENT = 2 / 32768  # of full scale: the last bits of 16-bit audio, which a model may take for anything
 BATCH_SIZE = 32  # windows at a time; pyannote's own default is 1
 SEGMENTATION_SHARE = 0.3  # of a diarization's time, for progress; the embeddings take the rest
 
@@ -47,21 +48,24 @@ class Diarizer:
 def load_diarizer(model: str, *, token: str | None = None, device: str = "cpu", root: Path = Path(".")) -> Diarizer:
     """Load the pipeline in the folder `model` (relative to `root`), or of that name on the Hugging Face Hub.
 
-    Imports pyannote. Works with pyannote.audio 3.4 and 4.x; a folder holds a `config.yaml` and what it calls
-    `$model/...`. Checkpoints are unpickled with a list of harmless types (`pyannote_compat.CHECKPOINT_TYPES`), so
-    a model cannot bring code. Raises `SettingsError`, one sentence that names the page whose conditions to accept
-    and the variable to set.
+    Imports pyannote, which takes seconds. Works with pyannote.audio 3.4 and 4.x; a folder holds a `config.yaml` and
+    what it calls `$model/...`. Checkpoints are unpickled with a list of harmless types, so a model cannot bring code
+    (`pyannote_compat.CHECKPOINT_TYPES`). Raises `SettingsError`, one sentence that names the page whose conditions to
+    accept and the variable to set.
     """
-    found = resolve_model(model, root)
+    folder = Path(resolve_model(model, root))
     with loading("DIARIZATION_MODEL", model), contextlib.redirect_stdout(io.StringIO()) as printed:
+        compat.silence_pyannote()
         try:
-            compat.silence_pyannote()
             with compat.restricted_unpickling():
-                pipeline = _load(Path(found), model, token)
+                pipeline = _load(folder, model, token)
         except Exception as error:
-            raise _explained(error, model, printed.getvalue()) from error
+            sentence = _explained(error, model, folder, printed.getvalue())
+            if sentence is None:
+                raise
+            raise SettingsError(sentence) from error
         if pipeline is None:  # 3.4's way to say it
-            raise SettingsError(_gated(model, printed.getvalue()))
+            raise SettingsError(_gated(model, folder, printed.getvalue()))
         for name in ("segmentation_batch_size", "embedding_batch_size"):
             if getattr(pipeline, name, BATCH_SIZE) < BATCH_SIZE:
                 setattr(pipeline, name, BATCH_SIZE)
@@ -87,39 +91,39 @@ def _to(pipeline: Any, device: str) -> None:
     pipeline.to(torch.device(device))
 
 
-def _explained(error: Exception, model: str, printed: str) -> Exception:
-    """The error to raise for one of `load`'s: a sentence where this module knows more than `hub.explain`."""
+def _explained(error: Exception, model: str, folder: Path, printed: str) -> str | None:
+    """The sentence for an error of `_load`, where this module knows more than `turnscribe.hub.explain`."""
     from huggingface_hub.errors import GatedRepoError
 
     if isinstance(error, GatedRepoError):
-        return SettingsError(_gated(model, f"{printed} {error}"))
+        return _gated(model, folder, f"{printed} {error}")
     if isinstance(error, AttributeError) and "Could not download" in printed:  # 3.4 goes on with None
-        return SettingsError(_gated(model, printed))
+        return _gated(model, folder, printed)
     if isinstance(error, pickle.UnpicklingError):
         unknown = re.search(r"GLOBAL (\S+)", str(error))
-        return SettingsError(
-            f"DIARIZATION_MODEL {Path(model).name} holds {unknown[1] if unknown else 'objects'} beside its weights, "
-            "which could run code: name a model saved by pyannote.audio itself."
+        return (
+            f"DIARIZATION_MODEL {folder.name} holds {unknown[1] if unknown else 'objects'} beside its weights, which "
+            "could run code: name a model as pyannote.audio itself saves it."
         )
     if isinstance(error, ValueError) and ("$model" in str(error) or "clustering must be" in str(error)):
-        return SettingsError(
-            f"DIARIZATION_MODEL {Path(model).name} is made for pyannote.audio 4, and "
-            f"{compat.pyannote_major()}.x is installed: install 4, or name pyannote/speaker-diarization-3.1."
+        return (
+            f"DIARIZATION_MODEL {folder.name} is made for pyannote.audio 4, and {compat.pyannote_major()}.x is "
+            "installed: install 4, or name pyannote/speaker-diarization-3.1."
         )
-    return error
+    return None
 
 
-def _gated(model: str, said: str) -> str:
-    """One sentence with every page to accept: the model's, those that `said` names, and those it builds on."""
-    refused = re.findall(rf"(?:{HUB}|https://hf\.co)/([\w-][\w.-]*/[\w-][\w.-]*)", said)
-    names = [model, ALSO_GATED.get(model, model), *refused]
+def _gated(model: str, folder: Path, said: str) -> str:
+    """One sentence with every page to accept: the model's, those it builds on, and those that `said` names."""
+    refused = re.findall(r"https://(?:huggingface|hf)\.co/([\w-]+/[\w.-]*\w)", said)
+    names = [] if folder.exists() else [model, ALSO_GATED.get(model, model)]
+    names += [name for name in refused if name.split("/")[0] not in ("api", "docs", "settings")]
     if compat.pyannote_major() >= 4:
         names.append(COMMUNITY)
-    named = dict.fromkeys(name for name in names if name.count("/") == 1 and not name.startswith("settings/"))
-    pages = " and ".join(f"{HUB}/{name}" for name in named if not Path(name).exists())
+    pages = " and ".join(f"{HUB}/{name}" for name in dict.fromkeys(names))
     return (
-        f"DIARIZATION_MODEL {model} is gated or missing: accept the conditions at {pages}, and set HF_TOKEN to a "
-        "token of the account that did."
+        f"DIARIZATION_MODEL {folder.name if folder.exists() else model} is gated or missing: check the name, accept "
+        f"the conditions at {pages}, and set HF_TOKEN to a token of the account that did."
     )
 
 
@@ -142,7 +146,7 @@ def diarize(
     (pyannote's exclusive diarization). `on_progress` is told the share done, 0 to 1. Raises `Cancelled` when
     `should_stop` answers true; it is asked between batches.
     """
-    if len(waveform) < SHORTEST or not np.any(waveform):
+    if len(waveform) < SHORTEST or float(np.abs(waveform).max()) <= SILENT:
         return []
     done = 0.0
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import WhisperForConditionalGeneration
 
 from tests.conftest import REPOSITORY
 from turnscribe.asr import AsrOptions, load_asr
@@ -194,7 +195,8 @@ def test_assisted_without_an_assistant_is_refused() -> None:
 
 
 def test_assisted_runs_one_window_at_a_time_and_says_so() -> None:
-    assistant = SimpleNamespace(get_decoder=lambda: torch.nn.Identity())
+    config = SimpleNamespace(is_encoder_decoder=False)
+    assistant = SimpleNamespace(config=config, get_decoder=lambda: torch.nn.Identity())
     asr = scripted([at(0)], [at(0)], assistant=assistant)
     result = asr.transcribe(silence(20), AsrOptions(chunk_length_s=10, language="en", assisted=True))
     assert asr.model.batches == [1, 1]
@@ -238,7 +240,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path) -> None:
 
 
 def test_an_assistant_of_another_vocabulary_is_refused(tmp_path) -> None:
-    from transformers import WhisperConfig, WhisperForConditionalGeneration
+    from transformers import WhisperConfig
 
     config = WhisperConfig(
         vocab_size=2000, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
@@ -300,6 +302,23 @@ def test_the_assistant_drafts_and_the_text_stays(demo_asr, conversation_waveform
     assert [chunk.text for chunk in assisted.chunks] == [chunk.text for chunk in plain.chunks]
     assert assisted.speculation.proposed == passes
     assert 0 < assisted.speculation.accepted <= passes
+
+
+@pytest.mark.models
+def test_an_assistant_with_its_own_encoder_leaves_the_text_alone(demo_asr, conversation_waveform, tmp_path) -> None:
+    torch.manual_seed(0)
+    config = demo_asr.model.config.__class__.from_dict(
+        {**demo_asr.model.config.to_dict(), "d_model": 48, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    )
+    WhisperForConditionalGeneration(config).save_pretrained(tmp_path)
+    asr = load_asr(str(REPOSITORY / "demo" / "whisper"), assistant=str(tmp_path))
+    assert asr.assistant.config.is_encoder_decoder
+    waveform = conversation_waveform[: 12 * SAMPLE_RATE]
+    plain = asr.transcribe(waveform, AsrOptions(language="en"))
+    assisted = asr.transcribe(waveform, AsrOptions(language="en", assisted=True))
+    assert assisted.chunks == plain.chunks
+    assert len(plain.chunks) > 2
+    assert assisted.speculation.proposed > 0
 
 
 @pytest.mark.models

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,7 +80,7 @@ def load_asr(model: str, *, assistant: str | None = None, token: str | None = No
     from turnscribe import compat
     from turnscribe.transformers_asr import TransformersAsr
 
-    with loading("ASR_MODEL", model):
+    with loading("ASR_MODEL", model), compat.quiet_transformers():
         options = {"device": device, "token": token, **compat.dtype_argument(_dtype(device))}
         loaded: Any = pipeline(
             "automatic-speech-recognition",
@@ -93,7 +94,7 @@ def load_asr(model: str, *, assistant: str | None = None, token: str | None = No
         )
     companion = None
     if assistant:
-        with loading("ASSISTANT_MODEL", assistant):
+        with loading("ASSISTANT_MODEL", assistant), compat.quiet_transformers():
             companion = _load_assistant(assistant, loaded.model, token=token, device=device)
     return TransformersAsr(loaded.model, loaded.tokenizer, loaded.feature_extractor, companion)
 
@@ -107,22 +108,28 @@ def _dtype(device: str) -> Any:
 def _load_assistant(assistant: str, model: Any, *, token: str | None, device: str) -> Any:
     """distil-whisper's assistants have the main model's encoder and load as a decoder alone; one with an encoder
     of another shape loads whole and encodes for itself."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSpeechSeq2Seq
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, GenerationMixin
 
     from turnscribe import compat
 
     config = AutoConfig.from_pretrained(assistant, token=token)
-    if config.vocab_size != model.config.vocab_size:
-        raise SettingsError(
-            f"ASSISTANT_MODEL {shown(assistant)} has {config.vocab_size} tokens and ASR_MODEL {model.config.vocab_size}: "
-            "an assistant must share the main model's vocabulary (both English-only, or both of one generation)."
-        )
+    for name, noun in (("vocab_size", "tokens"), ("num_mel_bins", "mel bins")):
+        theirs, ours = getattr(config, name, None), getattr(model.config, name)
+        if theirs != ours:
+            raise SettingsError(
+                f"ASSISTANT_MODEL {shown(assistant)} has {theirs} {noun} and ASR_MODEL has {ours}: name an assistant "
+                "of the same vocabulary and generation."
+            )
     shared = all(
         getattr(config, name) == getattr(model.config, name)
-        for name in ("d_model", "encoder_layers", "encoder_attention_heads", "num_mel_bins")
+        for name in ("d_model", "encoder_layers", "encoder_attention_heads")
     )
     kind = AutoModelForCausalLM if shared else AutoModelForSpeechSeq2Seq
     loaded: Any = kind.from_pretrained(
         assistant, token=token, attn_implementation="sdpa", **compat.dtype_argument(_dtype(device))
     )
+    if not shared:
+        # Whisper's own `generate` moves the start of the main model's timestamp rules with every draft, and text is
+        # lost; the general one drafts as well and leaves them alone.
+        loaded.generate = MethodType(GenerationMixin.generate, loaded)
     return loaded.to(device).eval()

@@ -15,6 +15,7 @@ Nothing is imported until a function is called. It does not know what the errors
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+log = logging.getLogger("turnscribe")
 
 # Checkpoints may hold these beside tensors and plain values. The first five are in those that pyannote.audio
 # 2.1 and later saved itself; the callbacks name the entries of Lightning's own state.
@@ -37,19 +40,14 @@ CHECKPOINT_TYPES = (
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
 )
 
-# What pyannote.audio says that no caller can act on, with the module that says it.
+# What pyannote.audio says that no caller can act on: the message's start and the module that says it.
+_NUMPY = r"numpy\._?core\.(fromnumeric|_methods)"
 EXPECTED_WARNINGS = (
     (r"\s*torchcodec is not installed correctly", r"pyannote\.audio\.core\.io"),  # waveforms come in memory
     (r"\s*TensorFloat-32 \(TF32\) has been disabled", r"pyannote\.audio\.utils\.reproducibility"),
-    (
-        r"std\(\): degrees of freedom is <= 0",
-        r"pyannote\.audio\.models\.blocks\.pooling",
-    ),  # one frame of speech
-    (
-        r"Mean of empty slice",
-        r"numpy\..*|pyannote\.audio\.pipelines\..*",
-    ),  # less speech than a centroid needs
-    (r"invalid value encountered in", r"numpy\..*|pyannote\.audio\.pipelines\..*"),  # the same
+    (r"std\(\): degrees of freedom is <= 0", r"pyannote\.audio\.models\.blocks\.pooling"),  # one frame of speech
+    (r"Mean of empty slice", _NUMPY),  # in 4.x, of recordings with less than 2 s of speech
+    (r"invalid value encountered in divide", _NUMPY),  # the same
     (r"\s*The detected number of speakers", r"pyannote\.audio\.pipelines\.speaker_diarization"),
 )
 
@@ -60,13 +58,17 @@ def pyannote_major() -> int:
 
 
 def silence_pyannote() -> None:
-    """Switch telemetry off and hide `EXPECTED_WARNINGS`; call it before pyannote's first import.
+    """Import pyannote.audio with telemetry off, `EXPECTED_WARNINGS` hidden and its `print` going to the log.
 
-    The filters stay: `warnings.catch_warnings` around each call would not be safe beside other threads.
+    The filters stay: `warnings.catch_warnings` around each call would not be safe beside other threads, and nor
+    would catching what is printed, which must not get into a transcript on standard output.
     """
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
     for message, module in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message, module=module)
+    from pyannote.audio.pipelines import clustering
+
+    vars(clustering)["print"] = lambda *words: log.info("pyannote: %s", " ".join(map(str, words)))
 
 
 def hub_pipeline(model: str, *, token: str | None) -> Any:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from turnscribe.alignment import TokenAlignment, align, alignment_heads
 from turnscribe.asr import AsrOptions, AsrResult, ShouldStop
+from turnscribe.compat import quiet_transformers
 from turnscribe.errors import BadParameters, Cancelled, OutOfMemory
 from turnscribe.segments import Segment, read_segments, split_words, token_texts
 from turnscribe.stages import Progress
@@ -90,7 +91,7 @@ class TransformersAsr:
         should_stop: ShouldStop | None = None,
     ) -> AsrResult:
         self._check(options)
-        with self._lock, _quiet_transformers():
+        with self._lock, quiet_transformers():
             return _Run(self, waveform, options, on_progress, should_stop).result()
 
     def _check(self, options: AsrOptions) -> None:
@@ -172,16 +173,15 @@ class _Run:
             self.warnings.append(f"prompt was longer than {LONGEST_PROMPT} tokens: only its end was used.")
         return ids.to(self.model.device)
 
-    def _encode(self, windows: Sequence[Window]) -> Any:
-        """`[B, 1500, D]`"""
+    def _features(self, windows: Sequence[Window]) -> Any:
+        """`[B, mels, 3000]`"""
         extracted = self.asr.feature_extractor(
             [self.waveform[w.start : w.stop] for w in windows],
             sampling_rate=SAMPLE_RATE,
             return_tensors="pt",
             padding="max_length",
         )
-        features = extracted.input_features.to(self.model.device, self.model.dtype)
-        return self.model.get_encoder()(features).last_hidden_state
+        return extracted.input_features.to(self.model.device, self.model.dtype)
 
     def _detect_language(self, windows: Sequence[Window]) -> str:
         """The language of the loudest of the first windows."""
@@ -192,7 +192,8 @@ class _Run:
             return float(np.mean(np.square(self.waveform[window.start : window.stop])))
 
         with torch.inference_mode():
-            encoded = self._encode([max(windows[:4], key=power)])
+            features = self._features([max(windows[:4], key=power)])
+            encoded = self.model.get_encoder()(features).last_hidden_state
             token = int(self.model.detect_language(encoder_outputs=BaseModelOutput(encoded))[0])
         names = {number: name for name, number in self.model.generation_config.lang_to_id.items()}
         return str(names[token]).strip("<|>")
@@ -214,9 +215,8 @@ class _Run:
         return None
 
     def _generate(self, windows: Sequence[Window]) -> list[_Decoded]:
-        from transformers.modeling_outputs import BaseModelOutput
-
-        encoded = self._encode(windows)
+        features = self._features(windows)
+        encoded = self.model.get_encoder()(features).last_hidden_state  # [B, 1500, D]
         arguments: dict[str, Any] = {"num_beams": 1, "return_timestamps": True, "do_sample": False}
         if self.asr.multilingual:
             arguments |= {"language": self.language, "task": self.options.task}
@@ -227,8 +227,7 @@ class _Run:
             arguments["logits_processor"] = _begin_suppression(self.model)
         with _counted(self.model, self.asr.assistant, self.tally):
             sequences = self.model.generate(
-                encoder_outputs=BaseModelOutput(encoded),
-                input_features=None,
+                **self._heard(features, encoded),
                 force_unique_generate_call=True,  # `result` follows up windows that are not finished
                 **arguments,
             )
@@ -249,6 +248,15 @@ class _Run:
             _Decoded(window, row, alignment)
             for window, (_, row), alignment in zip(windows, rows, alignments, strict=True)
         ]
+
+    def _heard(self, features: Any, encoded: Any) -> dict[str, Any]:
+        """What `generate` listens to: the encoder's output, or, for an assistant with an encoder of its own, the
+        features, since `generate` has no other way to hand it something of its own."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        if self.options.assisted and self.asr.assistant.config.is_encoder_decoder:
+            return {"input_features": features}
+        return {"input_features": None, "encoder_outputs": BaseModelOutput(encoded)}
 
     def _without_initial(self, sequence: list[int]) -> tuple[list[int], list[int]]:
         """The tokens up to language and task, and those generated after them, without the end and padding."""
@@ -340,19 +348,6 @@ def _counted(model: Any, assistant: Any, tally: _Tally) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """transformers warns on every call about arguments that its own Whisper code passes on."""
-    from transformers.utils import logging as transformers_logging
-
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
 
 
 def _joined(*parts: Any) -> Any:
