@@ -5,6 +5,7 @@ are CI's.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -64,7 +65,9 @@ class _Routes(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._note()
-        self._send({"name": "your-name", "type": "user", "orgs": []} if "whoami" in self.path else {})
+        user = {"name": "your-name", "type": "user", "orgs": []}
+        model = {"id": "your-name/turnscribe", "private": True, "sha": "1", "siblings": [], "tags": []}
+        self._send(user if "whoami" in self.path else model)
 
     def do_POST(self) -> None:
         body = self._note()
@@ -183,6 +186,10 @@ def test_the_copy_uploads_the_repository_without_its_environments(hub: StandIn, 
     assert {line["value"]["path"] for line in lines if line["key"] == "file"} == {"handler.py", "README.md"}
 
 
+@pytest.mark.skipif(
+    "env" not in inspect.signature(huggingface_hub.create_inference_endpoint).parameters,
+    reason="the README asks for a current huggingface_hub on the machine that deploys, not in the container",
+)
 def test_the_endpoint_is_created_with_the_token_as_a_secret(hub: StandIn, tmp_path: Path) -> None:
     printed = run_python(block("python", "create_inference_endpoint"), tmp_path, hub)
     assert printed.split() == ["turnscribe", "pending"]
