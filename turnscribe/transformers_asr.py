@@ -11,8 +11,7 @@ import logging
 import math
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,27 +23,15 @@ from turnscribe.asr import AsrOptions, AsrResult, ShouldStop
 from turnscribe.compat import quiet_transformers
 from turnscribe.errors import BadParameters, Cancelled, OutOfMemory
 from turnscribe.segments import Segment, read_segments, split_words, token_texts
+from turnscribe.speculation import Tally, begin_suppression, counted
 from turnscribe.stages import Progress
-from turnscribe.transcript import Chunk, Speculation, Word
+from turnscribe.transcript import Chunk, Word
 from turnscribe.windows import SAMPLE_RATE, Window, cut_windows
 
 log = logging.getLogger(__name__)
 
 LONGEST_PROMPT = 223  # tokens: half of Whisper's 448, less the marker before them
 WITHOUT_SPACES = {"zh", "ja", "th", "lo", "my", "yue"}  # openai/whisper splits these by character
-
-
-@dataclass
-class _Tally:
-    """Forward passes of main decoder and assistant, for `Speculation`."""
-
-    main: int = 0
-    assistant: int = 0
-    generated: int = 0
-
-    def speculation(self) -> Speculation:
-        """Each pass of the main model yields one token of its own beside those it accepts."""
-        return Speculation(self.assistant, max(min(self.generated - self.main, self.assistant), 0))
 
 
 @dataclass(frozen=True)
@@ -120,7 +107,7 @@ class _Run:
         self.asr, self.model, self.waveform, self.options = asr, asr.model, waveform, options
         self.on_progress, self.should_stop = on_progress, should_stop
         self.warnings: list[str] = []
-        self.tally = _Tally()
+        self.tally = Tally()
         self.language = options.language or (None if asr.multilingual else "en")
         config = asr.model.generation_config
         self.end_token = int(asr.model.config.eos_token_id)
@@ -224,8 +211,8 @@ class _Run:
             arguments["prompt_ids"] = self.prompt
         if self.options.assisted:
             arguments["assistant_model"] = self.asr.assistant
-            arguments["logits_processor"] = _begin_suppression(self.model)
-        with _counted(self.model, self.asr.assistant, self.tally):
+            arguments["logits_processor"] = begin_suppression(self.model)
+        with counted(self.model, self.asr.assistant, self.tally):
             sequences = self.model.generate(
                 **self._heard(features, encoded),
                 force_unique_generate_call=True,  # `result` follows up windows that are not finished
@@ -317,37 +304,6 @@ class _Run:
             probability = math.exp(float(alignment.logprobs[part].mean()))
             words.append(Word("".join(pieces[first:stop]), start + offset, end + offset, probability))
         return tuple(words)
-
-
-def _begin_suppression(model: Any) -> list[Any]:
-    """`begin_suppress_tokens` as our own processor: `generate` drops them when an assistant is given."""
-    from transformers.generation.logits_process import SuppressTokensAtBeginLogitsProcessor
-
-    suppressed = model.generation_config.begin_suppress_tokens
-    if not suppressed:
-        return []
-    # generate sets the true position with `set_begin_index`
-    return [SuppressTokensAtBeginLogitsProcessor(suppressed, begin_index=0, device=str(model.device))]
-
-
-@contextmanager
-def _counted(model: Any, assistant: Any, tally: _Tally) -> Iterator[None]:
-    """Counts the forward passes of both decoders while the context lasts."""
-
-    def count_main(*_: Any) -> None:
-        tally.main += 1
-
-    def count_assistant(*_: Any) -> None:
-        tally.assistant += 1
-
-    handles = [model.get_decoder().register_forward_hook(count_main)]
-    if assistant is not None:
-        handles.append(assistant.get_decoder().register_forward_hook(count_assistant))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _joined(*parts: Any) -> Any:
