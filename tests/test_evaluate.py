@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from scripts import references
-from scripts.evaluate import (
-    AT_LEAST,
-    AT_MOST,
+from scripts.draft import draft_agreement
+from scripts.evaluate import AT_LEAST, AT_MOST, listed, main, table, unmet
+from scripts.measures import (
     Figures,
     Ratio,
     align,
@@ -26,15 +26,10 @@ from scripts.evaluate import (
     compare,
     cp_errors,
     diarization_errors,
-    draft_agreement,
     heard_words,
-    listed,
-    main,
     right_speakers,
     speaker_mapping,
-    table,
     total,
-    unmet,
     values,
 )
 from scripts.references import (
