@@ -113,10 +113,11 @@ def test_encoder_heads_begin_by_looking_at_their_offset(ids: TokenIds) -> None:
         assert np.mean(near) > 0.5
 
 
-def test_training_goes_on_from_its_checkpoint(bank: Bank, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = train(bank, tmp_path / "a", seed=3, stages=TINY, refining=TINY[:1])
-    train(bank, tmp_path / "b", seed=3, stages=TINY, refining=())
-    resumed = train(bank, tmp_path / "b", seed=3, stages=TINY, refining=TINY[:1])
+def test_training_goes_on_from_its_checkpoint(bank: Bank, tmp_path: Path) -> None:
+    short = TINY[:1]
+    whole = train(bank, tmp_path / "a", seed=3, stages=TINY, refining=short, tracking=short)
+    train(bank, tmp_path / "b", seed=3, stages=TINY, refining=(), tracking=())
+    resumed = train(bank, tmp_path / "b", seed=3, stages=TINY, refining=short, tracking=short)
     for name, value in whole.state_dict().items():
         assert torch.allclose(value, resumed.state_dict()[name], atol=1e-5), name
 
