@@ -29,6 +29,7 @@ pipeline:
   params:
     clustering: AgglomerativeClustering
     segmentation: $model/segmentation
+    segmentation_step: 0.25
     segmentation_batch_size: 32
     embedding: $model/embedding
     embedding_batch_size: 32
@@ -46,7 +47,7 @@ params:
 
 TUNING_DIALOGUES = [(2000 + index, (12, 20, 30)[index % 3]) for index in range(9)]  # seed, noise in dB below
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # cosine distances
-CLUSTER_SIZES = (4, 8, 12)  # windows, which start every second
+CLUSTER_SIZES = (1, 2, 4)  # windows, which start every 2.5 s
 
 
 def save_model(model: Any, file: Path) -> None:
