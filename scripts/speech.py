@@ -330,7 +330,11 @@ def place(turns: list[tuple[Utterance, float]], *, duration: float, noise_db: fl
 
 def random_dialogue(seed: int, *, duration: float = 60.0, noise_db: float = 20.0) -> Dialogue:
     """A dialogue of two or three voices, synthesized for this seed alone: turns of one to three
-    sentences, pauses of 0.2 to 0.5 s inside a turn and 0.2 to 0.8 s between turns, no overlap."""
+    sentences, pauses of 0.2 to 0.5 s inside a turn and 0.2 to 0.8 s between turns, no overlap.
+
+    The words and the order are the seed's; espeak-ng lets its voices flutter, so samples differ from run to run and
+    times by a few milliseconds.
+    """
     rng = random.Random(seed)
     voices = rng.sample(VOICES, rng.choice((2, 3)))
     turns: list[tuple[Utterance, float]] = []

@@ -562,6 +562,7 @@ def test_short_recordings_pass_without_a_warning(
 
 
 @pytest.mark.models
+@pytest.mark.filterwarnings(r"ignore:\s*The detected number of speakers")  # pytest drops the loader's own filter
 def test_more_speakers_than_there_are_is_no_error(
     demo_diarizer: Diarizer, speech_waveform: np.ndarray, capsys: Any
 ) -> None:
