@@ -44,7 +44,7 @@ def train_diarizer(bank: Bank, folder: Path, out: Path, *, seed: int, device: st
     save_model(segmentation, out / "segmentation" / "pytorch_model.bin")
     save_model(embedding, out / "embedding" / "pytorch_model.bin")
     save_plda(out / "plda", *voice_embeddings(embedding, bank, seed=seed, device=device))
-    write_config(out, threshold=0.6, min_cluster_size=6)
+    write_config(out, threshold=0.6, min_cluster_size=4)
     write_config(out, **tune_clustering(out))
 
 
