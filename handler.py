@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -93,7 +94,8 @@ class EndpointHandler:
             raise
         except Exception as error:
             incident = uuid.uuid4().hex[:12]
-            log.exception("request failed, incident %s", incident)
+            details = traceback.format_exc().replace(self.settings.token or "\0", "[HF_TOKEN]")
+            log.error("request failed, incident %s\n%s", incident, details)
             raise InferenceFailed(
                 f"The request could not be answered; the endpoint's log has the details under {incident}."
             ) from error

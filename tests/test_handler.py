@@ -182,6 +182,7 @@ def test_what_the_caller_cannot_mend_is_an_incident_without_detail(caplog: pytes
     incident = str(caught.value).rsplit(" ", 1)[1].strip(".")
     assert incident in caplog.text
     assert "Traceback" in caplog.text
+    assert SECRET not in caplog.text
 
 
 @pytest.mark.parametrize(
