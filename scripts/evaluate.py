@@ -44,7 +44,7 @@ from scripts import references
 from scripts.draft import draft_agreement
 from scripts.measures import Figures, Ratio, compare, total, values
 from scripts.references import BadReference, Case, recorded, synthesized, write_file
-from scripts.transcribe import MODELS, Parse, Transcriber, _ctrl_c, _load_handler, build_request
+from scripts.transcribe import MODELS, Parse, Transcriber, build_request, ctrl_c, load_handler
 from turnscribe.errors import Cancelled, TurnscribeError
 from turnscribe.formats import timestamp
 from turnscribe.stages import Progress
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None, *, handler: Transcriber | None = Non
             parse = parse_config
         request = build_request(args)
         config = parse(request)
-        handler = handler or _load_handler(args)
+        handler = handler or load_handler(args)
         results = Results(about(handler, request, sys.argv[1:] if argv is None else argv), args.json)
         results.write(complete=False)
         stopped = _run(cases, results, handler, config, per_file=args.per_file)
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None, *, handler: Transcriber | None = Non
 def _run(cases: Sequence[Case], results: Results, handler: Transcriber, config: Any, *, per_file: bool) -> bool:
     """Measures each recording; true when it was stopped before the last one was done."""
     width = max(len(case.name) for case in cases)
-    with tqdm(total=len(cases), bar_format=BAR, disable=None, leave=False) as bar, _ctrl_c() as stop:
+    with tqdm(total=len(cases), bar_format=BAR, disable=None, leave=False) as bar, ctrl_c() as stop:
         if per_file:
             tqdm.write(listed("recording", None, width), file=sys.stdout)
         for index, case in enumerate(cases):

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None, *, handler: Transcriber | None = Non
 
             parse = parse_config
         config = parse(build_request(args))
-        outcomes = _run(jobs, args, config, handler or _load_handler(args))
+        outcomes = _run(jobs, args, config, handler or load_handler(args))
     except TurnscribeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -178,7 +178,7 @@ def _run(jobs: dict[Path, Path], args: argparse.Namespace, config: Any, handler:
     outcomes: list[Outcome] = []
     columns = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
     hidden = True if args.quiet else None  # None: hidden where stderr is no terminal
-    with tqdm(total=len(jobs), bar_format=columns, disable=hidden, leave=False) as bar, _ctrl_c() as stop:
+    with tqdm(total=len(jobs), bar_format=columns, disable=hidden, leave=False) as bar, ctrl_c() as stop:
         for index, (source, stem) in enumerate(jobs.items()):
             bar.set_description_str(f"{source.name} ({index + 1}/{len(jobs)})")
 
@@ -285,7 +285,7 @@ def listing(transcript: Transcript) -> str:
 
 
 @contextmanager
-def _ctrl_c() -> Iterator[Event]:
+def ctrl_c() -> Iterator[Event]:
     """The first Ctrl-C sets the event, which the handler asks for; a second one interrupts at once."""
     stop = Event()
 
@@ -302,7 +302,7 @@ def _ctrl_c() -> Iterator[Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _load_handler(args: argparse.Namespace) -> Transcriber:
+def load_handler(args: argparse.Namespace) -> Transcriber:
     from config import load_settings
     from handler import EndpointHandler
 

@@ -11,9 +11,9 @@ import torch
 
 from scripts.speech import SAMPLE_RATE, VOICES, TimedWord, Utterance, vocabulary
 from scripts.train_demo_models.asr import distil, train
-from scripts.train_demo_models.asr_data import FRAMES, IGNORED, Stage, make_batch
+from scripts.train_demo_models.asr_data import FRAMES, IGNORED, make_batch
 from scripts.train_demo_models.asr_model import OFFSETS, WIDTH, LogMel, Trainee, new_model
-from scripts.train_demo_models.bank import Bank, load_bank, save_bank
+from scripts.train_demo_models.bank import Bank, Stage, load_bank, save_bank
 from scripts.train_demo_models.tokenizer import TokenIds, text_tokens
 from tests.conftest import REPOSITORY
 

@@ -72,8 +72,8 @@ class Asr(Protocol):
 def load_asr(model: str, *, assistant: str | None = None, token: str | None = None, device: str = "cpu") -> Asr:
     """Load a Whisper (and an assistant for speculative decoding) through the transformers pipeline.
 
-    `model` and `assistant` are folders or Hub ids. On CUDA the weights are float16, or bfloat16 where the device
-    has it and the checkpoint was saved so; on the CPU float32. Raises `SettingsError` that names the variable.
+    `model` and `assistant` are folders or Hub ids. The weights are float16 on CUDA and float32 on the CPU.
+    Raises `SettingsError` that names the variable.
     """
     from transformers import pipeline
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.train_demo_models.asr_data import IGNORED, Batch, Stage, make_batch
+from scripts.train_demo_models.asr_data import IGNORED, Batch, make_batch
 from scripts.train_demo_models.asr_model import Trainee, new_model
-from scripts.train_demo_models.bank import Bank
+from scripts.train_demo_models.bank import Bank, Stage
 from scripts.train_demo_models.tokenizer import TokenIds
 
 STAGES = (Stage(5, 24, 2400), Stage(12, 10, 900), Stage(30, 6, 900))

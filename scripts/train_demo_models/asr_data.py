@@ -11,18 +11,11 @@ import torch
 from torch import Tensor
 
 from scripts.speech import SAMPLE_RATE, VOICES, TimedWord
-from scripts.train_demo_models.bank import Bank
+from scripts.train_demo_models.bank import Bank, Stage, background_noise
 from scripts.train_demo_models.tokenizer import SECONDS_PER_TIMESTAMP, TokenIds
 
 FRAMES = 1500  # encoder frames of 20 ms in 30 s
 IGNORED = -100  # a target that is not learned
-
-
-@dataclass(frozen=True)
-class Stage:
-    seconds: float
-    batch: int
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -143,12 +136,7 @@ def _window(bank: Bank, rng: random.Random, seconds: float) -> tuple[np.ndarray,
         at += utterance.duration + rng.uniform(0.15, 1.0)
         if rng.random() < 0.5:
             voice = rng.choice(voices)
-    generator = np.random.default_rng(rng.getrandbits(32))
-    noise = generator.standard_normal(samples, np.float32)
-    if rng.random() < 0.3:  # coloured: each sample mostly repeats the last
-        kernel = np.power(np.float32(rng.uniform(0.5, 0.95)), np.arange(32, dtype=np.float32))
-        noise = np.convolve(noise, kernel / np.linalg.norm(kernel), mode="same").astype(np.float32)
-    mix += noise * 0.06 * 10 ** (-rng.uniform(14, 45) / 20)
+    mix += background_noise(rng, samples)
     mix *= 10 ** (rng.uniform(-12, 10) / 20)
     if spoken_until < seconds and rng.random() < 0.7:  # a window is padded with true silence
         ends = max((words[-1].end for words in utterances), default=0.0)

@@ -12,10 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.speech import (
-    SAMPLE_RATE,
     VOICES,
     TimedWord,
     Utterance,
+    Waveform,
     joined,
     random_sentence,
     synthesize,
@@ -23,6 +23,15 @@ from scripts.speech import (
 )
 
 WORD_RATES = (0.85, 0.95, 1.05, 1.2)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training: windows of so many seconds, so many at a time."""
+
+    seconds: float
+    batch: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,15 @@ class Bank:
         count = rng.randint(1, 7)
         pieces = rng.choices(self.words[voice], k=count)
         return joined(pieces, [rng.uniform(0.0, 0.12) for _ in range(count - 1)] + [0.0])
+
+
+def background_noise(rng: random.Random, samples: int) -> Waveform:
+    """White or coloured noise `[samples]`, 14 to 45 dB below the bank's speech (RMS 0.06)."""
+    noise = np.random.default_rng(rng.getrandbits(32)).standard_normal(samples, np.float32)
+    if rng.random() < 0.3:  # coloured: each sample mostly repeats the last
+        kernel = np.power(np.float32(rng.uniform(0.5, 0.95)), np.arange(32, dtype=np.float32))
+        noise = np.convolve(noise, kernel / np.linalg.norm(kernel), mode="same").astype(np.float32)
+    return noise * 0.06 * 10 ** (-rng.uniform(14, 45) / 20)
 
 
 def load_or_make_bank(folder: Path, *, sentences_per_voice: int, seed: int) -> Bank:
@@ -86,8 +104,3 @@ def load_bank(file: Path) -> Bank:
         kind[voice].append(Utterance(voice, waveform, timed))
         position += length
     return bank
-
-
-def seconds_of(bank: Bank) -> float:
-    every = [*bank.words.values(), *bank.sentences.values()]
-    return sum(len(u.waveform) for group in every for u in group) / SAMPLE_RATE

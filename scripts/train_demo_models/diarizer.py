@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scripts.speech import VOICES
-from scripts.train_demo_models.bank import Bank
+from scripts.train_demo_models.bank import Bank, Stage
 from scripts.train_demo_models.diarizer_folder import save_model, save_plda, tune_clustering, write_config
-from scripts.train_demo_models.scenes import Stage, make_batch
+from scripts.train_demo_models.scenes import make_batch
 
 WINDOW_SECONDS = 10.0
 SPEAKERS = 3  # at most, in a training window

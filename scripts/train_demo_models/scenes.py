@@ -6,7 +6,6 @@ Word times in the bank give speech to the centisecond. Knows the models only by 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scripts.speech import SAMPLE_RATE, VOICES, TimedWord, Utterance
-from scripts.train_demo_models.bank import Bank
+from scripts.train_demo_models.bank import Bank, Stage, background_noise
 
 MERGED_GAP = 0.15  # seconds: a pause between words that still counts as speech
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of training: windows of so many seconds, so many at a time."""
-
-    seconds: float
-    batch: int
-    steps: int
 
 
 def speech_spans(words: tuple[TimedWord, ...]) -> list[tuple[float, float]]:
@@ -88,12 +78,7 @@ def random_scene(bank: Bank, rng: random.Random, seconds: float) -> Scene:
             at += 0.0 if overlaps else rng.uniform(0.05, 0.8)
         else:
             at = ends + rng.uniform(0.15, 0.6)
-    generator = np.random.default_rng(rng.getrandbits(32))
-    noise = generator.standard_normal(len(scene.mix), np.float32)
-    if rng.random() < 0.3:  # coloured: each sample mostly repeats the last
-        kernel = np.power(np.float32(rng.uniform(0.5, 0.95)), np.arange(32, dtype=np.float32))
-        noise = np.convolve(noise, kernel / np.linalg.norm(kernel), mode="same").astype(np.float32)
-    scene.mix += noise * 0.06 * 10 ** (-rng.uniform(14, 45) / 20)  # 0.06: the voices' RMS
+    scene.mix += background_noise(rng, len(scene.mix))
     scene.mix *= 10 ** (rng.uniform(-12, 8) / 20)
     if until < seconds and rng.random() < 0.3:  # digital silence, as where a file is padded
         scene.mix[round(max([until, *(end for _, _, end in scene.spans)]) * SAMPLE_RATE) :] = 0
