@@ -34,6 +34,7 @@ class ModelSettings(BaseSettings):
     assistant_model: str | None = None
     diarization_model: str | None = None
     hf_token: SecretStr | None = None
+    asr_backend: Literal["engine", "transformers"] = "engine"
     max_audio_seconds: float = Field(default=4 * 3600, gt=0)
     max_input_bytes: int = Field(default=512 * 2**20, gt=0)
     allow_url_inputs: bool = False
@@ -90,6 +91,16 @@ class InferenceConfig(BaseModel):
         )
     )
     prompt: str | None = Field(None, max_length=10_000, description="text of at most 10000 characters")
+    temperature: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
+    compression_ratio_threshold: float = Field(
+        2.4, gt=0, allow_inf_nan=False, description="a number above 0 (a large one turns it off)"
+    )
+    logprob_threshold: float = Field(
+        -1.0, le=0, allow_inf_nan=False, description="a number of at most 0 (-1000 turns it off)"
+    )
+    no_speech_threshold: float = Field(
+        0.6, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1 (1 turns it off)"
+    )
     encoding: Literal["pcm_s16le"] | None = Field(
         None, description="'pcm_s16le' (headerless PCM) or nothing (anything with a header)"
     )
@@ -115,6 +126,10 @@ class InferenceConfig(BaseModel):
         "num_speakers",
         "min_speakers",
         "max_speakers",
+        "temperature",
+        "compression_ratio_threshold",
+        "logprob_threshold",
+        "no_speech_threshold",
         mode="before",
     )
     @classmethod

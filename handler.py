@@ -75,6 +75,7 @@ class EndpointHandler:
             assistant=resolve_model(assistant, root) if assistant else None,
             token=self.settings.token,
             device=device,
+            backend=self.settings.asr_backend,
         )
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -194,6 +195,10 @@ class EndpointHandler:
             assisted=config.assisted,
             words=config.timestamps == "word" or self._wants_diarization(config),
             prompt=config.prompt,
+            temperature=config.temperature,
+            compression_ratio_threshold=config.compression_ratio_threshold,
+            logprob_threshold=config.logprob_threshold,
+            no_speech_threshold=config.no_speech_threshold,
         )
         share = (1.0 - done) / len(decoded.channels)
         return [

@@ -12,6 +12,7 @@ Needs `jiwer`, `meeteval` and `pyannote.metrics`; the models come from the optio
     DER           pyannote.metrics, no collar, overlap counted, over the whole recording
     speaker       share of correctly recognised words with the right speaker, under the best mapping of names
     draft         share of tokens the assistant predicts as the main model does, after the same tokens
+                  (with ASR_BACKEND=transformers, which decodes the recording once more for it)
 
 Errors are summed over recordings, then divided. What a reference or a model lacks is not measured: "-".
 Exit status: 0, 1 a recording failed or `--require` was missed, 2 wrong usage or settings, 130 Ctrl-C.
@@ -207,8 +208,7 @@ def _measured(
 def about(handler: Transcriber, request: Mapping[str, Any], argv: Sequence[str]) -> dict[str, Any]:
     """What the figures were measured with: command, models, versions, machine."""
     settings = getattr(handler, "settings", None)
-    model = getattr(getattr(handler, "asr", None), "model", None)
-    device = str(getattr(model, "device", "unknown"))
+    device = str(getattr(getattr(handler, "asr", None), "device", "unknown"))
     torch = sys.modules.get("torch")
     if torch and device.startswith("cuda"):
         device = f"{device} ({torch.cuda.get_device_name()})"

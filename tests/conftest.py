@@ -34,6 +34,15 @@ def demo_handler():
 
 
 @pytest.fixture(scope="session")
+def reference_asr():
+    """The transformers backend with the demo models."""
+    from turnscribe.asr import load_asr
+
+    whisper, assistant = (str(REPOSITORY / DEMO[name]) for name in ("asr_model", "assistant_model"))
+    return load_asr(whisper, assistant=assistant, backend="transformers")
+
+
+@pytest.fixture(scope="session")
 def conversation() -> bytes:
     """The demo recording, a flac file of under a minute with three speakers."""
     return (REPOSITORY / "demo" / "conversation.flac").read_bytes()

@@ -256,8 +256,8 @@ def test_an_assistant_of_another_vocabulary_is_refused(tmp_path) -> None:
 
 
 @pytest.fixture(scope="module")
-def demo_asr(demo_handler):
-    return demo_handler.asr
+def demo_asr(reference_asr):
+    return reference_asr
 
 
 @pytest.mark.models
@@ -311,7 +311,7 @@ def test_an_assistant_with_its_own_encoder_leaves_the_text_alone(demo_asr, conve
         {**demo_asr.model.config.to_dict(), "d_model": 48, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
     )
     WhisperForConditionalGeneration(config).save_pretrained(tmp_path)
-    asr = load_asr(str(REPOSITORY / "demo" / "whisper"), assistant=str(tmp_path))
+    asr = load_asr(str(REPOSITORY / "demo" / "whisper"), assistant=str(tmp_path), backend="transformers")
     assert asr.assistant.config.is_encoder_decoder
     waveform = conversation_waveform[: 12 * SAMPLE_RATE]
     plain = asr.transcribe(waveform, AsrOptions(language="en"))

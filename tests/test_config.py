@@ -29,6 +29,10 @@ ADDED = {
     "timestamps": "segment",
     "response_format": None,
     "prompt": None,
+    "temperature": 0.0,
+    "compression_ratio_threshold": 2.4,
+    "logprob_threshold": -1.0,
+    "no_speech_threshold": 0.6,
     "encoding": None,
     "channels": "mix",
 }
@@ -107,6 +111,10 @@ def test_a_config_cannot_be_changed() -> None:
         ("diarize", True, True),
         ("timestamps", "word", "word"),
         ("prompt", "Ünïcode\nin two lines", "Ünïcode\nin two lines"),
+        ("temperature", "0.4", 0.4),
+        ("compression_ratio_threshold", 1000, 1000.0),
+        ("logprob_threshold", "-0.5", -0.5),
+        ("no_speech_threshold", 1, 1.0),
         ("encoding", "pcm_s16le", "pcm_s16le"),
         ("channels", "split", "split"),
         *(
@@ -137,6 +145,10 @@ WRONG = {
     "return_timestamps": ["words", 1, "char", [], 10**5000],
     "response_format": ["xml", "JSON", 3],
     "prompt": [3, ["a"], "x" * 10_001, "\ud800"],
+    "temperature": ["warm", -0.1, 1.1, "nan", True],
+    "compression_ratio_threshold": ["high", 0, -1, "inf", True],
+    "logprob_threshold": ["low", 0.1, "-inf", True],
+    "no_speech_threshold": ["low", -0.1, 1.1, "nan", False],
     "encoding": ["mp3", "pcm", 16],
     "channels": ["left", 2],
 }
@@ -155,6 +167,10 @@ RIGHT = {  # what the sentence has to offer instead
     "return_timestamps": "true or 'word'",
     "response_format": "'json', 'verbose_json', 'diarized_json', 'text', 'srt', 'vtt', 'tsv' or 'rttm'",
     "prompt": "10000 characters",
+    "temperature": "from 0 to 1",
+    "compression_ratio_threshold": "above 0",
+    "logprob_threshold": "at most 0",
+    "no_speech_threshold": "from 0 to 1",
     "encoding": "'pcm_s16le'",
     "channels": "'mix' or 'split'",
 }
@@ -377,11 +393,19 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         "assistant_model": None,
         "diarization_model": None,
         "hf_token": None,
+        "asr_backend": "engine",
         "max_audio_seconds": 4 * 3600,
         "max_input_bytes": 512 * 2**20,
         "allow_url_inputs": False,
     }
     assert settings.token is None
+
+
+def test_a_backend_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_MODEL", "demo/whisper")
+    monkeypatch.setenv("ASR_BACKEND", "vllm")
+    with pytest.raises(SettingsError, match=r"ASR_BACKEND is wrong: .*'engine' or 'transformers'"):
+        load_settings()
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,8 +60,7 @@ def align(
     weights = torch.stack([captured[head] for head in heads], dim=1)[:, :, first:]  # [B, heads, longest, 1500]
     aligned = []
     for index, row in enumerate(rows):
-        frames = min(max(round(seconds[index] / SECONDS_PER_FRAME), 1), weights.shape[-1])
-        starts = _token_starts(weights[index, :, : len(row) + 1, :frames])
+        starts = token_starts(weights[index, :, : len(row) + 1], seconds[index])
         aligned.append(TokenAlignment(starts[:-1], starts[1:], logprobs[index, : len(row)].double().cpu().numpy()))
     return aligned
 
@@ -105,10 +104,11 @@ def _captured_attention(model: Any, heads: Sequence[tuple[int, int]]) -> Iterato
             handle.remove()
 
 
-def _token_starts(weights: Tensor) -> NDArray[np.float64]:
-    """Attention `[heads, N, T]` -> the second at which each of the N tokens begins."""
+def token_starts(weights: Tensor, seconds: float) -> NDArray[np.float64]:
+    """Attention `[heads, N, T]` -> the second, of the `seconds` that are audio, at which each of N tokens begins."""
     import torch
 
+    weights = weights[..., : max(round(seconds / SECONDS_PER_FRAME), 1)]
     mean = weights.mean(dim=1, keepdim=True)
     deviation = weights.std(dim=1, keepdim=True, unbiased=False).clamp(min=1e-8)
     normalised = (weights - mean) / deviation

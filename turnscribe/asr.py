@@ -1,6 +1,7 @@
 """Speech to chunks of text: the `Asr` protocol and `load_asr`.
 
-What an ASR backend has to do stands here; how transformers does it, in `transformers_asr.py`.
+What an ASR backend has to do stands here; how the engine does it, in `engine/backend.py`, and how transformers does,
+in `transformers_asr.py`.
 """
 
 from __future__ import annotations
@@ -8,22 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turnscribe.errors import SettingsError
+from turnscribe.errors import BadParameters, SettingsError
 from turnscribe.hub import loading, shown
 from turnscribe.stages import Progress
 from turnscribe.transcript import Chunk, Speculation
 
 ShouldStop = Callable[[], bool]
+Backend = Literal["engine", "transformers"]
 
 
 @dataclass(frozen=True)
 class AsrOptions:
-    """How one recording is transcribed; `chunk_length_s` is the longest window in seconds, at most 30."""
+    """How one recording is transcribed; `chunk_length_s` is the longest window in seconds, at most 30.
+
+    A window is decoded again, each time 0.2 warmer than `temperature` up to 1, while its text is compressed by more
+    than `compression_ratio_threshold` or its mean log-probability is below `logprob_threshold`; unlikely text
+    where silence is likelier than `no_speech_threshold` is dropped. `None` turns a threshold off. The defaults are
+    Whisper's (openai/whisper `transcribe.py`).
+    """
 
     task: str = "transcribe"
     language: str | None = None  # a code such as "en"; None: detected
@@ -32,6 +40,10 @@ class AsrOptions:
     assisted: bool = False
     words: bool = False
     prompt: str | None = None
+    temperature: float = 0.0
+    compression_ratio_threshold: float | None = 2.4
+    logprob_threshold: float | None = -1.0
+    no_speech_threshold: float | None = 0.6
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,27 @@ class Asr(Protocol):
         """Raises `BadParameters`, `Cancelled` or `OutOfMemory`."""
 
 
-def load_asr(model: str, *, assistant: str | None = None, token: str | None = None, device: str = "cpu") -> Asr:
+def check_options(asr: Asr, options: AsrOptions) -> None:
+    """Raises `BadParameters` for what `asr` cannot do."""
+    if options.assisted and not asr.has_assistant:
+        raise BadParameters(
+            "assisted is true and no assistant is loaded: set ASSISTANT_MODEL on the endpoint, or leave it out."
+        )
+    if options.language is not None and options.language not in asr.languages:
+        known = ", ".join(sorted(asr.languages))
+        raise BadParameters(f"language {options.language!r} is not one the model knows: {known}.")
+    if options.task == "translate" and not asr.multilingual:
+        raise BadParameters("task is 'translate' and the model knows English only: leave task out.")
+
+
+def load_asr(
+    model: str,
+    *,
+    assistant: str | None = None,
+    token: str | None = None,
+    device: str = "cpu",
+    backend: Backend = "engine",
+) -> Asr:
     """Load a Whisper (and an assistant for speculative decoding) through the transformers pipeline.
 
     `model` and `assistant` are folders or Hub ids. The weights are float16 on CUDA and float32 on the CPU.
@@ -78,7 +110,6 @@ def load_asr(model: str, *, assistant: str | None = None, token: str | None = No
     from transformers import pipeline
 
     from turnscribe import compat
-    from turnscribe.transformers_asr import TransformersAsr
 
     with loading("ASR_MODEL", model), compat.quiet_transformers():
         options = {"device": device, "token": token, **compat.dtype_argument(_dtype(device))}
@@ -96,7 +127,13 @@ def load_asr(model: str, *, assistant: str | None = None, token: str | None = No
     if assistant:
         with loading("ASSISTANT_MODEL", assistant), compat.quiet_transformers():
             companion = _load_assistant(assistant, loaded.model, token=token, device=device)
-    return TransformersAsr(loaded.model, loaded.tokenizer, loaded.feature_extractor, companion)
+    if backend == "transformers":
+        from turnscribe.transformers_asr import TransformersAsr
+
+        return TransformersAsr(loaded.model, loaded.tokenizer, loaded.feature_extractor, companion)
+    from turnscribe.engine.backend import EngineAsr, Models
+
+    return EngineAsr(Models.of(loaded.model, loaded.tokenizer, loaded.feature_extractor, companion))
 
 
 def _dtype(device: str) -> Any:

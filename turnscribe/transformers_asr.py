@@ -1,46 +1,34 @@
 """The reference ASR backend: `WhisperForConditionalGeneration.generate`, one call a batch of windows.
 
 Windows are cut at quiet points (`windows.py`), each is decoded greedily with Whisper's own timestamp rules, and
-every text token ends up in exactly one chunk (`segments.py`). Word times come from `alignment.py`. Knows nothing of
+every text token ends up in exactly one chunk (`reading.py`). Word times come from `alignment.py`. Knows nothing of
 speakers, files or requests.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.alignment import TokenAlignment, align, alignment_heads
-from turnscribe.asr import AsrOptions, AsrResult, ShouldStop
+from turnscribe.asr import AsrOptions, AsrResult, ShouldStop, check_options
 from turnscribe.compat import quiet_transformers
-from turnscribe.errors import BadParameters, Cancelled, OutOfMemory
-from turnscribe.segments import Segment, read_segments, split_words, token_texts
+from turnscribe.errors import Cancelled, OutOfMemory
+from turnscribe.reading import DecodedWindow, Reader
 from turnscribe.speculation import Tally, begin_suppression, counted
 from turnscribe.stages import Progress
-from turnscribe.transcript import Chunk, Word
+from turnscribe.transcript import Chunk
 from turnscribe.windows import SAMPLE_RATE, Window, cut_windows
 
 log = logging.getLogger(__name__)
 
 LONGEST_PROMPT = 223  # tokens: half of Whisper's 448, less the marker before them
-WITHOUT_SPACES = {"zh", "ja", "th", "lo", "my", "yue"}  # openai/whisper splits these by character
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """One window's tokens, without the initial ones, and their alignment where words were asked for."""
-
-    window: Window
-    tokens: list[int]
-    alignment: TokenAlignment | None
 
 
 @dataclass
@@ -66,6 +54,10 @@ class TransformersAsr:
         return frozenset(name.strip("<|>") for name in named) if self.multilingual else frozenset({"en"})
 
     @property
+    def device(self) -> Any:
+        return self.model.device
+
+    @property
     def has_assistant(self) -> bool:
         return self.assistant is not None
 
@@ -77,20 +69,9 @@ class TransformersAsr:
         on_progress: Progress | None = None,
         should_stop: ShouldStop | None = None,
     ) -> AsrResult:
-        self._check(options)
+        check_options(self, options)
         with self._lock, quiet_transformers():
             return _Run(self, waveform, options, on_progress, should_stop).result()
-
-    def _check(self, options: AsrOptions) -> None:
-        if options.assisted and not self.has_assistant:
-            raise BadParameters(
-                "assisted is true and no assistant is loaded: set ASSISTANT_MODEL on the endpoint, or leave it out."
-            )
-        if options.language is not None and options.language not in self.languages:
-            known = ", ".join(sorted(self.languages))
-            raise BadParameters(f"language {options.language!r} is not one the model knows: {known}.")
-        if options.task == "translate" and not self.multilingual:
-            raise BadParameters("task is 'translate' and the model knows English only: leave task out.")
 
 
 class _Run:
@@ -112,10 +93,15 @@ class _Run:
         config = asr.model.generation_config
         self.end_token = int(asr.model.config.eos_token_id)
         self.first_timestamp = int(config.no_timestamps_token_id) + 1
+        self.reader = Reader(asr.tokenizer, self.end_token, self.first_timestamp)
         self.batch_size = options.batch_size
         if options.assisted and options.batch_size > 1:
             self.batch_size = 1
             self.warnings.append("This backend speculates one window at a time: batch_size 1 was used.")
+        scored = ("temperature", "compression_ratio_threshold", "logprob_threshold", "no_speech_threshold")
+        changed = [name for name in scored if getattr(options, name) != getattr(AsrOptions(), name)]
+        if changed:
+            self.warnings.append(f"This backend decodes greedily: {' and '.join(changed)} had no effect.")
         self.prompt = self._prompt_ids()
 
     def result(self) -> AsrResult:
@@ -134,7 +120,7 @@ class _Run:
                 continue
             rests = []
             for one in decoded:
-                made, rest = self._chunks(one)
+                made, rest = self.reader.read(one, self.language)
                 chunks.append((one.window.offset, made))
                 if rest is not None:
                     rests.append(rest)
@@ -185,7 +171,7 @@ class _Run:
         names = {number: name for name, number in self.model.generation_config.lang_to_id.items()}
         return str(names[token]).strip("<|>")
 
-    def _decode(self, windows: Sequence[Window]) -> list[_Decoded] | None:
+    def _decode(self, windows: Sequence[Window]) -> list[DecodedWindow] | None:
         """The windows' tokens; `None` when memory ran out and a smaller batch is worth a try."""
         import torch
 
@@ -201,7 +187,7 @@ class _Run:
         torch.cuda.empty_cache()
         return None
 
-    def _generate(self, windows: Sequence[Window]) -> list[_Decoded]:
+    def _generate(self, windows: Sequence[Window]) -> list[DecodedWindow]:
         features = self._features(windows)
         encoded = self.model.get_encoder()(features).last_hidden_state  # [B, 1500, D]
         arguments: dict[str, Any] = {"num_beams": 1, "return_timestamps": True, "do_sample": False}
@@ -232,7 +218,7 @@ class _Run:
                 self.end_token,
             )
         return [
-            _Decoded(window, row, alignment)
+            DecodedWindow(window, row, None if alignment is None else alignment.logprobs, alignment)
             for window, (_, row), alignment in zip(windows, rows, alignments, strict=True)
         ]
 
@@ -255,55 +241,6 @@ class _Run:
         if self.end_token in generated:
             generated = generated[: generated.index(self.end_token)]
         return sequence[:first], generated
-
-    def _chunks(self, decoded: _Decoded) -> tuple[list[Chunk], Window | None]:
-        """The window's chunks on the recording's clock, and what is left of it to decode."""
-        window, tokens = decoded.window, decoded.tokens
-        segments, rest = read_segments(
-            tokens, end_token=self.end_token, first_timestamp=self.first_timestamp, duration=window.duration
-        )
-        made = []
-        for segment in segments:
-            ids = [tokens[position] for position in segment.positions]
-            text = self._text(ids)
-            if text.strip():
-                chunk = Chunk(text, segment.start + window.offset, segment.end + window.offset)
-                made.append(self._detailed(chunk, segment, decoded))
-        going_on = None
-        if rest is not None:
-            going_on = Window(window.start + round(rest * SAMPLE_RATE), window.stop)
-        return made, going_on
-
-    def _text(self, ids: list[int]) -> str:
-        return str(self.asr.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    def _detailed(self, chunk: Chunk, segment: Segment, decoded: _Decoded) -> Chunk:
-        encoded_text = chunk.text.strip().encode()
-        chunk = replace(chunk, compression_ratio=len(encoded_text) / len(zlib.compress(encoded_text)))
-        alignment = decoded.alignment
-        if alignment is None:
-            return chunk
-        positions = list(segment.positions)
-        words = self._words(positions, decoded, alignment)
-        return replace(
-            chunk,
-            start=min(chunk.start, words[0].start),
-            end=max(chunk.end, words[-1].end),
-            words=words,
-            avg_logprob=float(alignment.logprobs[positions].mean()),
-        )
-
-    def _words(self, positions: list[int], decoded: _Decoded, alignment: TokenAlignment) -> tuple[Word, ...]:
-        pieces = token_texts([decoded.tokens[position] for position in positions], self._text)
-        offset, limit = decoded.window.offset, decoded.window.duration
-        words = []
-        for first, stop in split_words(pieces, spaces=self.language not in WITHOUT_SPACES):
-            part = positions[first:stop]
-            start = min(float(alignment.starts[part[0]]), limit)
-            end = min(max(float(alignment.ends[part[-1]]), start), limit)
-            probability = math.exp(float(alignment.logprobs[part].mean()))
-            words.append(Word("".join(pieces[first:stop]), start + offset, end + offset, probability))
-        return tuple(words)
 
 
 def _joined(*parts: Any) -> Any:

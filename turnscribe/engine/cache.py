@@ -1,0 +1,90 @@
+"""Keys and values of the rows that decode together. Knows no layer's weights and no token.
+
+Each row has a position of its own: what is written past a row's length is never seen, since every query is told
+how far it may look, and it is overwritten when the row gets there. So taking back a rejected draft costs nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+STEP = 64  # positions by which a cache that may grow does
+
+
+class Cache:
+    """Room for `rows` rows of a decoder with `layers` layers and `heads` heads of `width`.
+
+    Self-attention: `[layers, rows, positions, 2 * heads * width]`, keys then values, as one product yields them.
+    Cross-attention: `[layers, 2, rows, heads, frames, width]`, written once a window.
+    With `fixed`, all positions are there from the start and always read (CUDA graphs need it); otherwise the cache
+    grows and only what can be needed is read.
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: int,
+        rows: int,
+        heads: int,
+        width: int,
+        frames: int,
+        positions: int,
+        fixed: bool,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.rows, self.heads, self.width, self.fixed, self.limit = rows, heads, width, fixed, positions
+        self._cross = torch.zeros(layers, 2, rows, heads, frames, width, device=device, dtype=dtype)
+        self._own = torch.zeros(
+            layers, rows, positions if fixed else 0, 2 * heads * width, device=device, dtype=dtype
+        )
+        self._keys = torch.arange(positions, device=device)
+
+    def reserve(self, positions: int) -> None:
+        """Room for at least `positions` in every row."""
+        have = self._own.shape[2]
+        if positions <= have:
+            return
+        assert not self.fixed, f"a fixed cache has {have} positions, {positions} are needed"
+        more = min(-(-positions // STEP) * STEP, self.limit)
+        grown = self._own.new_zeros(*self._own.shape[:2], more, self._own.shape[3])
+        grown[:, :, :have] = self._own
+        self._own = grown
+
+    def readable(self, positions: int) -> int:
+        """How many positions are read where no query looks further than `positions`."""
+        return self._own.shape[2] if self.fixed else min(positions, self._own.shape[2])
+
+    def mask(self, positions: Tensor, read: int) -> Tensor:
+        """Positions of the queries `[B, Q]` -> which of `read` keys each may see: `[B, 1, Q, read]`."""
+        return (self._keys[:read] <= positions[..., None])[:, None]
+
+    def write(self, layer: int, rows: slice, positions: Tensor, keys_values: Tensor) -> None:
+        """Put `[B, Q, 2 * heads * width]` at `positions` `[B, Q]` of `rows`."""
+        room = self._own[layer, rows]  # [B, positions, 2 * heads * width]
+        room.scatter_(1, positions[..., None].expand(-1, -1, room.shape[-1]), keys_values)
+
+    def own(self, layer: int, rows: slice, read: int) -> tuple[Tensor, Tensor]:
+        """Keys and values, `[B, heads, read, width]` each."""
+        room = self._own[layer, rows, :read].unflatten(-1, (2, self.heads, self.width))
+        keys, values = room.permute(2, 0, 3, 1, 4)
+        return keys, values
+
+    def hear(self, layer: int, rows: slice, keys_values: Tensor) -> None:
+        """Put what a layer makes of the encoder's output, `[B, frames, 2 * heads * width]`."""
+        parts = keys_values.unflatten(-1, (2, self.heads, self.width))  # [B, frames, 2, heads, width]
+        self._cross[layer, :, rows].copy_(parts.permute(2, 0, 3, 1, 4))
+
+    def cross(self, layer: int, rows: slice) -> tuple[Tensor, Tensor]:
+        """Keys and values, `[B, heads, frames, width]` each."""
+        keys, values = self._cross[layer, :, rows]
+        return keys, values
+
+    def swap(self, first: int, second: int) -> None:
+        """Exchange two rows."""
+        for tensor, dim in ((self._cross, 2), (self._own, 1)):
+            one, other = tensor.select(dim, first), tensor.select(dim, second)
+            kept = one.clone()
+            one.copy_(other)
+            other.copy_(kept)

@@ -1,0 +1,239 @@
+"""Decoding: keeps a batch's rows busy. A row that ends gives its place to the next window, or starts again warmer.
+
+Active rows come first and the free ones after them, so that every pass takes a run of rows and none is copied but
+the two that change places when a row ends. Knows neither windows nor text: a `Work` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from turnscribe.engine.batch import Batch
+from turnscribe.engine.draft_length import DraftLength
+
+Job = TypeVar("Job")
+
+CHECK_EVERY = {"cpu": 1, "cuda": 4}  # steps between two looks at which rows have ended; a look makes a GPU wait
+REFILL_SHARE = {"cpu": 0.0, "cuda": 0.25}  # of all rows that have to be free before new windows are encoded
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What every row begins with, and where it has to stop."""
+
+    initial: tuple[int, ...]
+    start_of_transcript: int  # its index
+    limit: int  # tokens, the initial ones too
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a row said: tokens after the initial ones and without the end token."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]  # of the tokens, and of the end token where it was reached
+    no_speech: float
+    temperature: float
+    attention: Tensor | None = None  # [heads, N + 1, T]: before each of the N tokens, and after the last
+
+    @property
+    def avg_logprob(self) -> float:
+        """The mean over the tokens and the end, as Whisper takes it."""
+        return sum(self.logprobs) / (len(self.tokens) + 1)
+
+
+class Work(Protocol[Job]):
+    """Where windows come from and who judges what was made of them."""
+
+    def take(self, count: int) -> Sequence[Job]:
+        """The next windows, at most `count`; none when there are no more for now."""
+
+    def encode(self, jobs: Sequence[Job]) -> tuple[Tensor, Tensor | None]:
+        """The encoder's output `[B, T, D]`, and that of the draft's own encoder where it has one."""
+
+    def prompt(self, jobs: Sequence[Job], language_scores: Callable[[int, int], Tensor]) -> Prompt:
+        """What rows begin with; `language_scores(token, index)` are the scores after one token for one of `jobs`."""
+
+    def judge(self, job: Job, attempts: Sequence[Attempt]) -> Attempt | float:
+        """The attempt to keep, or the temperature at which to try again."""
+
+    def seed(self, job: Job) -> int:
+        """The seed of what is drawn for this window."""
+
+
+@dataclass
+class _Row(Generic[Job]):
+    job: Job
+    attempts: list[Attempt]
+    temperature: float = 0.0
+
+
+class Decoding(Generic[Job]):
+    """Takes windows from `work`, at most as many at once as `batch` has rows, and yields each when it is finished."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        work: Work[Job],
+        *,
+        temperature: float = 0.0,
+        heads: Sequence[tuple[int, int]] = (),
+        draft_length: DraftLength | int | None = None,
+        encode_at_once: int = 4,
+    ) -> None:
+        """`heads` are those whose attention is wanted; `draft_length` turns speculation on."""
+        self.batch, self.work, self.heads = batch, work, heads
+        self.temperature, self.draft_length, self.encode_at_once = temperature, draft_length, encode_at_once
+        self.proposed = self.accepted = 0
+        self.rows: list[_Row[Job]] = []
+        self._waiting: list[Job] = []
+        self._prompt: Prompt | None = None
+        self._longest = 0
+        device = batch.tokens.device.type
+        self._check_every = CHECK_EVERY.get(device, 1) if draft_length is None else 1
+        self._least_free = max(int(REFILL_SHARE.get(device, 0.0) * batch.rows), 1)
+
+    @property
+    def unfinished(self) -> list[Job]:
+        """Windows that were taken and not yielded."""
+        return [row.job for row in self.rows] + self._waiting
+
+    def run(self) -> Iterator[tuple[Job, Attempt]]:
+        """Until there is no more work; the consumer may add some at any time."""
+        while True:
+            self._fill()
+            if not self.rows:
+                return
+            for _ in range(self._check_every):
+                self._advance()
+            yield from self._settle()
+
+    def _fill(self) -> None:
+        free = self.batch.rows - len(self.rows)
+        if self.rows and free < self._least_free:
+            return
+        self._waiting = list(self.work.take(free))
+        while self._waiting:
+            jobs = self._waiting[: self.encode_at_once]
+            first = len(self.rows)
+            rows = slice(first, first + len(jobs))
+            self.batch.hear(*self.work.encode(jobs), rows)
+            if self._prompt is None:
+                self._prompt = self.work.prompt(jobs, lambda token, index: self._language_scores(token, index))
+            self.rows += [_Row(job, [], self.temperature) for job in jobs]
+            self._waiting = self._waiting[len(jobs) :]
+            if self.temperature > 0:
+                for row in range(rows.start, rows.stop):
+                    self._start(slice(row, row + 1))
+            else:
+                self._start(rows)
+
+    def _language_scores(self, token: int, index: int) -> Tensor:
+        return self.batch.language_scores(token, len(self.rows) + index)
+
+    def _start(self, rows: slice) -> None:
+        """Rows of one temperature; warm ones one by one, each with its own seed."""
+        assert self._prompt is not None
+        prompt, row = self._prompt, self.rows[rows.start]
+        self.batch.start(
+            rows,
+            prompt.initial,
+            start_of_transcript=prompt.start_of_transcript,
+            limit=prompt.limit,
+            temperature=row.temperature,
+            seed=self.work.seed(row.job) * 64 + len(row.attempts),
+        )
+        self._longest = max(self._longest, len(prompt.initial) + 1)
+
+    def _advance(self) -> None:
+        active = len(self.rows)
+        if self.draft_length is None:
+            self.batch.step(active, self._longest)
+            self._longest += 1
+            return
+        fixed = isinstance(self.draft_length, int)
+        count = self.draft_length if fixed else self.draft_length.best(active)  # type: ignore[union-attr]
+        assert isinstance(count, int)
+        self.batch.speculate(active, count, self._longest)
+        self._longest += count + 1
+
+    def _settle(self) -> Iterator[tuple[Job, Attempt]]:
+        """Yield the rows that have ended, or start them again."""
+        batch, active = self.batch, len(self.rows)
+        done = batch.done[:active].tolist()
+        lengths = batch.length[:active].tolist()
+        self._longest = max(lengths)
+        if self.draft_length is not None:
+            self._count_drafts(active)
+        if not any(done):
+            return
+        ended: list[int] = []
+        for index in range(active - 1, -1, -1):  # move what has ended behind what has not
+            if done[index]:
+                last = len(self.rows) - 1 - len(ended)
+                self._swap(index, last)
+                ended.append(last)
+        kept: dict[int, Attempt] = {}
+        going_on = active - len(ended)
+        for index in range(going_on, active):
+            row = self.rows[index]
+            row.attempts.append(self._attempt(index, row.temperature))
+            verdict = self.work.judge(row.job, tuple(row.attempts))
+            if isinstance(verdict, Attempt):
+                kept[index] = verdict
+            else:
+                row.temperature = verdict
+        for index in range(going_on, active):
+            if index not in kept:
+                self._swap(index, going_on)
+                kept = {(index if at == going_on else at): attempt for at, attempt in kept.items()}
+                self._start(slice(going_on, going_on + 1))
+                going_on += 1
+        attempts = [kept[index] for index in range(going_on, active)]
+        if self.heads and attempts:
+            attempts = self._with_attention(going_on, attempts)
+        finished = [row.job for row in self.rows[going_on:]]
+        del self.rows[going_on:]  # only now: nothing that fails before may lose a window
+        yield from zip(finished, attempts, strict=True)
+
+    def _count_drafts(self, active: int) -> None:
+        batch = self.batch
+        proposed, accepted = int(batch.proposed[:active].sum()), int(batch.accepted[:active].sum())
+        batch.proposed.zero_()
+        batch.accepted.zero_()
+        self.proposed += proposed
+        self.accepted += accepted
+        if isinstance(self.draft_length, DraftLength):
+            self.draft_length.saw(proposed, accepted)
+
+    def _swap(self, first: int, second: int) -> None:
+        if first != second:
+            self.batch.swap(first, second)
+            self.rows[first], self.rows[second] = self.rows[second], self.rows[first]
+
+    def _attempt(self, index: int, temperature: float) -> Attempt:
+        batch = self.batch
+        begin, length = int(batch.begin[index]), int(batch.length[index])
+        tokens = batch.tokens[index, begin:length].tolist()
+        logprobs = batch.logprobs[index, begin:length].tolist()
+        if tokens and tokens[-1] == batch.rules.end:
+            tokens.pop()
+        return Attempt(tuple(tokens), tuple(logprobs), float(batch.no_speech[index]), temperature)
+
+    def _with_attention(self, first: int, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """The attempts kept, which sit in the rows from `first` on, with what their heads looked at."""
+        assert self._prompt is not None
+        batch, begin = self.batch, len(self._prompt.initial)
+        longest = max(len(attempt.tokens) for attempt in attempts)
+        for index, attempt in enumerate(attempts, start=first):
+            said = batch.tokens.new_tensor(attempt.tokens)  # not always the last attempt
+            batch.tokens[index, begin : begin + len(said)] = said
+        looks: Any = batch.attention(slice(first, first + len(attempts)), begin + longest, self.heads)
+        return [
+            replace(attempt, attention=look[:, begin - 1 : begin + len(attempt.tokens)])
+            for attempt, look in zip(attempts, looks, strict=True)
+        ]

@@ -1,0 +1,48 @@
+"""CUDA graphs: a pass recorded once and replayed without Python in between. Knows nothing of what is recorded.
+
+A step of a small decoder is hundreds of short kernels, and launching them takes longer than running them. What is
+recorded must use the same memory every time and must not ask the device for a value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+
+SWITCH = "TURNSCRIBE_CUDA_GRAPHS"  # 0 turns them off
+
+
+class Graphs:
+    """Runs work by key: as it is the first time, recorded the second, replayed from then on."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.enabled = device.type == "cuda" and os.environ.get(SWITCH, "1") != "0"
+        self._seen: set[Hashable] = set()
+        self._recorded: dict[Hashable, Any] = {}
+        self._pool: Any = None
+
+    def run(self, key: Hashable, work: Callable[[], None]) -> None:
+        """Do `work`, which returns nothing and leaves its results in tensors that stay."""
+        if not self.enabled:
+            work()
+        elif key in self._recorded:
+            self._recorded[key].replay()
+        elif key not in self._seen:  # the first run lets libraries set themselves up
+            self._seen.add(key)
+            work()
+        else:
+            self._recorded[key] = self._record(work)
+            self._recorded[key].replay()
+
+    def _record(self, work: Callable[[], None]) -> Any:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                work()
+        except RuntimeError as error:
+            raise RuntimeError(f"a CUDA graph could not be recorded; {SWITCH}=0 does without") from error
+        self._pool = self._pool or graph.pool()
+        return graph

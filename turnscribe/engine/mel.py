@@ -1,0 +1,47 @@
+"""Waveforms to log-mel features, on the device the model is on. Slow twin: transformers' `WhisperFeatureExtractor`.
+
+Steps and constants are those of the Whisper paper, section 2.2: 25 ms Hann frames every 10 ms, slaney mel bands,
+log10 clipped to eight below the window's highest value, then scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+QUIETEST = 1e-10  # of a mel band's power
+RANGE = 8.0  # in powers of ten
+
+
+class LogMel:
+    """Made from a `WhisperFeatureExtractor`, whose filters and lengths it uses."""
+
+    def __init__(self, extractor: Any, device: torch.device, dtype: torch.dtype) -> None:
+        self.n_fft, self.hop, self.samples = extractor.n_fft, extractor.hop_length, extractor.n_samples
+        self.dtype = dtype
+        self.window = torch.hann_window(self.n_fft, device=device)
+        filters = torch.as_tensor(np.asarray(extractor.mel_filters), dtype=torch.float32)  # [bins, mels]
+        self.filters = filters.T.contiguous().to(device)  # [mels, bins]
+
+    def __call__(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
+        """Waveforms of at most 30 s at 16 kHz -> `[B, mels, 3000]`, padded with silence."""
+        # only what is heard is transformed: of silence the result is known
+        longest = max(len(waveform) for waveform in waveforms)
+        heard = min(-(-(longest + self.n_fft) // self.hop) * self.hop, self.samples)
+        padded = np.zeros((len(waveforms), heard), np.float32)
+        for row, waveform in zip(padded, waveforms, strict=True):
+            row[: len(waveform)] = waveform[:heard]
+        samples = torch.from_numpy(padded).to(self.window.device)  # [B, heard]
+        spectrum = torch.stft(samples, self.n_fft, self.hop, window=self.window, return_complex=True)
+        power = spectrum[..., :-1].abs().square()  # [B, bins, heard / hop]
+        mel = (self.filters @ power).clamp(min=QUIETEST).log10()  # [B, mels, heard / hop]
+        silence = (self.samples - heard) // self.hop
+        if silence:
+            mel = torch.nn.functional.pad(mel, (0, silence), value=float(np.log10(QUIETEST)))
+        loudest = mel.amax(dim=(1, 2), keepdim=True)
+        return ((torch.maximum(mel, loudest - RANGE) + 4.0) / 4.0).to(self.dtype)
