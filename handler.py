@@ -13,6 +13,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from turnscribe.audio import Audio, Limits, decode_audio  # noqa: E402
 from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, TurnscribeError  # noqa: E402
 from turnscribe.fetch import read_input  # noqa: E402
 from turnscribe.hub import resolve_model  # noqa: E402
+from turnscribe.side_by_side import side_by_side  # noqa: E402
 from turnscribe.stages import Progress, Stages  # noqa: E402
 from turnscribe.transcript import Chunk, Transcript, Turn  # noqa: E402
 
@@ -59,7 +61,7 @@ class EndpointHandler:
     ) -> None:
         self.settings = settings or load_settings()
         root = Path(path) if path else HERE
-        device = _device()
+        self.device = device = _device()
         self.asr = asr or self._load_asr(root, device)
         self.diarizer = diarizer
         if diarizer is None and self.settings.diarization_model:
@@ -118,7 +120,6 @@ class EndpointHandler:
 
         stages = Stages(on_progress)
         diarizing = self._wants_diarization(config)
-        share = DIARIZATION_SHARE if diarizing else 0.0
         turns: Sequence[Turn] = ()
         with torch.inference_mode():
             with stages.timed("decode"):
@@ -130,10 +131,15 @@ class EndpointHandler:
                     split_channels=config.channels == "split",
                 )
             if diarizing:
-                with stages.timed("diarization"):
-                    turns = self._diarize(decoded.mono, config, stages.part(0.0, share), should_stop)
-            with stages.timed("asr"):
-                results = self._recognise(decoded, config, stages, share, should_stop)
+                results, turns = side_by_side(
+                    lambda report, stop: self._recognise(decoded, config, stages, report, stop),
+                    lambda report, stop: self._diarize(decoded.mono, config, stages, report, stop),
+                    progress=(stages.part(1 - DIARIZATION_SHARE), stages.part(DIARIZATION_SHARE)),
+                    should_stop=should_stop,
+                    device=self.device,
+                )
+            else:
+                results = self._recognise(decoded, config, stages, stages.part(1.0), should_stop)
         chunks = _by_channel(results) if config.channels == "split" else results[0].chunks
         if diarizing:
             chunks = assign_speakers(chunks, turns)
@@ -165,11 +171,14 @@ class EndpointHandler:
         self,
         waveform: NDArray[np.float32],
         config: InferenceConfig,
-        on_progress: Progress | None,
+        stages: Stages,
+        on_progress: Progress,
         should_stop: ShouldStop | None,
     ) -> Sequence[Turn]:
+        import torch
+
         assert self.diarizer is not None
-        with self._diarizing:
+        with self._diarizing, stages.timed("diarization"), torch.inference_mode():  # of this thread
             return diarize(
                 self.diarizer,
                 waveform,
@@ -183,7 +192,7 @@ class EndpointHandler:
         decoded: Audio,
         config: InferenceConfig,
         stages: Stages,
-        done: float,
+        on_progress: Progress,
         should_stop: ShouldStop | None,
     ) -> list[AsrResult]:
         """One result for each channel; word times too where speakers depend on them."""
@@ -200,16 +209,13 @@ class EndpointHandler:
             logprob_threshold=config.logprob_threshold,
             no_speech_threshold=config.no_speech_threshold,
         )
-        share = (1.0 - done) / len(decoded.channels)
-        return [
-            self.asr.transcribe(
-                channel,
-                options,
-                on_progress=stages.part(done + index * share, done + (index + 1) * share),
-                should_stop=should_stop,
-            )
-            for index, channel in enumerate(decoded.channels)
-        ]
+        count = len(decoded.channels)
+        results = []
+        with stages.timed("asr"):
+            for index, channel in enumerate(decoded.channels):
+                report = partial(_report_part, on_progress, index / count, 1 / count)
+                results.append(self.asr.transcribe(channel, options, on_progress=report, should_stop=should_stop))
+        return results
 
     def _warnings(self, config: InferenceConfig, decoded: Audio, results: Sequence[AsrResult]) -> tuple[str, ...]:
         warnings = list(decoded.warnings)
@@ -221,6 +227,10 @@ class EndpointHandler:
         for result in results:
             warnings += result.warnings
         return tuple(dict.fromkeys(warnings))
+
+
+def _report_part(report: Progress, first: float, width: float, done: float) -> None:
+    report(first + width * done)
 
 
 def _by_channel(results: Sequence[AsrResult]) -> tuple[Chunk, ...]:

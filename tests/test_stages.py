@@ -61,7 +61,7 @@ def test_real_time_adds_up() -> None:
 def test_a_part_maps_onto_its_share_of_the_request() -> None:
     seen: list[float] = []
     stages = Stages(seen.append)
-    first, second = stages.part(0.0, 0.4), stages.part(0.4, 1.0)
+    first, second = stages.part(0.4), stages.part(0.6)
     for done in (0.5, 1.0):
         first(done)
     for done in (0.0, 0.5, 1.0):
@@ -71,7 +71,7 @@ def test_a_part_maps_onto_its_share_of_the_request() -> None:
 
 def test_progress_never_goes_back_or_stands_still() -> None:
     seen: list[float] = []
-    report = Stages(seen.append).part(0.0, 1.0)
+    report = Stages(seen.append).part(1.0)
     for done in (0.5, 0.3, 0.5, 0.6):
         report(done)
     assert seen == [0.5, 0.6]
@@ -79,14 +79,23 @@ def test_progress_never_goes_back_or_stands_still() -> None:
 
 def test_what_a_stage_claims_beyond_its_part_is_cut() -> None:
     seen: list[float] = []
-    report = Stages(seen.append).part(0.2, 0.4)
-    for done in (-5.0, 7.0, float("nan")):
+    report = Stages(seen.append).part(0.4)
+    for done in (-5.0, float("nan"), 7.0, float("nan")):
         report(done)
-    assert seen == pytest.approx([0.2, 0.4])
+    assert seen == pytest.approx([0.4])
+
+
+def test_stages_side_by_side_add_up() -> None:
+    seen: list[float] = []
+    stages = Stages(seen.append)
+    first, second = stages.part(0.4), stages.part(0.6)
+    for report, done in ((first, 0.5), (second, 0.5), (first, 1.0), (second, 1.0)):
+        report(done)
+    assert seen == pytest.approx([0.2, 0.5, 0.7, 1.0])
 
 
 def test_nobody_has_to_listen() -> None:
-    Stages().part(0.0, 1.0)(0.5)
+    Stages().part(1.0)(0.5)
 
 
 @pytest.mark.property
@@ -94,10 +103,11 @@ def test_nobody_has_to_listen() -> None:
 def test_whatever_the_stages_say_progress_rises_within_0_and_1(said: list[tuple[int, float]]) -> None:
     seen: list[float] = []
     stages = Stages(seen.append)
-    parts = [stages.part(0.0, 0.25), stages.part(0.25, 0.5), stages.part(0.5, 1.0)]
+    weights = [0.25, 0.25, 0.5]
+    parts = [stages.part(weight) for weight in weights]
     for part, done in said:
         parts[part](done)
     assert all(earlier < later for earlier, later in pairwise(seen))
     assert all(0.0 < done <= 1.0 for done in seen)
-    reached = [(part + 1, done) for part, done in said if done >= 1.0]
-    assert max(seen, default=0.0) >= max(([0.0, 0.25, 0.5, 1.0][part] for part, _ in reached), default=0.0)
+    finished = {part for part, done in said if done >= 1.0}
+    assert max(seen, default=0.0) >= sum(weights[part] for part in finished) - 1e-9

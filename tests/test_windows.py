@@ -65,11 +65,25 @@ def test_a_cut_keeps_away_from_the_edges_of_a_pause() -> None:
     assert 20.1 <= first.duration <= 20.9
 
 
-def test_the_quieter_of_two_pauses_is_taken() -> None:
+def test_the_later_of_two_pauses_is_taken_even_if_it_is_not_the_quietest() -> None:
     waveform = with_pause(noise(50.0), 18.0, 18.6)
     waveform[round(25.0 * SAMPLE_RATE) : round(25.6 * SAMPLE_RATE)] *= 0.1
     first, *_ = cut_windows(waveform, 30.0)
+    assert 25.0 < first.duration < 25.6
+
+
+def test_softer_speech_is_no_pause() -> None:
+    waveform = with_pause(noise(50.0), 18.0, 18.6)
+    waveform[round(25.0 * SAMPLE_RATE) : round(25.6 * SAMPLE_RATE)] *= 0.3
+    first, *_ = cut_windows(waveform, 30.0)
     assert 18.0 < first.duration < 18.6
+
+
+def test_pauses_are_found_in_noise() -> None:
+    waveform = noise(50.0)
+    waveform[round(22.0 * SAMPLE_RATE) : round(22.6 * SAMPLE_RATE)] *= 0.5  # 6 dB
+    first, *_ = cut_windows(waveform, 30.0)
+    assert 22.0 < first.duration < 22.6
 
 
 def test_a_short_gap_inside_a_word_is_not_a_pause() -> None:

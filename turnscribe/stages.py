@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ class Stages:
         self._began = time.perf_counter()
         self._seconds: dict[str, float] = {}
         self._done = 0.0
+        self._lock = threading.Lock()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -31,13 +33,19 @@ class Stages:
         seconds = {**self._seconds, "total": time.perf_counter() - self._began}
         return {stage: round(value, 4) for stage, value in seconds.items()}
 
-    def part(self, first: float, last: float) -> Progress:
-        """A progress function for a stage that takes the request from the share `first` to `last`."""
+    def part(self, weight: float) -> Progress:
+        """A progress function for a stage that is `weight` of the request; stages may run side by side."""
+        reached = 0.0
 
         def report(done: float) -> None:
-            reached = first + (last - first) * min(max(done, 0.0), 1.0)
-            if self._on_progress is not None and reached > self._done:
-                self._done = reached
-                self._on_progress(reached)
+            nonlocal reached
+            with self._lock:
+                rise = min(max(done, 0.0), 1.0) - reached
+                if not rise > 0:  # NaN is no rise
+                    return
+                reached += rise
+                before, self._done = self._done, min(self._done + weight * rise, 1.0)
+                if self._on_progress is not None and self._done > before:
+                    self._on_progress(self._done)
 
         return report

@@ -1,4 +1,4 @@
-"""Cuts a recording into windows a Whisper model can take, without overlap, at the quietest points.
+"""Cuts a recording into windows a Whisper model can take, without overlap, in pauses, and as few as can be.
 
 Knows nothing of words: it goes by loudness alone. Overlapping strides (the transformers pipeline's way) decode
 every second one and a half times and have to guess which of two readings of the overlap to keep.
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 SAMPLE_RATE = 16_000
 FRAME = SAMPLE_RATE // 50  # 20 ms: the time step of Whisper's encoder
 PAUSE_FRAMES = 10  # a cut is judged by the 200 ms around it
+PAUSE_BELOW_MEAN = 0.02  # of the mean power
+PAUSE_ABOVE_LEAST = 2.0  # times the least power
 SEARCH_SHARE = 0.5  # a cut is looked for in the last half of the longest window
 
 
@@ -44,11 +46,23 @@ def cut_windows(waveform: NDArray[np.float32], max_seconds: float) -> list[Windo
     while frames - cuts[-1] > longest:
         first = cuts[-1] + max(int(longest * (1 - SEARCH_SHARE)), 1)
         last = cuts[-1] + longest
-        candidates = loudness[first : last + 1]
-        quietest = np.flatnonzero(candidates <= candidates.min() * (1 + 1e-6))
-        cuts.append(first + int(quietest[-1]))  # the latest of equals: fewer windows
+        cuts.append(first + _latest_pause(loudness[first : last + 1]))
     bounds = [frame * FRAME for frame in cuts] + [len(waveform)]
     return [Window(start, stop) for start, stop in pairwise(bounds) if stop > start]
+
+
+def _latest_pause(loudness: NDArray[np.float64]) -> int:
+    """The quietest frame of the last pause in `loudness` `[frames]`: the later a cut, the fewer the windows.
+
+    A pause is 17 dB below the mean, or where noise fills the pauses, within 3 dB of the quietest frame; so there
+    always is one.
+    """
+    limit = max(PAUSE_BELOW_MEAN * loudness.mean(), PAUSE_ABOVE_LEAST * loudness.min())
+    paused = np.flatnonzero(loudness <= limit)
+    breaks = np.flatnonzero(np.diff(paused) > 1)
+    last = paused[breaks[-1] + 1 :] if len(breaks) else paused  # the frames of the last pause
+    quietest = np.flatnonzero(loudness[last] <= loudness[last].min() * (1 + 1e-6))
+    return int(last[quietest[-1]])
 
 
 def _loudness(waveform: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -94,8 +94,8 @@ class Batch:
         *,
         start_of_transcript: int,
         limit: int,
-        temperature: float,
-        seed: int,
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> None:
         """Put the initial tokens into `rows` and choose their first token.
 
