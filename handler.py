@@ -131,10 +131,10 @@ class EndpointHandler:
                     split_channels=config.channels == "split",
                 )
             if diarizing:
+                heard, spoke = stages.part(1 - DIARIZATION_SHARE), stages.part(DIARIZATION_SHARE)
                 results, turns = side_by_side(
-                    lambda report, stop: self._recognise(decoded, config, stages, report, stop),
-                    lambda report, stop: self._diarize(decoded.mono, config, stages, report, stop),
-                    progress=(stages.part(1 - DIARIZATION_SHARE), stages.part(DIARIZATION_SHARE)),
+                    lambda stop: self._recognise(decoded, config, stages, heard, stop),
+                    lambda stop: self._diarize(decoded.mono, config, stages, spoke, stop),
                     should_stop=should_stop,
                     device=self.device,
                 )

@@ -4,43 +4,44 @@ import threading
 import time
 
 import pytest
-import torch
 
 from turnscribe.side_by_side import side_by_side
 
 WAIT = 10.0  # seconds until a test gives up
 
 
-def nothing(done: float) -> None:
-    pass
-
-
-def test_both_run_at_the_same_time_and_both_results_come_back() -> None:
+def test_on_a_gpu_both_run_at_the_same_time_and_both_results_come_back() -> None:
     here, there = threading.Event(), threading.Event()
 
-    def first(report, stop):
+    def first(stop):
         here.set()
         assert there.wait(WAIT)
         return threading.current_thread()
 
-    def second(report, stop):
+    def second(stop):
         there.set()
         assert here.wait(WAIT)
         return "second"
 
-    ran_in, other = side_by_side(first, second, progress=(nothing, nothing))
+    ran_in, other = side_by_side(first, second, device="cuda")
     assert ran_in is threading.current_thread()
     assert other == "second"
+
+
+def test_on_a_cpu_one_follows_the_other() -> None:
+    order: list[str] = []
+    side_by_side(lambda stop: order.append("first"), lambda stop: order.append("second"), device="cpu")
+    assert order == ["first", "second"]
 
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_one_failure_stops_the_other_and_is_raised(failing: int) -> None:
     stopped = threading.Event()
 
-    def fails(report, stop):
+    def fails(stop):
         raise ValueError("the first thing that went wrong")
 
-    def goes_on(report, stop):
+    def goes_on(stop):
         until = time.monotonic() + WAIT
         while not stop() and time.monotonic() < until:
             time.sleep(0.001)
@@ -49,52 +50,11 @@ def test_one_failure_stops_the_other_and_is_raised(failing: int) -> None:
 
     stages = (fails, goes_on) if failing == 0 else (goes_on, fails)
     with pytest.raises(ValueError, match="first thing"):
-        side_by_side(*stages, progress=(nothing, nothing))
+        side_by_side(*stages, device="cuda")
     assert stopped.is_set()
 
 
-def test_the_callers_wish_to_stop_reaches_both() -> None:
-    result = side_by_side(
-        lambda report, stop: stop(),
-        lambda report, stop: stop(),
-        progress=(nothing, nothing),
-        should_stop=lambda: True,
-    )
-    assert result == (True, True)
-
-
-def test_each_reports_to_its_own() -> None:
-    seen: dict[str, float] = {}
-    side_by_side(
-        lambda report, stop: report(0.25),
-        lambda report, stop: report(0.75),
-        progress=(lambda done: seen.update(first=done), lambda done: seen.update(second=done)),
-    )
-    assert seen == {"first": 0.25, "second": 0.75}
-
-
-def test_the_cores_are_shared_until_one_is_done_and_given_back() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    over = threading.Event()
-    try:
-
-        def long(report, stop):
-            shared = torch.get_num_threads()
-            assert over.wait(WAIT)
-            until = time.monotonic() + WAIT
-            while torch.get_num_threads() == shared and time.monotonic() < until:
-                report(0.5)
-            return shared, torch.get_num_threads()
-
-        def short(report, stop):
-            over.set()
-            return torch.get_num_threads()
-
-        for stages in ((long, short), (short, long)):
-            over.clear()
-            results = side_by_side(*stages, progress=(nothing, nothing))
-            assert sorted(results, key=str) == [(2, 4), 2]
-            assert torch.get_num_threads() == 4
-    finally:
-        torch.set_num_threads(before)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_callers_wish_to_stop_reaches_both(device: str) -> None:
+    wishes = side_by_side(lambda stop: stop(), lambda stop: stop(), should_stop=lambda: True, device=device)
+    assert wishes == (True, True)
