@@ -29,6 +29,12 @@ SAMPLE_RATE = 16_000
 SHORTEST = SAMPLE_RATE // 10  # samples: in less than 0.1 s nobody says anything
 SILENT = 2 / 32768  # of full scale: the last bits of 16-bit audio, which a model may take for anything
 BATCH_SIZE = 32  # windows at a time; pyannote's own default is 1
+GPU_SHARE = 1 / 8  # of a GPU's memory for a batch; the recogniser lives there too
+# Bytes of a window of 10 s there, and the most windows worth a batch; reckoned, not measured on a GPU. The widest
+# layers' outputs count, in float32, as many as live at once. PyanNet's first has 80 channels x 15,975 frames (5 MB,
+# four of them); its LSTM takes 589 steps in turn, so wide batches pay. ResNet34's has 32 channels x 80 mel bins x 998
+# frames (10 MB, six with a convolution's workspace). So 16 GB: 100 and 32 windows; 140 GB: 512 and 128.
+WINDOW_BYTES = {"segmentation_batch_size": (20e6, 512), "embedding_batch_size": (64e6, 128)}
 SEGMENTATION_SHARE = 0.3  # of a diarization's time, for progress; the embeddings take the rest
 
 COMMUNITY = "pyannote/speaker-diarization-community-1"  # 4.x takes its PLDA from here, whatever it loads
@@ -45,13 +51,16 @@ class Diarizer:
     pipeline: Any
 
 
-def load_diarizer(model: str, *, token: str | None = None, device: str = "cpu", root: Path = Path(".")) -> Diarizer:
+def load_diarizer(
+    model: str, *, token: str | None = None, device: str = "cpu", root: Path = Path("."), fast: bool = True
+) -> Diarizer:
     """Load the pipeline in the folder `model` (relative to `root`), or of that name on the Hugging Face Hub.
 
     Imports pyannote, which takes seconds. Works with pyannote.audio 3.4 and 4.x; a folder holds a `config.yaml` and
     what it calls `$model/...`. Checkpoints are unpickled with a list of harmless types, so a model cannot bring code
-    (`pyannote_compat.CHECKPOINT_TYPES`). Raises `SettingsError`, one sentence that names the page whose conditions to
-    accept and the variable to set.
+    (`pyannote_compat.CHECKPOINT_TYPES`). A stock pipeline is made to give the same answer sooner
+    (`turnscribe.pyannote_fast`); with `fast=False` it is left as it is. Raises `SettingsError`, one sentence that
+    names the page whose conditions to accept and the variable to set.
     """
     folder = Path(resolve_model(model, root))
     with loading("DIARIZATION_MODEL", model), contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -66,10 +75,14 @@ def load_diarizer(model: str, *, token: str | None = None, device: str = "cpu", 
             raise SettingsError(sentence) from error
         if pipeline is None:  # 3.4's way to say it
             raise SettingsError(_gated(model, folder, printed.getvalue()))
-        for name in ("segmentation_batch_size", "embedding_batch_size"):
-            if getattr(pipeline, name, BATCH_SIZE) < BATCH_SIZE:
-                setattr(pipeline, name, BATCH_SIZE)
+        for name, size in _batch_sizes(device).items():
+            if getattr(pipeline, name, size) < size:
+                setattr(pipeline, name, size)
         _to(pipeline, device)
+        if fast:
+            from turnscribe.pyannote_fast import accelerated  # imports pyannote, as loading has by now
+
+            pipeline = accelerated(pipeline)
     return Diarizer(pipeline)
 
 
@@ -83,6 +96,16 @@ def _load(folder: Path, model: str, token: str | None) -> Any:
             f"DIARIZATION_MODEL {folder.name} is a folder without a config.yaml: name a pyannote pipeline's folder."
         )
     return compat.folder_pipeline(folder, token=token)
+
+
+def _batch_sizes(device: str) -> dict[str, int]:
+    """Windows at a time, by pyannote's names for it: constant on a CPU, by its memory on a GPU."""
+    import torch
+
+    if torch.device(device).type != "cuda":
+        return {"segmentation_batch_size": BATCH_SIZE, "embedding_batch_size": BATCH_SIZE}
+    share = torch.cuda.get_device_properties(torch.device(device)).total_memory * GPU_SHARE
+    return {name: int(min(max(share // window, BATCH_SIZE), most)) for name, (window, most) in WINDOW_BYTES.items()}
 
 
 def _to(pipeline: Any, device: str) -> None:

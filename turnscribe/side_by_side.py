@@ -11,8 +11,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from turnscribe.stages import Progress
-
 First = TypeVar("First")
 Second = TypeVar("Second")
 ShouldStop = Callable[[], bool]
