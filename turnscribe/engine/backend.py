@@ -241,17 +241,20 @@ class _Run:
         options, latest = self.options, attempts[-1]
         unlikely = options.logprob_threshold is not None and latest.avg_logprob < options.logprob_threshold
         if unlikely and options.no_speech_threshold is not None and latest.no_speech > options.no_speech_threshold:
-            return replace(latest, tokens=(), logprobs=latest.logprobs[:0])  # silence
+            return _nothing(latest)
         if not unlikely and not self._loops(latest):
             return latest
         warmer = round(latest.temperature + WARMER, 6)
         if warmer <= WARMEST:
             return warmer
-        self._doubt(job)
         calm = [attempt for attempt in attempts if not self._loops(attempt)]
         if calm:
+            self._doubt(job, "is uncertain: no attempt to decode it met the thresholds")
             return max(calm, key=lambda attempt: attempt.avg_logprob)
-        return min(attempts, key=lambda attempt: compression_ratio(self.asr.reader.said(list(attempt.tokens))))
+        self._doubt(
+            job, "was left out: every attempt to decode it said the same over and over, as over music or noise"
+        )
+        return _nothing(latest)
 
     def seed(self, job: Window) -> int:
         return job.start
@@ -266,10 +269,9 @@ class _Run:
         limit = self.options.compression_ratio_threshold
         return limit is not None and compression_ratio(self.asr.reader.said(list(attempt.tokens))) > limit
 
-    def _doubt(self, window: Window) -> None:
+    def _doubt(self, window: Window, what: str) -> None:
         self.warnings.append(
-            f"The text from {window.offset:.1f} s to {window.offset + window.duration:.1f} s is uncertain: "
-            "no attempt to decode it met the thresholds."
+            f"The text from {window.offset:.1f} s to {window.offset + window.duration:.1f} s {what}."
         )
 
     def _detected(self, windows: Sequence[Window], scores: Callable[[int], Tensor]) -> str:
@@ -308,6 +310,11 @@ class _Run:
         if self.on_progress:
             left = sum(w.stop - w.start for w in self.pending)
             self.on_progress(1 - left / max(len(self.waveform), 1))
+
+
+def _nothing(attempt: Attempt) -> Attempt:
+    """The attempt without its tokens."""
+    return replace(attempt, tokens=(), logprobs=())
 
 
 def token_limit(config: Any, initial: int, positions: int) -> int:
