@@ -35,6 +35,7 @@ class ModelSettings(BaseSettings):
     diarization_model: str | None = None
     hf_token: SecretStr | None = None
     asr_backend: Literal["engine", "transformers"] = "engine"
+    asr_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     max_audio_seconds: float = Field(default=4 * 3600, gt=0)
     max_input_bytes: int = Field(default=512 * 2**20, gt=0)
     allow_url_inputs: bool = False

@@ -78,6 +78,7 @@ class EndpointHandler:
             token=self.settings.token,
             device=device,
             backend=self.settings.asr_backend,
+            dtype=self.settings.asr_dtype,
         )
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:

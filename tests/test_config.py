@@ -394,6 +394,7 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         "diarization_model": None,
         "hf_token": None,
         "asr_backend": "engine",
+        "asr_dtype": "auto",
         "max_audio_seconds": 4 * 3600,
         "max_input_bytes": 512 * 2**20,
         "allow_url_inputs": False,

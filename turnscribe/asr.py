@@ -21,6 +21,7 @@ from turnscribe.transcript import Chunk, Speculation
 
 ShouldStop = Callable[[], bool]
 Backend = Literal["engine", "transformers"]
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,12 @@ def load_asr(
     token: str | None = None,
     device: str = "cpu",
     backend: Backend = "engine",
+    dtype: Dtype = "auto",
 ) -> Asr:
     """Load a Whisper (and an assistant for speculative decoding) through the transformers pipeline.
 
-    `model` and `assistant` are folders or Hub ids. The weights are float16 on CUDA and float32 on the CPU.
+    `model` and `assistant` are folders or Hub ids. The weights are of `dtype`: "auto" is float16 on CUDA and float32
+    on the CPU, where bfloat16 is faster on processors that have instructions for it (and float16 on none).
     Raises `SettingsError` that names the variable.
     """
     from transformers import pipeline
@@ -112,7 +115,8 @@ def load_asr(
     from turnscribe import compat
 
     with loading("ASR_MODEL", model), compat.quiet_transformers():
-        options = {"device": device, "token": token, **compat.dtype_argument(_dtype(device))}
+        weights = _weights_type(dtype, device)
+        options = {"device": device, "token": token, **compat.dtype_argument(weights)}
         loaded: Any = pipeline(
             "automatic-speech-recognition",
             model=model,
@@ -126,7 +130,7 @@ def load_asr(
     companion = None
     if assistant:
         with loading("ASSISTANT_MODEL", assistant), compat.quiet_transformers():
-            companion = _load_assistant(assistant, loaded.model, token=token, device=device)
+            companion = _load_assistant(assistant, loaded.model, token=token, device=device, weights=weights)
     if backend == "transformers":
         from turnscribe.transformers_asr import TransformersAsr
 
@@ -136,13 +140,15 @@ def load_asr(
     return EngineAsr(Models.of(loaded.model, loaded.tokenizer, loaded.feature_extractor, companion))
 
 
-def _dtype(device: str) -> Any:
+def _weights_type(dtype: Dtype, device: str) -> Any:
     import torch
 
-    return torch.float16 if device.startswith("cuda") else torch.float32
+    if dtype == "auto":
+        return torch.float16 if device.startswith("cuda") else torch.float32
+    return getattr(torch, dtype)
 
 
-def _load_assistant(assistant: str, model: Any, *, token: str | None, device: str) -> Any:
+def _load_assistant(assistant: str, model: Any, *, token: str | None, device: str, weights: Any) -> Any:
     """distil-whisper's assistants have the main model's encoder and load as a decoder alone; one with an encoder
     of another shape loads whole and encodes for itself."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, GenerationMixin
@@ -163,7 +169,7 @@ def _load_assistant(assistant: str, model: Any, *, token: str | None, device: st
     )
     kind = AutoModelForCausalLM if shared else AutoModelForSpeechSeq2Seq
     loaded: Any = kind.from_pretrained(
-        assistant, token=token, attn_implementation="sdpa", **compat.dtype_argument(_dtype(device))
+        assistant, token=token, attn_implementation="sdpa", **compat.dtype_argument(weights)
     )
     if not shared:
         # Whisper's own `generate` moves the start of the main model's timestamp rules with every draft, and text is

@@ -141,6 +141,12 @@ class EngineAsr:
             self._kept = made
         return made
 
+    def draft_length(self) -> DraftLength | int:
+        """How many tokens the draft proposes at a time: what suits the share that is accepted."""
+        models = self.models
+        assert models.draft is not None
+        return DraftLength(models.decoder, models.draft, frames=models.frames)
+
     def forget_batch(self) -> None:
         """Free what was kept for the next request."""
         self._kept = None
@@ -199,16 +205,12 @@ class _Run:
 
     def _decoding(self, rows: int) -> Decoding[Window]:
         models = self.models
-        draft_length = None
-        if self.options.assisted:
-            assert models.draft is not None
-            draft_length = DraftLength(models.decoder, models.draft, frames=models.frames)
         return Decoding(
             self.asr.batch(rows, assisted=self.options.assisted),
             self,
             temperature=self.options.temperature,
             heads=models.heads if self.options.words else (),
-            draft_length=draft_length,
+            draft_length=self.asr.draft_length() if self.options.assisted else None,
             encode_at_once=ENCODED_AT_ONCE.get(models.device.type, 2),
         )
 
