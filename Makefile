@@ -4,7 +4,9 @@ VENV := .venv
 OLDEST := .venv-oldest
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test check test-oldest evaluate demo-models clean
+BENCHMARK := .venv-benchmark
+
+.PHONY: demo test check test-oldest evaluate demo-models benchmark clean
 
 demo: $(VENV)/installed
 	$(RUN) -m scripts.demo
@@ -29,6 +31,12 @@ evaluate: $(VENV)/installed-dev
 demo-models: $(OLDEST)/installed-dev
 	$(OLDEST)/bin/python -m scripts.train_demo_models
 
+# About an hour on two cores; goes on where it was interrupted. The figures are in benchmarks/README.md.
+benchmark: $(BENCHMARK)/installed
+	for command in asr drafts diarize request load; do \
+		$(BENCHMARK)/bin/python -m scripts.benchmark $$command || exit 1; \
+	done
+
 $(VENV)/installed: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install -r requirements.txt
@@ -43,5 +51,10 @@ $(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-d
 	$(OLDEST)/bin/python -m pip install -r requirements-oldest.txt -r requirements.txt -r requirements-dev.txt
 	touch $@
 
+$(BENCHMARK)/installed: requirements-benchmark.txt requirements.txt
+	test -x $(BENCHMARK)/bin/python || $(PYTHON) -m venv $(BENCHMARK)
+	$(BENCHMARK)/bin/python -m pip install -r requirements-benchmark.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(OLDEST) build
+	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) build

@@ -6,15 +6,15 @@
     python -m scripts.benchmark request --seconds 60
     python -m scripts.benchmark load
 
-Candidates take turns, `--rounds` times; medians, ratios and plots are of all rounds. Each writes
-`<out>/<command>.json` after every run and goes on from there when it is started again. Peers: see
+Candidates take turns, `--rounds` times, each in a process of its own; medians, ratios and plots are of all rounds.
+`<out>/<command>.json` is written after every run, and a second start goes on from there. Peers: see
 `requirements-benchmark.txt`; one that is not installed is left out and named. Ctrl-C stops, nothing is lost.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import json
 import subprocess
 import sys
 import time
@@ -24,9 +24,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from scripts.benchmarks.audio import speech
-from scripts.benchmarks.ours import Engine, of_names
-from scripts.benchmarks.peers import BATCH_SIZE, TransformersPipeline, peers
+from scripts.benchmarks.ours import ENGINES
+from scripts.benchmarks.peers import BATCH_SIZE, peers
 from scripts.benchmarks.results import Results, Series
 from scripts.benchmarks.shapes import SHAPES, make_assistant, make_diarizer, make_whisper
 
@@ -34,17 +33,18 @@ MODELS = Path("build/benchmark")
 ORIGINAL = "transformers greedy"
 WARM_UP = 4.0  # seconds of audio
 LONGEST_FOR_PEERS = 600  # seconds of audio; beyond it only the engine runs
-Run = Callable[[], dict[str, Any]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     whisper, assistant = _models(options)
+    if options.command in ("diarize", "request") and options.diarizer is None:
+        options.diarizer = make_diarizer(MODELS / "diarizer")
     about = {"command": options.command, "model": options.shape if options.model is None else options.model.name}
     about["new_tokens"] = options.tokens
     results = Results(options.out / f"{options.command}.json", about)
     try:
-        COMMANDS[options.command](options, whisper, assistant, results)
+        COMMANDS[options.command](Bench(options, whisper, assistant, results))
     except KeyboardInterrupt:
         tqdm.write(f"stopped; {results.file} holds what was measured, start again to go on.", file=sys.stderr)
         return 130
@@ -54,176 +54,146 @@ def main(argv: Sequence[str] | None = None) -> int:
 # Commands --------------------------------------------------------------------------------------------
 
 
-def asr(options: argparse.Namespace, whisper: Path, assistant: Path, results: Results) -> None:
+def asr(bench: Bench) -> None:
     """Transcription alone: peers over audio lengths, the engine over batch sizes too."""
-    candidates = [*_engines(options), *peers()]
-    loaded = _loaded(of_names(candidates, options.peers), whisper, assistant)
-    turns: list[tuple[Series, Run]] = []
-    for seconds in options.seconds:
-        for peer in loaded:
-            if seconds <= LONGEST_FOR_PEERS or peer.name == "turnscribe":
-                turns.append((results.of(peer.name, seconds=seconds, batch=BATCH_SIZE), _transcribing(peer, seconds)))
-    for batch_size in options.batch:
-        engine = Engine(batch_size=batch_size)
-        engine.load(whisper)
-        turns.append((results.of("turnscribe", seconds=180, batch=batch_size), _transcribing(engine, 180)))
-    _take_turns(turns, options.rounds, results)
-    _report(results, options, ("seconds", "batch"), ORIGINAL, {"seconds": "seconds of audio", "batch": "batch size"})
+    names = bench.names([*ENGINES, *(peer.name for peer in peers())])
+    for seconds in bench.options.seconds:
+        for name in names:
+            if seconds <= LONGEST_FOR_PEERS or name == "turnscribe":
+                bench.add(name, [name], seconds=seconds, batch=BATCH_SIZE)
+    for batch_size in bench.options.batch:
+        bench.add("turnscribe", ["turnscribe", "--batch", str(batch_size)], seconds=180, batch=batch_size)
+    bench.run(("seconds", "batch"), ORIGINAL, {"seconds": "seconds of audio", "batch": "batch size"})
 
 
-def drafts(options: argparse.Namespace, whisper: Path, assistant: Path, results: Results) -> None:
+def drafts(bench: Bench) -> None:
     """Speculation: plain, and with 1 to 8 drafted tokens, and as many as the engine chooses."""
-    engines = [
-        Engine("turnscribe"),
-        Engine("turnscribe assisted", assisted=True),
-        *(Engine(f"{count} drafted", assisted=True, draft_length=count) for count in options.drafted),
-    ]
-    turns: list[tuple[Series, Run]] = []
-    for engine in _loaded(engines, whisper, assistant):
-        count = int(engine.name.split()[0]) if engine.name[0].isdigit() else ""
-        for seconds in options.seconds:
-            series = results.of(engine.name, seconds=seconds, drafted=count)
-            turns.append((series, _transcribing(engine, seconds)))
-    _take_turns(turns, options.rounds, results)
-    _report(results, options, ("seconds", "drafted"), "turnscribe", {"drafted": "tokens drafted at a time"})
+    for seconds in bench.options.seconds:
+        for name in ("turnscribe", "turnscribe assisted"):
+            bench.add(name, [name], seconds=seconds)
+        for count in bench.options.drafted:
+            arguments = ["turnscribe assisted", "--drafted", str(count)]
+            bench.add(f"turnscribe, {seconds:g} s", arguments, seconds=seconds, drafted=count)
+    bench.run(("seconds", "drafted"), "turnscribe", {"drafted": "tokens drafted at a time"})
 
 
-def diarize(options: argparse.Namespace, whisper: Path, assistant: Path, results: Results) -> None:
-    """Diarization alone, as pyannote does it and as it is done here; both have to answer the same."""
-    turns: list[tuple[Series, Run]] = []
-    for name, fast in (("turnscribe", True), ("pyannote stock", False)):
-        diarizer = _diarizer(options, fast=fast)
-        turns += [(results.of(name, seconds=s), _diarizing(diarizer, s)) for s in options.seconds]
-    _take_turns(turns, options.rounds, results)
-    _report(results, options, ("seconds",), "pyannote stock", {"seconds": "seconds of audio"})
+def diarize(bench: Bench) -> None:
+    """Diarization alone, as pyannote does it and as it is done here; both have to find the same turns."""
+    for seconds in bench.options.seconds:
+        for name, kind in (("turnscribe", "fast"), ("pyannote stock", "stock")):
+            bench.add(name, ["none", "--diarization", kind], seconds=seconds)
+    bench.run(("seconds",), "pyannote stock", {"seconds": "seconds of audio"})
 
 
-def request(options: argparse.Namespace, whisper: Path, assistant: Path, results: Results) -> None:
+def request(bench: Bench) -> None:
     """The whole request: the original's way, the stock pipeline and then stock pyannote; and the engine's."""
-    original, engine = _loaded(
-        [TransformersPipeline(ORIGINAL, beams=1), Engine("turnscribe", words=True)], whisper, assistant
-    )
-    turns: list[tuple[Series, Run]] = []
-    for name, peer, fast in (("turnscribe", engine, True), ("original", original, False)):
-        diarizer = _diarizer(options, fast=fast)
-        for seconds in options.seconds:
-            series = results.of(name, seconds=seconds)
-            turns.append((series, _both(_transcribing(peer, seconds), _diarizing(diarizer, seconds))))
-    _take_turns(turns, options.rounds, results)
-    _report(results, options, ("seconds",), "original", {"seconds": "seconds of audio"})
+    for seconds in bench.options.seconds:
+        bench.add("turnscribe", ["turnscribe words", "--diarization", "fast"], seconds=seconds)
+        bench.add("the original's way", [ORIGINAL, "--diarization", "stock"], seconds=seconds)
+    bench.run(("seconds",), "the original's way", {"seconds": "seconds of audio"})
 
 
-def load(options: argparse.Namespace, whisper: Path, assistant: Path, results: Results) -> None:
-    """From a new process to the first transcript, and the most memory it took: each in a process of its own."""
-    names = [peer.name for peer in of_names([*_engines(options), *peers()], options.peers) if not peer.available()]
-    turns: list[tuple[Series, Run]] = []
-    for name in names:
-        for seconds in options.seconds:
-            turns.append((results.of(name, seconds=seconds), _alone(name, seconds, whisper, assistant)))
-    _take_turns(turns, options.rounds, results)
-    _report(results, options, ("seconds",), ORIGINAL, {})
+def load(bench: Bench) -> None:
+    """Cold: from a new process to its first transcript."""
+    for seconds in bench.options.seconds:
+        for name in bench.names([*ENGINES, *(peer.name for peer in peers())]):
+            bench.add(name, [name], seconds=seconds)
+    bench.run(("seconds",), ORIGINAL, {}, cold=True)
 
 
-def _one(options: argparse.Namespace, whisper: Path, assistant: Path, results: Results) -> None:
-    """What `load` starts: load one peer, transcribe once, and print the most memory used."""
-    [peer] = _loaded(of_names([*_engines(options), *peers()], options.peers), whisper, assistant, warm=False)
-    peer(speech(options.seconds[0]))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)  # KB to MB
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Path, Results], None]] = {
+COMMANDS: dict[str, Callable[[Bench], None]] = {
     "asr": asr,
     "drafts": drafts,
     "diarize": diarize,
     "request": request,
     "load": load,
-    "one": _one,
 }
-SECONDS = {"asr": [180], "drafts": [8, 60], "diarize": [60], "request": [60], "load": [30], "one": [30]}
+SECONDS = {"asr": [180], "drafts": [8, 60], "diarize": [60], "request": [60], "load": [8]}
 
 
 # Measuring -------------------------------------------------------------------------------------------
 
 
-def _take_turns(turns: Sequence[tuple[Series, Run]], rounds: int, results: Results) -> None:
-    """Every candidate once, then all again: what slows the machine down for a while slows all of them."""
-    left = [(series, run) for number in range(rounds) for series, run in turns if len(series.seconds) <= number]
-    with tqdm(total=len(left), unit="run", file=sys.stderr) as bar:
-        for series, run in left:
-            bar.set_description(series.name)
-            began = time.perf_counter()
-            facts = run()
-            series.seconds.append(facts.pop("took", None) or time.perf_counter() - began)
-            series.facts = facts
-            results.write()
-            bar.update()
+class Bench:
+    """Candidates, each in a process of its own: libraries that share one slow each other down."""
+
+    def __init__(self, options: argparse.Namespace, whisper: Path, assistant: Path, results: Results) -> None:
+        self.options, self.results = options, results
+        self._models = ["--model", str(whisper), "--assistant", str(assistant)]
+        if options.diarizer:
+            self._models += ["--diarizer", str(options.diarizer)]
+        self._turns: list[tuple[Series, list[str], float]] = []
+        self._workers: dict[str, Worker] = {}
+
+    def names(self, known: Sequence[str]) -> list[str]:
+        """Those that were asked for and are installed."""
+        missing = {peer.name: peer.available() for peer in peers()}
+        asked = self.options.peers or known
+        unknown = [name for name in asked if name not in known]
+        if unknown:
+            raise SystemExit(f"no peer is called {' or '.join(unknown)}: there are {', '.join(known)}.")
+        for name in asked:
+            if missing.get(name):
+                tqdm.write(f"left out: {name}: {missing[name]}", file=sys.stderr)
+        return [name for name in asked if not missing.get(name)]
+
+    def add(self, name: str, arguments: list[str], *, seconds: float, **settings: Any) -> None:
+        self._turns.append((self.results.of(name, seconds=seconds, **settings), arguments, seconds))
+
+    def run(self, settings: Sequence[str], reference: str, plots: dict[str, str], *, cold: bool = False) -> None:
+        """Every candidate once, then all again: what slows the machine down for a while slows all of them."""
+        rounds = range(self.options.rounds)
+        left = [turn for number in rounds for turn in self._turns if len(turn[0].seconds) <= number]
+        try:
+            with tqdm(total=len(left), unit="run", file=sys.stderr) as bar:
+                for series, arguments, seconds in left:
+                    bar.set_description(series.name)
+                    began = time.perf_counter()
+                    facts = self._worker(arguments, cold=cold).run(seconds)
+                    took = facts.pop("took")
+                    series.seconds.append(time.perf_counter() - began if cold else took)
+                    series.facts = facts
+                    self.results.write()
+                    bar.update()
+        finally:
+            for worker in self._workers.values():
+                worker.close()
+        print(self.results.table(settings, reference=reference))
+        for over, label in plots.items():
+            self.results.plot(over, label, self.options.out / f"{self.options.command}-{over}.png")
+
+    def _worker(self, arguments: list[str], *, cold: bool) -> Worker:
+        key = " ".join(arguments)
+        if cold and key in self._workers:
+            self._workers.pop(key).close()
+        if key not in self._workers:
+            self._workers[key] = Worker([*arguments, *self._models], warm=not cold)
+        return self._workers[key]
 
 
-def _transcribing(peer: Any, seconds: float) -> Run:
-    waveform = speech(seconds)
+class Worker:
+    """A process with one candidate loaded, which transcribes as many seconds of speech as it is told to."""
 
-    def run() -> dict[str, Any]:
-        work = peer(waveform)
-        facts = {"windows": work.windows, "tokens": work.tokens}
-        speculation = getattr(peer, "speculation", None)
-        if speculation is not None:
-            facts["accepted"] = f"{speculation.accepted / max(speculation.proposed, 1):.2f}"
-        return facts
-
-    return run
-
-
-def _diarizing(diarizer: Any, seconds: float) -> Run:
-    from diarization_utils import diarize as turns_of
-
-    waveform = speech(seconds)
-    return lambda: {"turns": len(turns_of(diarizer, waveform))}
-
-
-def _both(first: Run, second: Run) -> Run:
-    return lambda: {**first(), **second()}
-
-
-def _alone(name: str, seconds: float, whisper: Path, assistant: Path) -> Run:
-    command = [sys.executable, "-m", "scripts.benchmark", "one", "--peers", name, "--seconds", str(seconds)]
-    command += ["--model", str(whisper), "--assistant", str(assistant)]
-
-    def run() -> dict[str, Any]:
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        return {"MB": int(done.stdout.split()[-1])}
-
-    return run
-
-
-def _loaded(candidates: Sequence[Any], whisper: Path, assistant: Path, *, warm: bool = True) -> list[Any]:
-    """Those that can be, ready to run; the others are named."""
-    ready = []
-    for peer in candidates:
-        missing = peer.available()
-        if missing:
-            tqdm.write(f"left out: {peer.name}: {missing}", file=sys.stderr)
-            continue
-        peer.load(whisper, assistant=assistant)
+    def __init__(self, arguments: Sequence[str], *, warm: bool) -> None:
+        command = [sys.executable, "-m", "scripts.benchmarks.worker", *arguments]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if warm:
-            peer(speech(WARM_UP))
-        ready.append(peer)
-    return ready
+            self.run(WARM_UP)
 
+    def run(self, seconds: float) -> dict[str, Any]:
+        """`took`, and what was done. Raises `SystemExit` where the process died; its error is on the screen."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit("a candidate failed: see its error above.")
+        return dict(json.loads(answer))
 
-def _engines(options: argparse.Namespace) -> list[Engine]:
-    return [
-        Engine("turnscribe"),
-        Engine("turnscribe words", words=True),
-        Engine("turnscribe assisted", assisted=True),
-        Engine("turnscribe bfloat16", dtype="bfloat16"),
-    ]
-
-
-def _diarizer(options: argparse.Namespace, *, fast: bool) -> Any:
-    from diarization_utils import load_diarizer
-
-    folder = options.diarizer or make_diarizer(MODELS / "diarizer")
-    return load_diarizer(str(Path(folder).resolve()), fast=fast)
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
 
 
 def _models(options: argparse.Namespace) -> tuple[Path, Path]:
@@ -234,19 +204,11 @@ def _models(options: argparse.Namespace) -> tuple[Path, Path]:
     return whisper, make_assistant(shape, whisper, MODELS / f"assistant-{shape.name}-{options.tokens}")
 
 
-def _report(
-    results: Results, options: argparse.Namespace, settings: Sequence[str], reference: str, plots: dict[str, str]
-) -> None:
-    print(results.table(settings, reference=reference))
-    for over, label in plots.items():
-        results.plot(over, label, options.out / f"{options.command}-{over}.png")
-
-
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=[name for name in COMMANDS if name != "one"] + ["one"])
+    parser.add_argument("command", choices=list(COMMANDS))
     parser.add_argument("--shape", choices=sorted(SHAPES), default="base", help="of the random Whisper")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="a Whisper instead of a random one")
     parser.add_argument("--assistant", type=Path, metavar="FOLDER", help="the draft of --model")

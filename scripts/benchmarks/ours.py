@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +72,9 @@ class _Counted:
         return self._reader.read(decoded, language)
 
 
-def of_names(everything: Sequence[Any], names: Sequence[str] | None) -> list[Any]:
-    """Those of the named peers, or all. Raises `ValueError` that names the known ones."""
-    by_name = {peer.name: peer for peer in everything}
-    unknown = [name for name in names or () if name not in by_name]
-    if unknown:
-        raise ValueError(f"no peer is called {' or '.join(unknown)}: there are {', '.join(by_name)}.")
-    return [by_name[name] for name in names or by_name]
+ENGINES: dict[str, dict[str, Any]] = {
+    "turnscribe": {},
+    "turnscribe words": {"words": True},
+    "turnscribe assisted": {"assisted": True},
+    "turnscribe bfloat16": {"dtype": "bfloat16"},
+}  # the engine's names in the benchmark, and how it is set

@@ -13,22 +13,29 @@ weights give, and says nothing about trained ones.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from scripts.benchmarks.tokenizer import (
+    SPACE,
+    TEXT_TOKENS,
+    TIMESTAMPS,
+    WORDS,
+    special_tokens,
+    write_json,
+    write_tokenizer,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 RECIPE = 1  # raise it when the same arguments give other weights
-TEXT_TOKENS = 50_257
-TIMESTAMPS = 1_501  # <|0.00|> to <|30.00|>
 INITIAL_TOKENS = 3  # <|startoftranscript|><|en|><|transcribe|>
 
 
@@ -114,19 +121,10 @@ def make_diarizer(folder: Path, *, seed: int = 0) -> Path:
     of several speakers, some at once, and silence between; who is said to speak has nothing to do with the audio.
     """
 
-    def fill(partial: Path) -> None:
-        import numpy as np
+    from scripts.benchmarks.random_diarizer import DIARIZER_CONFIG, write_diarizer
 
-        from scripts.train_demo_models.diarizer_folder import save_model, save_plda
-
-        save_model(_random_segmentation(seed), partial / "segmentation" / "pytorch_model.bin")
-        save_model(_random_embedding(seed), partial / "embedding" / "pytorch_model.bin")
-        # Loaded by 4.x always, used by no clustering that is named here.
-        voices = np.arange(64) % 8
-        save_plda(partial / "plda", np.random.default_rng(seed).normal(size=(64, 256)), voices)
-        (partial / "config.yaml").write_text(DIARIZER_CONFIG)
-
-    return _made_once(folder, {"diarizer": DIARIZER_CONFIG, "seed": seed, "recipe": RECIPE}, fill)
+    made_of = {"diarizer": DIARIZER_CONFIG, "seed": seed, "recipe": RECIPE}
+    return _made_once(folder, made_of, lambda partial: write_diarizer(partial, seed))
 
 
 MADE_OF = "benchmark.json"  # what a folder was made of; in complete folders only
@@ -209,7 +207,7 @@ def _random(name: str, size: Any, shape: WhisperShape, generator: Any) -> Tensor
     if name == "model.decoder.embed_tokens.weight":
         values.normal_(0.0, EMBEDDING_STD, generator=generator)
         values[:, 0] = 0.0
-        values[: _WORDS.start, 0] = values[_WORDS.stop :, 0] = -1.0
+        values[: WORDS.start, 0] = values[WORDS.stop :, 0] = -1.0
         return values
     if name == "model.decoder.embed_positions.weight":
         return values.normal_(0.0, POSITION_STD, generator=generator)
@@ -268,10 +266,17 @@ def _save_weights(weights: dict[str, Tensor], folder: Path) -> None:
 def _write_beside_weights(shape: WhisperShape, folder: Path, new_tokens: int) -> None:
     from transformers import WhisperFeatureExtractor
 
-    _write(folder / "config.json", _config(shape) | {"model_type": "whisper", "torch_dtype": "float32"})
-    _write(folder / "generation_config.json", _generation_config(shape, new_tokens))
+    write_json(folder / "config.json", _config(shape) | {"model_type": "whisper", "torch_dtype": "float32"})
+    write_json(folder / "generation_config.json", generation_settings(shape, new_tokens))
     WhisperFeatureExtractor(feature_size=shape.num_mel_bins).save_pretrained(folder)
-    _write_tokenizer(shape, folder)
+    write_tokenizer(shape, folder)
+
+
+def whisper_config(shape: WhisperShape) -> Any:
+    """The `WhisperConfig` of a shape."""
+    from transformers import WhisperConfig
+
+    return WhisperConfig(**_config(shape))
 
 
 def _config(shape: WhisperShape) -> dict[str, Any]:
@@ -296,7 +301,8 @@ def _config(shape: WhisperShape) -> dict[str, Any]:
     }
 
 
-def _generation_config(shape: WhisperShape, new_tokens: int) -> dict[str, Any]:
+def generation_settings(shape: WhisperShape, new_tokens: int) -> dict[str, Any]:
+    """What goes into the shape's `GenerationConfig`, for windows of `new_tokens` tokens."""
     names = special_tokens(shape)
     ids = {name: TEXT_TOKENS + index for index, name in enumerate(names)}
     unspoken = ("<|endoftext|>", "<|startoftranscript|>", *names[-6:])  # with the end: windows fill up
@@ -306,7 +312,7 @@ def _generation_config(shape: WhisperShape, new_tokens: int) -> dict[str, Any]:
         "pad_token_id": ids["<|endoftext|>"],
         "decoder_start_token_id": ids["<|startoftranscript|>"],
         "suppress_tokens": [ids[name] for name in unspoken],
-        "begin_suppress_tokens": [_SPACE, ids["<|endoftext|>"]],
+        "begin_suppress_tokens": [SPACE, ids["<|endoftext|>"]],
         # Whisper's `generate` adds the initial tokens to it, in 4.46 as in 5.x.
         "max_length": new_tokens,
         "max_initial_timestamp_index": 50,
@@ -318,184 +324,3 @@ def _generation_config(shape: WhisperShape, new_tokens: int) -> dict[str, Any]:
         "prev_sot_token_id": ids["<|startofprev|>"],
         "return_timestamps": False,
     }
-
-
-# Tokenizer -------------------------------------------------------------------------------------------
-
-_WORDS = range(256, TEXT_TOKENS - 1)  # the other tokens of text: single bytes, and an empty one
-_SPACE = 220  # the byte-level letter for a space, which comes last of GPT-2's first 221
-
-
-def special_tokens(shape: WhisperShape) -> list[str]:
-    """Whisper's special tokens in their order, without the timestamps that follow them."""
-    from transformers.models.whisper.tokenization_whisper import LANGUAGES
-
-    return [
-        *("<|endoftext|>", "<|startoftranscript|>"),
-        *(f"<|{code}|>" for code in list(LANGUAGES)[: shape.languages]),
-        *("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>"),
-        "<|notimestamps|>",
-    ]
-
-
-def _text_tokens() -> tuple[list[str], list[tuple[str, str]]]:
-    """The 256 bytes, 50,000 words with the space before them, and the merges that build them letter by letter.
-
-    Every beginning of a word is a word, so no merge competes with another. The last is the empty token that Whisper's
-    multilingual vocabulary ends with, and by which CTranslate2 knows it from 4.7 on.
-    """
-    from scripts.train_demo_models.tokenizer import _byte_letters
-
-    tokens: list[str] = list(_byte_letters())
-    merges: list[tuple[str, str]] = []
-    beginnings = [tokens[_SPACE]]
-    for letters in itertools.cycle(("bcdfghjklmnpqrstvwxyz", "aeiou")):
-        longer = []
-        for beginning, letter in itertools.product(beginnings, letters):
-            if len(tokens) == _WORDS.stop:
-                return [*tokens, ""], merges
-            merges.append((beginning, letter))
-            longer.append(beginning + letter)
-            tokens.append(beginning + letter)
-        beginnings = longer
-    raise AssertionError  # the cycle has no end
-
-
-def _added_tokens(shape: WhisperShape) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Specials, then timestamps, which the real tokenizers do not call special."""
-    names = special_tokens(shape)
-    times = [f"<|{index * 0.02:.2f}|>" for index in range(TIMESTAMPS)]
-    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    for index, name in enumerate([*names, *times]):
-        yield TEXT_TOKENS + index, {"content": name, **plain, "special": index < len(names)}
-
-
-def _write_tokenizer(shape: WhisperShape, folder: Path) -> None:
-    tokens, merges = _text_tokens()
-    added, end = dict(_added_tokens(shape)), "<|endoftext|>"
-    vocabulary = {token: index for index, token in enumerate([*tokens, end])}
-    fixed = {"bos_token": end, "eos_token": end, "unk_token": end, "pad_token": end}
-    specials = fixed | {"additional_special_tokens": special_tokens(shape)[1:]}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": ""}
-    model |= {"end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False, "ignore_merges": False}
-    whole: dict[str, Any] = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "normalizer": None,
-        "post_processor": None,
-    }
-    whole |= {"pre_tokenizer": byte_level, "decoder": byte_level}
-    whole |= {"added_tokens": [{"id": index, **token} for index, token in added.items()]}
-    _write(folder / "tokenizer.json", whole | {"model": model | {"vocab": vocabulary, "merges": merges}})
-    _write(folder / "vocab.json", vocabulary)
-    _write(folder / "added_tokens.json", {token["content"]: index for index, token in added.items()})
-    _write(folder / "special_tokens_map.json", specials)
-    config: dict[str, Any] = {"add_prefix_space": False, "clean_up_tokenization_spaces": False, "errors": "replace"}
-    config |= {"tokenizer_class": "WhisperTokenizer", "model_max_length": 448, "added_tokens_decoder": added}
-    _write(folder / "tokenizer_config.json", config | specials)
-    lines = ["#version: 0.2", *map(" ".join, merges), ""]
-    (folder / "merges.txt").write_text("\n".join(lines), encoding="utf-8")
-
-
-def _write(file: Path, contents: Any) -> None:
-    file.write_text(json.dumps(contents, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-# Diarizer --------------------------------------------------------------------------------------------
-
-# As pyannote/speaker-diarization-3.1 but for the threshold, which gives random embeddings a few speakers.
-DIARIZER_CONFIG = """\
-dependencies:
-  pyannote.audio: 3.4.0
-pipeline:
-  name: pyannote.audio.pipelines.SpeakerDiarization
-  params:
-    clustering: AgglomerativeClustering
-    segmentation: $model/segmentation
-    segmentation_step: 0.1
-    segmentation_batch_size: 32
-    embedding: $model/embedding
-    embedding_batch_size: 32
-    embedding_exclude_overlap: true
-    plda: $model/plda
-params:
-  clustering:
-    method: centroid
-    min_cluster_size: 12
-    threshold: 0.9
-  segmentation:
-    min_duration_off: 0.0
-"""
-RECURRENT_GAIN, FORGET_BIAS = 2.0, 4.0  # torch's own LSTMs hardly react; the bias gives them a memory of a second
-CLASS_BIAS = (0.0, 0.4, 0.4, 0.4, -0.4, -0.4, -0.4)  # nobody, one of three, two of three: on top of unit variance
-
-
-def _random_segmentation(seed: int) -> Any:
-    """segmentation-3.0's PyanNet, 1.5 M parameters: up to three speakers in 10 s, two at once."""
-    import torch
-    from pyannote.audio.core.task import Problem, Resolution, Specifications
-    from pyannote.audio.models.segmentation import PyanNet
-
-    torch.manual_seed(seed)
-    lstm = {"hidden_size": 128, "num_layers": 4, "bidirectional": True, "monolithic": True, "dropout": 0.5}
-    model = PyanNet(sincnet={"stride": 10}, lstm=lstm, linear={"hidden_size": 128, "num_layers": 2})
-    model.specifications = Specifications(
-        problem=Problem.MONO_LABEL_CLASSIFICATION,
-        resolution=Resolution.FRAME,
-        duration=10.0,
-        classes=["speaker#1", "speaker#2", "speaker#3"],
-        powerset_max_classes=2,
-        permutation_invariant=True,
-    )
-    model.build()
-    with torch.no_grad():
-        for name, parameter in model.lstm.named_parameters():
-            if "weight" in name:
-                parameter.mul_(RECURRENT_GAIN)
-            elif "bias_ih" in name:
-                parameter[128:256] += FORGET_BIAS  # torch orders the gates: input, forget, cell, output
-        features = _inputs_of(model.classifier, _as_saved(model), seconds=10.0).flatten(0, 1)  # [frames, 128]
-        mixed = torch.randn(7, 128) / features.std(dim=0)
-        logits = features @ mixed.T
-        model.classifier.weight.copy_(mixed / logits.std(dim=0)[:, None])
-        model.classifier.bias.copy_(torch.tensor(CLASS_BIAS) - logits.mean(dim=0) / logits.std(dim=0))
-    return model
-
-
-def _random_embedding(seed: int) -> Any:
-    """WeSpeaker's ResNet34 as pyannote wraps it, 6.6 M parameters, 256 numbers an embedding."""
-    import torch
-    from pyannote.audio.core.task import Problem, Resolution, Specifications
-    from pyannote.audio.models.embedding import WeSpeakerResNet34
-
-    torch.manual_seed(seed)
-    model = WeSpeakerResNet34()
-    model.specifications = Specifications(problem=Problem.REPRESENTATION, resolution=Resolution.CHUNK, duration=10.0)
-    with torch.no_grad():
-        last = model.resnet.seg_1
-        features = _inputs_of(last, _as_saved(model), seconds=2.0)  # [windows, 5120]
-        last.bias.copy_(-last.weight @ features.mean(dim=0))  # or all embeddings point the same way
-    return model
-
-
-def _as_saved(model: Any) -> Any:
-    """`model` with the precision that `save_model` leaves it, so that what is measured holds after loading."""
-    for parameter in model.parameters():
-        if parameter.numel() >= 1000:
-            parameter.copy_(parameter.bfloat16().float())
-    return model.eval()
-
-
-def _inputs_of(layer: Any, model: Any, *, seconds: float) -> Tensor:
-    """What reaches `layer` when `model` hears 40 s of speech in windows of `seconds`."""
-    import torch
-
-    from scripts.benchmarks.audio import SAMPLE_RATE, speech
-
-    seen: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    model(torch.from_numpy(speech(40.0)).reshape(-1, 1, round(seconds * SAMPLE_RATE)))
-    hook.remove()
-    return seen[0]

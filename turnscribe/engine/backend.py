@@ -211,6 +211,7 @@ class _Run:
             temperature=self.options.temperature,
             heads=models.heads if self.options.words else (),
             draft_length=self.asr.draft_length() if self.options.assisted else None,
+            end_loops=self.options.compression_ratio_threshold is not None,
             encode_at_once=ENCODED_AT_ONCE.get(models.device.type, 2),
         )
 
@@ -269,7 +270,9 @@ class _Run:
 
     def _loops(self, attempt: Attempt) -> bool:
         limit = self.options.compression_ratio_threshold
-        return limit is not None and compression_ratio(self.asr.reader.said(list(attempt.tokens))) > limit
+        if limit is None:
+            return False
+        return attempt.stuck or compression_ratio(self.asr.reader.said(list(attempt.tokens))) > limit
 
     def _doubt(self, window: Window, what: str) -> None:
         self.warnings.append(

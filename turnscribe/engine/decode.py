@@ -18,6 +18,8 @@ from turnscribe.engine.draft_length import DraftLength
 Job = TypeVar("Job")
 
 CHECK_EVERY = {"cpu": 1, "cuda": 4}  # steps between two looks at which rows have ended; a look makes a GPU wait
+LOOP = 64  # tokens: nobody says a phrase of LONGEST_PHRASE tokens eight times over
+LONGEST_PHRASE = 8
 REFILL_SHARE = {"cpu": 0.0, "cuda": 0.25}  # of all rows that have to be free before new windows are encoded
 
 
@@ -38,6 +40,7 @@ class Attempt:
     logprobs: tuple[float, ...]  # of the tokens, and of the end token where it was reached
     no_speech: float
     temperature: float
+    stuck: bool = False  # it was ended because it said the same over and over
     attention: Tensor | None = None  # [heads, N + 1, T]: before each of the N tokens, and after the last
 
     @property
@@ -70,6 +73,8 @@ class _Row(Generic[Job]):
     job: Job
     attempts: list[Attempt]
     temperature: float = 0.0
+    looked: int = 0  # tokens at the last look for a loop
+    stuck: bool = False
 
 
 class Decoding(Generic[Job]):
@@ -84,10 +89,15 @@ class Decoding(Generic[Job]):
         heads: Sequence[tuple[int, int]] = (),
         draft_length: DraftLength | int | None = None,
         encode_at_once: int = 4,
+        end_loops: bool = False,
     ) -> None:
-        """`heads` are those whose attention is wanted; `draft_length` turns speculation on."""
+        """`heads` are those whose attention is wanted; `draft_length` turns speculation on.
+
+        With `end_loops` a row is over once its last `LOOP` tokens are a short phrase again and again.
+        """
         self.batch, self.work, self.heads = batch, work, heads
         self.temperature, self.draft_length, self.encode_at_once = temperature, draft_length, encode_at_once
+        self.end_loops = end_loops
         self.proposed = self.accepted = 0
         self.rows: list[_Row[Job]] = []
         self._waiting: list[Job] = []
@@ -164,8 +174,10 @@ class Decoding(Generic[Job]):
     def _settle(self) -> Iterator[tuple[Job, Attempt]]:
         """Yield the rows that have ended, or start them again."""
         batch, active = self.batch, len(self.rows)
-        done = batch.done[:active].tolist()
         lengths = batch.length[:active].tolist()
+        if self.end_loops:
+            self._end_loops(lengths)
+        done = batch.done[:active].tolist()
         self._longest = max(lengths)
         if self.draft_length is not None:
             self._count_drafts(active)
@@ -181,12 +193,12 @@ class Decoding(Generic[Job]):
         going_on = active - len(ended)
         for index in range(going_on, active):
             row = self.rows[index]
-            row.attempts.append(self._attempt(index, row.temperature))
+            row.attempts.append(self._attempt(index, row))
             verdict = self.work.judge(row.job, tuple(row.attempts))
             if isinstance(verdict, Attempt):
                 kept[index] = verdict
             else:
-                row.temperature = verdict
+                row.temperature, row.looked, row.stuck = verdict, 0, False
         for index in range(going_on, active):
             if index not in kept:
                 self._swap(index, going_on)
@@ -215,14 +227,25 @@ class Decoding(Generic[Job]):
             self.batch.swap(first, second)
             self.rows[first], self.rows[second] = self.rows[second], self.rows[first]
 
-    def _attempt(self, index: int, temperature: float) -> Attempt:
+    def _end_loops(self, lengths: Sequence[int]) -> None:
+        for index, (row, length) in enumerate(zip(self.rows, lengths, strict=True)):
+            if length - int(self.batch.begin[index]) < LOOP or length - row.looked < LOOP // 2:
+                continue
+            row.looked = length
+            tail = self.batch.tokens[index, length - LOOP : length].tolist()
+            row.stuck = any(tail[period:] == tail[:-period] for period in range(1, LONGEST_PHRASE + 1))
+            if row.stuck:
+                self.batch.done[index] = True
+
+    def _attempt(self, index: int, row: _Row[Job]) -> Attempt:
         batch = self.batch
         begin, length = int(batch.begin[index]), int(batch.length[index])
         tokens = batch.tokens[index, begin:length].tolist()
         logprobs = batch.logprobs[index, begin:length].tolist()
         if tokens and tokens[-1] == batch.rules.end:
             tokens.pop()
-        return Attempt(tuple(tokens), tuple(logprobs), float(batch.no_speech[index]), temperature)
+        no_speech = float(batch.no_speech[index])
+        return Attempt(tuple(tokens), tuple(logprobs), no_speech, row.temperature, row.stuck)
 
     def _with_attention(self, first: int, attempts: Sequence[Attempt]) -> list[Attempt]:
         """The attempts kept, which sit in the rows from `first` on, with what their heads looked at."""

@@ -1,0 +1,141 @@
+"""The engine on what is not speech, and on text that goes wrong. The demo models stand for Whisper."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from turnscribe.asr import AsrOptions
+from turnscribe.engine.decode import Attempt
+from turnscribe.windows import SAMPLE_RATE
+
+pytestmark = pytest.mark.models
+ENGLISH = AsrOptions(language="en")
+
+
+def tones(*hertz: float, seconds: float, level: float = 0.2) -> NDArray[np.float32]:
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return (level * sum(np.sin(2 * np.pi * f * time) for f in hertz) / len(hertz)).astype(np.float32)
+
+
+def melody(seconds: float) -> NDArray[np.float32]:
+    notes = [tones(f, seconds=0.5, level=0.3) for f in (262, 294, 330, 349, 392, 440, 494, 523)]
+    return np.resize(np.concatenate(notes), round(seconds * SAMPLE_RATE)).astype(np.float32)
+
+
+def noise(seconds: float, level: float) -> NDArray[np.float32]:
+    rng = np.random.default_rng(0)
+    return rng.normal(0, level, round(seconds * SAMPLE_RATE)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "waveform",
+    [
+        np.zeros(30 * SAMPLE_RATE, np.float32),
+        noise(30, 0.001),
+        noise(30, 0.01),
+        noise(30, 0.1),
+        tones(220, 330, 440, seconds=30),
+        tones(50, seconds=30),
+        melody(30),
+    ],
+    ids=["silence", "faint noise", "noise", "loud noise", "chord", "hum", "melody"],
+)
+def test_what_is_not_speech_has_no_text(demo_handler, waveform: NDArray[np.float32]) -> None:
+    assert demo_handler.asr.transcribe(waveform, ENGLISH).chunks == ()
+
+
+def test_what_is_left_out_is_said_with_its_time(demo_handler) -> None:
+    result = demo_handler.asr.transcribe(melody(10), ENGLISH)
+    assert result.chunks == ()
+    assert result.warnings == (
+        "The text from 0.0 s to 10.0 s was left out: every attempt to decode it said the same over and over, as over "
+        "music or noise.",
+    )
+
+
+def test_one_sentence_in_ten_minutes_of_silence_is_found(demo_handler, conversation_waveform) -> None:
+    waveform = noise(600, 0.002)
+    start = 300 * SAMPLE_RATE
+    said = conversation_waveform[: round(2.5 * SAMPLE_RATE)]
+    waveform[start : start + len(said)] += said
+    result = demo_handler.asr.transcribe(waveform, AsrOptions(language="en", words=True))
+    [chunk] = result.chunks
+    assert chunk.text == " hello team please listen"
+    assert 300 <= chunk.words[0].start < chunk.words[-1].end <= 302.7
+    assert all(word.probability > 0.5 for word in chunk.words)
+
+
+def test_thresholds_can_be_turned_off(demo_handler) -> None:
+    options = AsrOptions(language="en", compression_ratio_threshold=None, logprob_threshold=None)
+    assert demo_handler.asr.transcribe(melody(3), options).chunks
+
+
+def test_chunks_say_how_they_were_decoded(demo_handler, conversation_waveform) -> None:
+    result = demo_handler.asr.transcribe(conversation_waveform[: 10 * SAMPLE_RATE], ENGLISH)
+    assert result.chunks
+    for chunk in result.chunks:
+        assert -1 < chunk.avg_logprob <= 0
+        assert 0 <= chunk.no_speech_prob <= 1
+        assert chunk.temperature == 0
+        assert 0 < chunk.compression_ratio < 2.4
+
+
+# The judge, on attempts made up ----------------------------------------------------------------------
+
+
+def attempt(text: str, *, logprob: float = -0.1, no_speech: float = 0.0, temperature: float = 0.0) -> Attempt:
+    tokens = tuple(ord(letter) for letter in text)
+    return Attempt(tokens, (logprob,) * (len(tokens) + 1), no_speech, temperature)
+
+
+@pytest.fixture
+def judge(demo_handler):
+    from types import SimpleNamespace
+
+    from turnscribe.engine.backend import _Run
+    from turnscribe.windows import Window
+
+    letters = SimpleNamespace(said=lambda tokens: "".join(map(chr, tokens)))
+    asr = SimpleNamespace(reader=letters, models=demo_handler.asr.models, multilingual=True)
+
+    def judged(*attempts: Attempt, **options):
+        run = _Run(asr, np.zeros(SAMPLE_RATE, np.float32), AsrOptions(**options), None, None)
+        return run.judge(Window(0, SAMPLE_RATE), attempts), run.warnings
+
+    return judged
+
+
+LOOP = "and again " * 20
+
+
+def test_a_good_attempt_is_kept(judge) -> None:
+    good = attempt("a sentence like any other")
+    assert judge(good) == (good, [])
+
+
+def test_a_loop_is_decoded_again_a_little_warmer(judge) -> None:
+    assert judge(attempt(LOOP)) == (0.2, [])
+    assert judge(attempt(LOOP), attempt(LOOP, temperature=0.2)) == (0.4, [])
+    assert judge(attempt(LOOP, temperature=0.5), temperature=0.5) == (0.7, [])
+
+
+def test_unlikely_text_is_decoded_again(judge) -> None:
+    assert judge(attempt("a sentence", logprob=-1.2)) == (0.2, [])
+    kept, _ = judge(attempt("a sentence", logprob=-1.2), logprob_threshold=-1.5)
+    assert isinstance(kept, Attempt)
+
+
+def test_unlikely_text_where_silence_is_likely_is_dropped(judge) -> None:
+    kept, warnings = judge(attempt("thank you", logprob=-1.2, no_speech=0.9))
+    assert (kept.tokens, warnings) == ((), [])
+    kept, _ = judge(attempt("thank you", logprob=-0.2, no_speech=0.9))  # the text is likelier
+    assert kept.tokens
+
+
+def test_of_attempts_that_all_failed_the_likeliest_that_is_no_loop_is_kept_and_doubted(judge) -> None:
+    best = attempt("it may be this", logprob=-1.1, temperature=0.6)
+    kept, warnings = judge(attempt(LOOP, logprob=-0.1), best, attempt("or that", logprob=-2.0, temperature=1.0))
+    assert kept == best
+    assert "0.0 s to 1.0 s is uncertain" in warnings[0]
