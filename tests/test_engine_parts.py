@@ -270,7 +270,7 @@ def lengths(shares: Sequence[float], rows: int = 1) -> list[int]:
     found = []
     for share in shares:
         found.append(one.best(rows))
-        one.saw(100, round(100 * share))
+        one.saw(round(100 * share), 100 - round(100 * share))
     return [*found, one.best(rows)]
 
 
@@ -349,7 +349,7 @@ def test_warm_tokens_keep_the_rules_of_timestamps() -> None:
 def test_tokens_are_drawn_as_likely_as_they_are(temperature: float) -> None:
     """`_drawn` for itself: passes through a model would take minutes for as many draws."""
     batch = batch_of(model(), 1)
-    batch._samplers[0] = (temperature, torch.Generator().manual_seed(3))
+    batch._samplers[0] = (temperature, 3)
     scores = torch.tensor([1.0, 0.0, 2.0, -math.inf])
     draws = 30_000
     nothing = torch.zeros(1, draws, dtype=torch.long)

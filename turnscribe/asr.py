@@ -107,7 +107,7 @@ def load_asr(
     """Load a Whisper (and an assistant for speculative decoding) through the transformers pipeline.
 
     `model` and `assistant` are folders or Hub ids. The weights are of `dtype`: "auto" is float16 on CUDA and float32
-    on the CPU, where bfloat16 is faster on processors that have instructions for it (and float16 on none).
+    on the CPU.
     Raises `SettingsError` that names the variable.
     """
     from transformers import pipeline

@@ -54,9 +54,11 @@ class Batch:
         self.done = torch.ones(rows, dtype=torch.bool, device=device)
         self.proposed = torch.zeros(rows, dtype=torch.long, device=device)
         self.accepted = torch.zeros(rows, dtype=torch.long, device=device)
+        self.refused = torch.zeros(rows, dtype=torch.long, device=device)  # rounds in which a proposal was
         self._pair = torch.tensor([-2, -1], device=device)
         self._order = torch.arange(slack, device=device)
-        self._samplers: list[tuple[float, torch.Generator] | None] = [None] * rows
+        self._samplers: list[tuple[float, int] | None] = [None] * rows  # temperature and seed
+        self._generator = torch.Generator(device=device)
 
     @property
     def state(self) -> tuple[Tensor, ...]:
@@ -72,6 +74,7 @@ class Batch:
             self.done,
             self.proposed,
             self.accepted,
+            self.refused,
         )
 
     def hear(self, encoded: Tensor, draft_encoded: Tensor | None, rows: slice) -> None:
@@ -99,7 +102,7 @@ class Batch:
     ) -> None:
         """Put the initial tokens into `rows` and choose their first token.
 
-        Above a `temperature` of 0 tokens are drawn, from a sequence of numbers that `seed` determines.
+        Above a `temperature` of 0 tokens are drawn, by numbers that `seed` and the token's place determine.
         """
         length = len(initial)
         tokens = torch.tensor(initial, device=self.tokens.device).expand(rows.stop - rows.start, -1)  # [B, I]
@@ -112,15 +115,12 @@ class Batch:
         scores = vocabulary(hidden[:, [start_of_transcript, -1]]).float()  # [B, 2, V]
         self.no_speech[rows] = scores[:, 0].softmax(-1)[:, self.rules.no_speech]
         for row in range(rows.start, rows.stop):
-            self._samplers[row] = None
-            if temperature > 0:
-                generator = torch.Generator(device=tokens.device).manual_seed(seed)
-                self._samplers[row] = (temperature, generator)
+            self._samplers[row] = (temperature, seed) if temperature > 0 else None
         choice = self.rules.choose_first(scores[:, 1])
+        self.length[rows] = length
         if temperature > 0:
             choice = self._drawn((scores[:, 1] + self.rules.begin_bias)[:, None], choice, rows)
         self.tokens[rows, :length] = tokens
-        self.length[rows] = length
         self.begin[rows] = length
         self.limit[rows] = limit
         self.latest_time[rows] = 0
@@ -185,6 +185,7 @@ class Batch:
         kept = self._append(rows, choice, agreed + 1)
         self.proposed[rows] += count * going_on
         self.accepted[rows] += torch.minimum(agreed, kept)
+        self.refused[rows] += going_on & (agreed < count)
 
     def _drafted(self, rows: slice, places: Tensor, pair: Tensor, count: int, reach: int) -> Tensor:
         """The last two tokens and `count` proposals: `[B, 2 + count]`.
@@ -237,13 +238,20 @@ class Batch:
         for index, sampler in enumerate(self._samplers[rows]):
             if sampler is None:
                 continue
-            temperature, generator = sampler
-            uniform = torch.rand(scores.shape[1:], generator=generator, device=scores.device)
-            noise = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+            temperature, seed = sampler
+            noise = self._noise(seed, int(self.length[rows.start + index]), scores.shape[1:])
             drawn = (scores[index] / temperature + noise).argmax(-1)  # [Q]
             tokens[index] = drawn
             logprobs[index] = scores[index].log_softmax(-1).gather(-1, drawn[:, None])[:, 0]
         return Choice(tokens, logprobs)
+
+    def _noise(self, seed: int, first: int, shape: Sequence[int]) -> Tensor:
+        """Gumbel noise `[Q, V]` for the tokens from place `first` on: the same however many are decided at once."""
+        rows = []
+        for place in range(first, first + shape[0]):
+            self._generator.manual_seed(seed * self.tokens.shape[1] + place)
+            rows.append(torch.rand(shape[1], generator=self._generator, device=self.tokens.device))
+        return -torch.log(-torch.log(torch.stack(rows).clamp(1e-20, 1 - 1e-7)))
 
     def _append(self, rows: slice, choice: Choice, counts: Tensor) -> Tensor:
         """Add the first `counts` `[B]` of the chosen tokens, up to the end token and each row's limit.

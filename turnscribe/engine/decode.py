@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from turnscribe.engine.batch import Batch
@@ -214,13 +215,14 @@ class Decoding(Generic[Job]):
 
     def _count_drafts(self, active: int) -> None:
         batch = self.batch
-        proposed, accepted = int(batch.proposed[:active].sum()), int(batch.accepted[:active].sum())
-        batch.proposed.zero_()
-        batch.accepted.zero_()
+        counts = [batch.proposed, batch.accepted, batch.refused]
+        proposed, accepted, refused = torch.stack(counts)[:, :active].sum(dim=1).tolist()
+        for count in counts:
+            count.zero_()
         self.proposed += proposed
         self.accepted += accepted
         if isinstance(self.draft_length, DraftLength):
-            self.draft_length.saw(proposed, accepted)
+            self.draft_length.saw(accepted, refused)
 
     def _swap(self, first: int, second: int) -> None:
         if first != second:

@@ -1,8 +1,8 @@
 """How many tokens to draft in the next round. Knows shares and costs, no model.
 
-With a share p of drafted tokens accepted, a round of k yields (1 - p^(k+1)) / (1 - p) tokens on average (Leviathan
-et al. 2023, equation 1). Only p is learned while decoding: costs are worked out from the shapes of the two decoders,
-so the same recording is decoded in the same rounds on a busy machine as on an idle one.
+Where each drafted token is right with probability p, a round of k yields (1 - p^(k+1)) / (1 - p) tokens on average
+(Leviathan et al. 2023, equation 1). Only p is learned while decoding: costs are worked out from the shapes of the two
+decoders, so the same recording is decoded in the same rounds on a busy machine as on an idle one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from turnscribe.engine.batch import LONGEST_DRAFT
 from turnscribe.engine.model import Decoder
 
 ROWS_FOR_FREE = {"cpu": 24, "cuda": 200}  # tokens in one pass that double what it costs to read the weights
-EXPECTED = 0.7  # of drafts accepted, before any was seen
-PRIOR = 20  # proposals that the expectation counts for
-MEMORY = 400  # proposals after which what was seen before counts for half
+EXPECTED = 0.8  # p, before anything was seen
+PRIOR = 20  # judged proposals that the expectation counts for
+MEMORY = 400  # judged proposals after which what was seen before counts for half
+HIGHEST = 0.98  # p for the choice of k, however well it goes
 
 
 class DraftLength:
@@ -22,23 +23,22 @@ class DraftLength:
     def __init__(self, decoder: Decoder, draft: Decoder, *, frames: int) -> None:
         self._cost = _read(draft, frames), _read(decoder, frames)
         self._free = ROWS_FOR_FREE.get(decoder.weights.embedding.device.type, 24)
-        self._proposed, self._accepted = float(PRIOR), EXPECTED * PRIOR
+        self._judged, self._accepted = float(PRIOR), EXPECTED * PRIOR
 
-    def saw(self, proposed: int, accepted: int) -> None:
-        """A round's outcome, summed over its rows."""
-        fade = 0.5 ** (proposed / MEMORY)
-        self._proposed = self._proposed * fade + proposed
+    def saw(self, accepted: int, refused: int) -> None:
+        """A round's outcome, summed over its rows; after a row's first refused proposal none is judged."""
+        fade = 0.5 ** ((accepted + refused) / MEMORY)
+        self._judged = self._judged * fade + accepted + refused
         self._accepted = self._accepted * fade + accepted
 
     @property
-    def share(self) -> float:
-        """Of proposals, those that were accepted."""
-        return self._accepted / self._proposed
+    def chance(self) -> float:
+        """That a drafted token is right: of those judged, the share that were."""
+        return self._accepted / self._judged
 
     def best(self, rows: int) -> int:
         """How many tokens to draft, 1 to `LONGEST_DRAFT`, for each of `rows` rows."""
-        # proposals after the first wrong one are never accepted, so the share seen is below each one's chance
-        chance = min(self.share ** (1 / 2), 0.98)
+        chance = min(self.chance, HIGHEST)
         (draft_fixed, draft_row), (main_fixed, main_row) = self._cost
 
         def tokens_for_cost(count: int) -> float:
