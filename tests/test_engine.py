@@ -31,11 +31,12 @@ from tests.engine_models import (
 )
 from turnscribe.alignment import token_starts
 from turnscribe.asr import AsrOptions, load_asr
-from turnscribe.engine.backend import EngineAsr, Models
+from turnscribe.engine.backend import EngineAsr
 from turnscribe.engine.batch import LONGEST_DRAFT, Batch
 from turnscribe.engine.decode import Prompt
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.model import Decoder, Encoder
+from turnscribe.engine.models import Models
 from turnscribe.transformers_asr import TransformersAsr
 
 COUNT = 9  # windows: more than the largest batch has rows

@@ -240,25 +240,32 @@ def test_a_query_sees_what_came_before_it_and_itself() -> None:
 # Linear ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("rough", [False, True])
 @pytest.mark.parametrize("gelu", [True, False])
 @pytest.mark.parametrize("shape", [(7,), (1, 7), (3, 4, 7), (1500, 7)], ids=str)
-def test_a_product_is_that_of_torch(shape: tuple[int, ...], gelu: bool, packed: bool) -> None:
+def test_a_product_is_that_of_torch(shape: tuple[int, ...], gelu: bool, rough: bool) -> None:
     random = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(11, 7, generator=random), torch.randn(11, generator=random)
     x = torch.randn(*shape, generator=random)
     for given in (bias, None):
-        found = Linear(weight, given, packed=packed)(x, gelu=gelu)
+        found = Linear(weight, given, rough=rough)(x, gelu=gelu)
         expected = F.linear(x, weight, given)
-        torch.testing.assert_close(found, F.gelu(expected) if gelu else expected, atol=1e-5, rtol=1e-5)
+        near = {"atol": 0.1, "rtol": 0.05} if rough else {"atol": 1e-5, "rtol": 1e-5}
+        torch.testing.assert_close(found, F.gelu(expected) if gelu else expected, **near)
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_bias_of_minus_infinity_forbids(packed: bool) -> None:
+def test_a_type_that_is_not_packed_is_multiplied_all_the_same() -> None:
+    weight, x = torch.randn(11, 7, dtype=torch.float64), torch.randn(3, 7, dtype=torch.float64)
+    torch.testing.assert_close(Linear(weight)(x), F.linear(x, weight))
+
+
+@pytest.mark.parametrize("rough", [False, True])
+def test_a_bias_of_minus_infinity_forbids(rough: bool) -> None:
     weight, x, bias = torch.randn(11, 7), torch.randn(2, 3, 7), torch.zeros(11)
     bias[[0, 4, 10]] = -math.inf
-    found = Linear(weight, packed=packed).with_bias(x, bias)
-    torch.testing.assert_close(found, F.linear(x, weight, bias), atol=1e-5, rtol=1e-5)
+    found = Linear(weight, rough=rough).with_bias(x, bias)
+    near = {"atol": 0.1, "rtol": 0.05} if rough else {"atol": 1e-5, "rtol": 1e-5}
+    torch.testing.assert_close(found, F.linear(x, weight, bias), **near)
     assert found[..., [0, 4, 10]].isneginf().all()
 
 

@@ -135,7 +135,8 @@ def load_asr(
         from turnscribe.transformers_asr import TransformersAsr
 
         return TransformersAsr(loaded.model, loaded.tokenizer, loaded.feature_extractor, companion)
-    from turnscribe.engine.backend import EngineAsr, Models
+    from turnscribe.engine.backend import EngineAsr
+    from turnscribe.engine.models import Models
 
     return EngineAsr(Models.of(loaded.model, loaded.tokenizer, loaded.feature_extractor, companion))
 

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from turnscribe.alignment import TokenAlignment, alignment_heads, token_starts
+from turnscribe.alignment import TokenAlignment, token_starts
 from turnscribe.asr import AsrOptions, AsrResult, ShouldStop, check_options
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.decode import Attempt, Decoding, Prompt
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.graphs import Graphs
-from turnscribe.engine.mel import LogMel
-from turnscribe.engine.model import Decoder, Encoder
+from turnscribe.engine.models import Models
 from turnscribe.engine.rules import Rules
 from turnscribe.errors import Cancelled, OutOfMemory
 from turnscribe.reading import DecodedWindow, Reader, compression_ratio
@@ -41,48 +40,7 @@ WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
 SILENT = 2 / 32768  # of full scale: the last bits of 16-bit audio, in which Whisper hears what is not there
 LANGUAGE_WINDOWS = 4  # the language is that of the loudest of the first windows
-ENCODED_AT_ONCE = {"cpu": 2, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
-
-
-@dataclass(frozen=True)
-class Models:
-    """A Whisper's parts and its draft's, ready to run."""
-
-    encoder: Encoder
-    decoder: Decoder
-    log_mel: LogMel
-    tokenizer: Any
-    config: Any  # the model's generation configuration
-    heads: tuple[tuple[int, int], ...]  # whose attention tells when a word was said
-    draft: Decoder | None = None
-    draft_encoder: Encoder | None = None  # where the draft does not share the main one
-
-    @classmethod
-    def of(cls, model: Any, tokenizer: Any, feature_extractor: Any, assistant: Any = None) -> Models:
-        """From loaded transformers models, which can be let go afterwards."""
-        embedding = model.get_input_embeddings().weight
-        draft_encoder = None
-        if assistant is not None and assistant.config.is_encoder_decoder:
-            draft_encoder = Encoder.of(assistant)
-        return cls(
-            encoder=Encoder.of(model),
-            decoder=Decoder.of(model),
-            log_mel=LogMel(feature_extractor, embedding.device, embedding.dtype),
-            tokenizer=tokenizer,
-            config=model.generation_config,
-            heads=tuple(alignment_heads(model)),
-            draft=None if assistant is None else Decoder.of(assistant),
-            draft_encoder=draft_encoder,
-        )
-
-    @property
-    def device(self) -> torch.device:
-        return self.decoder.weights.embedding.device
-
-    @property
-    def frames(self) -> int:
-        """How many the encoder makes of a window."""
-        return self.encoder.weights.positions.shape[0]
+ENCODED_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
 
 
 class EngineAsr:
@@ -212,7 +170,7 @@ class _Run:
             heads=models.heads if self.options.words else (),
             draft_length=self.asr.draft_length() if self.options.assisted else None,
             end_loops=self.options.compression_ratio_threshold is not None,
-            encode_at_once=ENCODED_AT_ONCE.get(models.device.type, 2),
+            encode_at_once=ENCODED_AT_ONCE.get(models.device.type, 1),
         )
 
     # What `Decoding` asks ---------------------------------------------------------------------------

@@ -184,34 +184,42 @@ class Decoding(Generic[Job]):
             self._count_drafts(active)
         if not any(done):
             return
-        ended: list[int] = []
-        for index in range(active - 1, -1, -1):  # move what has ended behind what has not
+        going_on = self._part(done)
+        kept = self._judged(going_on)
+        first = active - len(kept)
+        if self.heads and kept:
+            kept = self._with_attention(first, kept)
+        finished = [row.job for row in self.rows[first:]]
+        del self.rows[first:]  # only now: nothing that fails before may lose a window
+        yield from zip(finished, kept, strict=True)
+
+    def _part(self, done: Sequence[bool]) -> int:
+        """Move the rows that have ended behind those that have not, and count the latter."""
+        first_ended = len(done)
+        for index in range(len(done) - 1, -1, -1):
             if done[index]:
-                last = len(self.rows) - 1 - len(ended)
-                self._swap(index, last)
-                ended.append(last)
-        kept: dict[int, Attempt] = {}
-        going_on = active - len(ended)
-        for index in range(going_on, active):
+                first_ended -= 1
+                self._swap(index, first_ended)
+        return first_ended
+
+    def _judged(self, first: int) -> list[Attempt]:
+        """Of the rows from `first` on, start again those that are worth another try, ahead of the others; the
+        attempts to keep for those."""
+        kept: dict[int, Attempt] = {}  # by the row's identity
+        for index in range(first, len(self.rows)):
             row = self.rows[index]
             row.attempts.append(self._attempt(index, row))
             verdict = self.work.judge(row.job, tuple(row.attempts))
             if isinstance(verdict, Attempt):
-                kept[index] = verdict
+                kept[id(row)] = verdict
             else:
                 row.temperature, row.looked, row.stuck = verdict, 0, False
-        for index in range(going_on, active):
-            if index not in kept:
-                self._swap(index, going_on)
-                kept = {(index if at == going_on else at): attempt for at, attempt in kept.items()}
-                self._start(slice(going_on, going_on + 1))
-                going_on += 1
-        attempts = [kept[index] for index in range(going_on, active)]
-        if self.heads and attempts:
-            attempts = self._with_attention(going_on, attempts)
-        finished = [row.job for row in self.rows[going_on:]]
-        del self.rows[going_on:]  # only now: nothing that fails before may lose a window
-        yield from zip(finished, attempts, strict=True)
+        for index in range(first, len(self.rows)):
+            if id(self.rows[index]) not in kept:
+                self._swap(index, first)
+                self._start(slice(first, first + 1))
+                first += 1
+        return [kept[id(row)] for row in self.rows[first:]]
 
     def _count_drafts(self, active: int) -> None:
         batch = self.batch

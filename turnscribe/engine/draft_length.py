@@ -53,4 +53,5 @@ class DraftLength:
 def _read(decoder: Decoder, frames: int) -> tuple[float, float]:
     """Numbers read in one pass: weights, once, and keys and values of the audio, for every row."""
     vocabulary, width = decoder.weights.embedding.shape
-    return decoder.layers * 14 * width**2 + vocabulary * width, decoder.layers * 2 * frames * width
+    rough = 0.5 if decoder.weights.vocabulary.rough else 1.0
+    return decoder.layers * 14 * width**2 + rough * vocabulary * width, decoder.layers * 2 * frames * width

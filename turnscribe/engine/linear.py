@@ -20,12 +20,17 @@ ROWS_HINT = 8  # oneDNN packs for a number of rows; it serves others nearly as w
 class Linear:
     """`x @ weight.T + bias`, then GELU where asked for.
 
-    `weight` is `[out, in]`; on the CPU it is packed, and the caller's tensor can be let go.
+    `weight` is `[out, in]`; on the CPU it is packed, and the caller's tensor can be let go. A `rough` product is of
+    bfloat16 where the processor has instructions for that, so half as much is read: for drafts, whose mistakes cost
+    time and no text.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, *, packed: bool = True) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, *, rough: bool = False) -> None:
+        self.rough = (
+            rough and weight.dtype == torch.float32 and weight.device.type == "cpu" and _multiplies_bfloat16()
+        )
         self.bias = bias
-        self._packed = _pack(weight) if packed else None
+        self._packed = _pack(weight.bfloat16() if self.rough else weight)
         self._weight = weight if self._packed is None else None
 
     def __call__(self, x: Tensor, *, gelu: bool = False) -> Tensor:
@@ -39,7 +44,18 @@ class Linear:
             y = F.linear(x, self._weight, bias)
             return F.gelu(y) if gelu else y
         attribute, algorithm = ("gelu", "none") if gelu else ("none", "")  # GELU's algorithm "none" is the exact one
-        return torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, attribute, [], algorithm)
+        product = torch.ops.mkldnn._linear_pointwise
+        if self.rough:
+            bias = None if bias is None else bias.bfloat16()
+            return product(x.bfloat16(), self._packed, bias, attribute, [], algorithm).to(x.dtype)
+        return product(x, self._packed, bias, attribute, [], algorithm)
+
+
+def _multiplies_bfloat16() -> bool:
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):
+        return False
 
 
 def _pack(weight: Tensor) -> Any:

@@ -53,9 +53,9 @@ class Decoder:
         self.weights = weights
 
     @classmethod
-    def of(cls, model: Any) -> Decoder:
-        """The decoder of a `WhisperForConditionalGeneration` or a `WhisperForCausalLM`."""
-        return cls(decoder_weights(model.get_decoder(), model.get_output_embeddings()))
+    def of(cls, model: Any, *, rough: bool = False) -> Decoder:
+        """The decoder of a `WhisperForConditionalGeneration` or a `WhisperForCausalLM`; a `rough` one only drafts."""
+        return cls(decoder_weights(model.get_decoder(), model.get_output_embeddings(), rough=rough))
 
     @property
     def positions(self) -> int:

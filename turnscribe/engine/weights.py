@@ -94,8 +94,8 @@ def encoder_weights(encoder: Any) -> EncoderWeights:
     )
 
 
-def decoder_weights(decoder: Any, vocabulary: Any) -> DecoderWeights:
-    """From a `WhisperDecoder` and the `proj_out` above it."""
+def decoder_weights(decoder: Any, vocabulary: Any, *, rough: bool = False) -> DecoderWeights:
+    """From a `WhisperDecoder` and the `proj_out` above it, whose product may be `rough`: see `Linear`."""
     layers = [
         DecoderLayer(
             attention_norm=_norm(layer.self_attn_layer_norm),
@@ -116,7 +116,7 @@ def decoder_weights(decoder: Any, vocabulary: Any) -> DecoderWeights:
         positions=decoder.embed_positions.weight.detach(),
         layers=tuple(layers),
         norm=_norm(decoder.layer_norm),
-        vocabulary=_linear(vocabulary),
+        vocabulary=Linear(vocabulary.weight.detach(), rough=rough),
         heads=decoder.config.decoder_attention_heads,
     )
 

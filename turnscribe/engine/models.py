@@ -1,0 +1,53 @@
+"""A Whisper's parts and its draft's, taken from loaded transformers models. Runs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from turnscribe.alignment import alignment_heads
+from turnscribe.engine.mel import LogMel
+from turnscribe.engine.model import Decoder, Encoder
+
+
+@dataclass(frozen=True)
+class Models:
+    """A Whisper's parts and its draft's, ready to run."""
+
+    encoder: Encoder
+    decoder: Decoder
+    log_mel: LogMel
+    tokenizer: Any
+    config: Any  # the model's generation configuration
+    heads: tuple[tuple[int, int], ...]  # whose attention tells when a word was said
+    draft: Decoder | None = None
+    draft_encoder: Encoder | None = None  # where the draft does not share the main one
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any, feature_extractor: Any, assistant: Any = None) -> Models:
+        """From loaded transformers models, which can be let go afterwards."""
+        embedding = model.get_input_embeddings().weight
+        draft_encoder = None
+        if assistant is not None and assistant.config.is_encoder_decoder:
+            draft_encoder = Encoder.of(assistant)
+        return cls(
+            encoder=Encoder.of(model),
+            decoder=Decoder.of(model),
+            log_mel=LogMel(feature_extractor, embedding.device, embedding.dtype),
+            tokenizer=tokenizer,
+            config=model.generation_config,
+            heads=tuple(alignment_heads(model)),
+            draft=None if assistant is None else Decoder.of(assistant, rough=True),
+            draft_encoder=draft_encoder,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.weights.embedding.device
+
+    @property
+    def frames(self) -> int:
+        """How many the encoder makes of a window."""
+        return self.encoder.weights.positions.shape[0]
