@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -80,6 +82,99 @@ def test_chunks_say_how_they_were_decoded(demo_handler, conversation_waveform) -
         assert 0 <= chunk.no_speech_prob <= 1
         assert chunk.temperature == 0
         assert 0 < chunk.compression_ratio < 2.4
+
+
+# Memory, stopping, language -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def engine(demo_handler):
+    """A second engine over the demo models, to be changed."""
+    from turnscribe.engine.backend import EngineAsr
+
+    return EngineAsr(demo_handler.asr.models)
+
+
+TEN_SECONDS = AsrOptions(language="en", chunk_length_s=10)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(engine, conversation_waveform) -> None:
+    import torch
+
+    def said() -> list[tuple[str, float, float]]:
+        chunks = engine.transcribe(conversation_waveform, TEN_SECONDS).chunks
+        return [(chunk.text, chunk.start, chunk.end) for chunk in chunks]
+
+    expected = said()
+    asked, made, steps = [], engine.batch, 0
+
+    def batch(rows: int, *, assisted: bool):
+        asked.append(rows)
+        if rows > 3:
+            raise torch.OutOfMemoryError("too many")  # before anything was decoded
+        one = made(rows, assisted=assisted)
+        step = one.step
+
+        def counted(*args, **kwargs) -> None:
+            nonlocal steps
+            steps += 1
+            if steps == 20:
+                raise torch.OutOfMemoryError("in the middle")
+            step(*args, **kwargs)
+
+        one.step = counted
+        return one
+
+    engine.batch = batch
+    assert said() == expected
+    assert len(asked) >= 3
+    assert asked[0] > 3
+    assert all(later == max(earlier // 2, 1) for earlier, later in pairwise(asked))
+
+
+def test_a_window_that_does_not_fit_is_said_to_the_operator(engine, conversation_waveform) -> None:
+    import torch
+
+    from turnscribe.errors import OutOfMemory
+
+    def batch(rows: int, *, assisted: bool):
+        raise torch.OutOfMemoryError("too many")
+
+    engine.batch = batch
+    with pytest.raises(OutOfMemory, match="choose a smaller model"):
+        engine.transcribe(conversation_waveform, TEN_SECONDS)
+
+
+def test_decoding_stops_between_two_steps(engine, conversation_waveform) -> None:
+    from turnscribe.errors import Cancelled
+
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 12
+
+    with pytest.raises(Cancelled):
+        engine.transcribe(conversation_waveform, TEN_SECONDS, should_stop=stop)
+    assert asked == 12  # five windows were heard, a handful of steps taken, none finished
+
+
+def test_the_language_is_that_of_the_loudest_of_the_first_windows(engine, conversation_waveform) -> None:
+    waveform = np.concatenate([noise(10, 0.0005), conversation_waveform[: 10 * SAMPLE_RATE]])
+    heard: list[int] = []
+    made = engine.batch
+
+    def batch(rows: int, *, assisted: bool):
+        one = made(rows, assisted=assisted)
+        scores = one.language_scores
+        one.language_scores = lambda token, row: heard.append(row) or scores(token, row)
+        return one
+
+    engine.batch = batch
+    assert engine.transcribe(waveform, AsrOptions(chunk_length_s=10)).language == "en"
+    assert len(heard) == 1
+    assert heard[0] in (1, 2, 3)  # one of those with speech
 
 
 # The judge, on attempts made up ----------------------------------------------------------------------

@@ -39,7 +39,6 @@ LONGEST_PROMPT = 223  # tokens: half of Whisper's 448, less the marker before th
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
 SILENT = 2 / 32768  # of full scale: the last bits of 16-bit audio, in which Whisper hears what is not there
-LANGUAGE_WINDOWS = 4  # the language is that of the loudest of the first windows
 ENCODED_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
 
 
@@ -170,13 +169,13 @@ class _Run:
             heads=models.heads if self.options.words else (),
             draft_length=self.asr.draft_length() if self.options.assisted else None,
             end_loops=self.options.compression_ratio_threshold is not None,
+            between_steps=self._stop_if_asked,
             encode_at_once=ENCODED_AT_ONCE.get(models.device.type, 1),
         )
 
     # What `Decoding` asks ---------------------------------------------------------------------------
 
     def take(self, count: int) -> Sequence[Window]:
-        self._stop_if_asked()
         return [self.pending.popleft() for _ in range(min(count, len(self.pending)))]
 
     def encode(self, jobs: Sequence[Window]) -> tuple[Tensor, Tensor | None]:
@@ -198,7 +197,6 @@ class _Run:
         return Prompt(tokens, len(before), token_limit(config, len(tokens), self.models.decoder.positions))
 
     def judge(self, job: Window, attempts: Sequence[Attempt]) -> Attempt | float:
-        self._stop_if_asked()
         options, latest = self.options, attempts[-1]
         unlikely = options.logprob_threshold is not None and latest.avg_logprob < options.logprob_threshold
         if unlikely and options.no_speech_threshold is not None and latest.no_speech > options.no_speech_threshold:
@@ -244,7 +242,7 @@ class _Run:
             window = windows[index]
             return float(np.mean(np.square(self.waveform[window.start : window.stop])))
 
-        heard = scores(max(range(min(len(windows), LANGUAGE_WINDOWS)), key=power)).tolist()  # [V]
+        heard = scores(max(range(len(windows)), key=power)).tolist()  # [V]
         tokens = self.models.config.lang_to_id
         return str(max(tokens, key=lambda name: heard[tokens[name]])).strip("<|>")
 

@@ -19,6 +19,7 @@ from turnscribe.engine.draft_length import DraftLength
 Job = TypeVar("Job")
 
 CHECK_EVERY = {"cpu": 1, "cuda": 4}  # steps between two looks at which rows have ended; a look makes a GPU wait
+FIRST_WINDOWS = 4  # are heard before the prompt is asked for
 LOOP = 64  # tokens: nobody says a phrase of LONGEST_PHRASE tokens eight times over
 LONGEST_PHRASE = 8
 REFILL_SHARE = {"cpu": 0.0, "cuda": 0.25}  # of all rows that have to be free before new windows are encoded
@@ -91,14 +92,16 @@ class Decoding(Generic[Job]):
         draft_length: DraftLength | int | None = None,
         encode_at_once: int = 4,
         end_loops: bool = False,
+        between_steps: Callable[[], None] | None = None,
     ) -> None:
         """`heads` are those whose attention is wanted; `draft_length` turns speculation on.
 
-        With `end_loops` a row is over once its last `LOOP` tokens are a short phrase again and again.
+        With `end_loops` a row is over once its last `LOOP` tokens are a short phrase again and again. What
+        `between_steps` raises ends the run.
         """
         self.batch, self.work, self.heads = batch, work, heads
         self.temperature, self.draft_length, self.encode_at_once = temperature, draft_length, encode_at_once
-        self.end_loops = end_loops
+        self.end_loops, self.between_steps = end_loops, between_steps
         self.proposed = self.accepted = 0
         self.rows: list[_Row[Job]] = []
         self._waiting: list[Job] = []
@@ -121,6 +124,8 @@ class Decoding(Generic[Job]):
                 return
             for _ in range(self._check_every):
                 self._advance()
+            if self.between_steps is not None:
+                self.between_steps()
             yield from self._settle()
 
     def _fill(self) -> None:
@@ -129,19 +134,19 @@ class Decoding(Generic[Job]):
             return
         self._waiting = list(self.work.take(free))
         while self._waiting:
-            jobs = self._waiting[: self.encode_at_once]
-            first = len(self.rows)
-            rows = slice(first, first + len(jobs))
-            self.batch.hear(*self.work.encode(jobs), rows)
+            # the language is judged by some windows together
+            together = self.encode_at_once if self._prompt is not None else max(self.encode_at_once, FIRST_WINDOWS)
+            jobs, first = self._waiting[:together], len(self.rows)
+            for index in range(0, len(jobs), self.encode_at_once):
+                part = jobs[index : index + self.encode_at_once]
+                self.batch.hear(*self.work.encode(part), slice(first + index, first + index + len(part)))
             if self._prompt is None:
-                self._prompt = self.work.prompt(jobs, lambda token, index: self._language_scores(token, index))
+                self._prompt = self.work.prompt(jobs, self._language_scores)
             self.rows += [_Row(job, [], self.temperature) for job in jobs]
-            self._waiting = self._waiting[len(jobs) :]
-            if self.temperature > 0:
-                for row in range(rows.start, rows.stop):
-                    self._start(slice(row, row + 1))
-            else:
-                self._start(rows)
+            self._waiting = self._waiting[together:]
+            step = len(jobs) if self.temperature == 0 else 1
+            for row in range(first, len(self.rows), step):
+                self._start(slice(row, row + step))
 
     def _language_scores(self, token: int, index: int) -> Tensor:
         return self.batch.language_scores(token, len(self.rows) + index)
