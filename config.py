@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from turnscribe.asr import Backend, Dtype
 from turnscribe.errors import BadParameters, SettingsError
 
 # To deploy a copy of this repository without setting a variable, name the model here.
@@ -34,8 +35,8 @@ class ModelSettings(BaseSettings):
     assistant_model: str | None = None
     diarization_model: str | None = None
     hf_token: SecretStr | None = None
-    asr_backend: Literal["engine", "transformers"] = "engine"
-    asr_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    asr_backend: Backend = "engine"
+    asr_dtype: Dtype = "auto"
     max_audio_seconds: float = Field(default=4 * 3600, gt=0)
     max_input_bytes: int = Field(default=512 * 2**20, gt=0)
     allow_url_inputs: bool = False

@@ -24,10 +24,10 @@ from turnscribe import pyannote_compat as compat
 from turnscribe.errors import Cancelled, SettingsError
 from turnscribe.hub import HUB, loading, resolve_model
 from turnscribe.transcript import Chunk, SpeakerText, Turn, Word
+from turnscribe.windows import is_silent
 
 SAMPLE_RATE = 16_000
 SHORTEST = SAMPLE_RATE // 10  # samples: in less than 0.1 s nobody says anything
-SILENT = 2 / 32768  # of full scale: the last bits of 16-bit audio, which a model may take for anything
 BATCH_SIZE = 32  # windows at a time; pyannote's own default is 1
 GPU_SHARE = 1 / 8  # of a GPU's memory for a batch; the recogniser lives there too
 # Bytes of a window of 10 s there, and the most windows worth a batch; reckoned, not measured on a GPU. The widest
@@ -169,7 +169,7 @@ def diarize(
     (pyannote's exclusive diarization). `on_progress` is told the share done, 0 to 1. Raises `Cancelled` when
     `should_stop` answers true; it is asked between batches.
     """
-    if len(waveform) < SHORTEST or float(np.abs(waveform).max()) <= SILENT:
+    if len(waveform) < SHORTEST or is_silent(waveform):
         return []
     done = 0.0
 

@@ -11,9 +11,8 @@ import sys
 import threading
 import traceback
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,10 @@ from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, Turnscri
 from turnscribe.fetch import read_input  # noqa: E402
 from turnscribe.hub import resolve_model  # noqa: E402
 from turnscribe.side_by_side import side_by_side  # noqa: E402
-from turnscribe.stages import Progress, Stages  # noqa: E402
+from turnscribe.stages import Progress, ShouldStop, Stages  # noqa: E402
 from turnscribe.transcript import Chunk, Transcript, Turn  # noqa: E402
 
 log = logging.getLogger("turnscribe")
-
-ShouldStop = Callable[[], bool]
 
 DIARIZATION_SHARE = 0.4  # of a request's time, for progress
 
@@ -132,15 +129,14 @@ class EndpointHandler:
                     split_channels=config.channels == "split",
                 )
             if diarizing:
-                heard, spoke = stages.part(1 - DIARIZATION_SHARE), stages.part(DIARIZATION_SHARE)
                 results, turns = side_by_side(
-                    lambda stop: self._recognise(decoded, config, stages, heard, stop),
-                    lambda stop: self._diarize(decoded.mono, config, stages, spoke, stop),
+                    lambda stop: self._recognise(decoded, config, stages, 1 - DIARIZATION_SHARE, stop),
+                    lambda stop: self._diarize(decoded.mono, config, stages, stop),
                     should_stop=should_stop,
                     device=self.device,
                 )
             else:
-                results = self._recognise(decoded, config, stages, stages.part(1.0), should_stop)
+                results = self._recognise(decoded, config, stages, 1.0, should_stop)
         chunks = _by_channel(results) if config.channels == "split" else results[0].chunks
         if diarizing:
             chunks = assign_speakers(chunks, turns)
@@ -173,7 +169,6 @@ class EndpointHandler:
         waveform: NDArray[np.float32],
         config: InferenceConfig,
         stages: Stages,
-        on_progress: Progress,
         should_stop: ShouldStop | None,
     ) -> Sequence[Turn]:
         import torch
@@ -184,7 +179,7 @@ class EndpointHandler:
                 self.diarizer,
                 waveform,
                 **config.speaker_counts,
-                on_progress=on_progress,
+                on_progress=stages.part(DIARIZATION_SHARE),
                 should_stop=should_stop,
             )
 
@@ -193,7 +188,7 @@ class EndpointHandler:
         decoded: Audio,
         config: InferenceConfig,
         stages: Stages,
-        on_progress: Progress,
+        weight: float,
         should_stop: ShouldStop | None,
     ) -> list[AsrResult]:
         """One result for each channel; word times too where speakers depend on them."""
@@ -210,13 +205,12 @@ class EndpointHandler:
             logprob_threshold=config.logprob_threshold,
             no_speech_threshold=config.no_speech_threshold,
         )
-        count = len(decoded.channels)
-        results = []
+        share = weight / len(decoded.channels)  # of the request
         with stages.timed("asr"):
-            for index, channel in enumerate(decoded.channels):
-                report = partial(_report_part, on_progress, index / count, 1 / count)
-                results.append(self.asr.transcribe(channel, options, on_progress=report, should_stop=should_stop))
-        return results
+            return [
+                self.asr.transcribe(channel, options, on_progress=stages.part(share), should_stop=should_stop)
+                for channel in decoded.channels
+            ]
 
     def _warnings(self, config: InferenceConfig, decoded: Audio, results: Sequence[AsrResult]) -> tuple[str, ...]:
         warnings = list(decoded.warnings)
@@ -228,10 +222,6 @@ class EndpointHandler:
         for result in results:
             warnings += result.warnings
         return tuple(dict.fromkeys(warnings))
-
-
-def _report_part(report: Progress, first: float, width: float, done: float) -> None:
-    report(first + width * done)
 
 
 def _by_channel(results: Sequence[AsrResult]) -> tuple[Chunk, ...]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,18 @@ def conversation_waveform(conversation: bytes) -> NDArray[np.float32]:
 def speech(conversation_waveform: NDArray[np.float32]) -> bytes:
     """The first 12 s of the demo recording, as a wav file."""
     return wav(conversation_waveform[: 12 * 16_000])
+
+
+@pytest.fixture
+def no_gradients() -> Iterator[None]:
+    """And one thread: of two, on a busy machine, each waits for the other longer than so small a product takes."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_folder_is_made_once_and_never_half(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(shapes, "_write_tokenizer", interrupted)
+        patched.setattr(shapes, "write_tokenizer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             make_whisper(TEST, folder, new_tokens=NEW_TOKENS)
     assert not folder.exists()

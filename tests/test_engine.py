@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -45,14 +45,7 @@ EARLIER = (AT.previous, 11, 5, 30, 77)
 ORDERS = (tuple(range(COUNT)), (8, 3, 5, 0, 7, 1, 6, 2, 4))
 
 
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    """And one thread: of two, on a busy machine, each waits for the other longer than so small a product takes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.inference_mode():
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @cache

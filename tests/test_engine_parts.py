@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -41,14 +41,7 @@ from turnscribe.engine.rules import Choice
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    """And one thread: of two, on a busy machine, each waits for the other longer than so small a product takes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.inference_mode():
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @cache

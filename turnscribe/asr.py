@@ -6,7 +6,6 @@ in `transformers_asr.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any, Literal, Protocol
@@ -16,10 +15,9 @@ from numpy.typing import NDArray
 
 from turnscribe.errors import BadParameters, SettingsError
 from turnscribe.hub import loading, shown
-from turnscribe.stages import Progress
+from turnscribe.stages import Progress, ShouldStop
 from turnscribe.transcript import Chunk, Speculation
 
-ShouldStop = Callable[[], bool]
 Backend = Literal["engine", "transformers"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 

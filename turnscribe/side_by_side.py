@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from turnscribe.stages import ShouldStop
+
 First = TypeVar("First")
 Second = TypeVar("Second")
-ShouldStop = Callable[[], bool]
 
 
 def side_by_side(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Progress = Callable[[float], None]
+ShouldStop = Callable[[], bool]
 
 
 class Stages:

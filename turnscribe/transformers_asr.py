@@ -17,18 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.alignment import TokenAlignment, align, alignment_heads
-from turnscribe.asr import AsrOptions, AsrResult, ShouldStop, check_options
+from turnscribe.asr import AsrOptions, AsrResult, check_options
 from turnscribe.compat import quiet_transformers
 from turnscribe.errors import Cancelled, OutOfMemory
 from turnscribe.reading import DecodedWindow, Reader
 from turnscribe.speculation import Tally, begin_suppression, counted
-from turnscribe.stages import Progress
+from turnscribe.stages import Progress, ShouldStop
 from turnscribe.transcript import Chunk
-from turnscribe.windows import SAMPLE_RATE, Window, cut_windows
+from turnscribe.whisper import is_multilingual, languages, prompt_tokens
+from turnscribe.windows import SAMPLE_RATE, Window, cut_windows, loudest
 
 log = logging.getLogger(__name__)
-
-LONGEST_PROMPT = 223  # tokens: half of Whisper's 448, less the marker before them
 
 
 @dataclass
@@ -46,12 +45,11 @@ class TransformersAsr:
 
     @property
     def multilingual(self) -> bool:
-        return bool(getattr(self.model.generation_config, "is_multilingual", False))
+        return is_multilingual(self.model.generation_config)
 
     @property
     def languages(self) -> frozenset[str]:
-        named = getattr(self.model.generation_config, "lang_to_id", None) or {}
-        return frozenset(name.strip("<|>") for name in named) if self.multilingual else frozenset({"en"})
+        return languages(self.model.generation_config)
 
     @property
     def device(self) -> Any:
@@ -137,14 +135,11 @@ class _Run:
             raise Cancelled("The request was cancelled.")
 
     def _prompt_ids(self) -> Any:
-        if not self.options.prompt:
-            return None
-        # Whisper marks earlier text with <|startofprev|>, which get_prompt_ids puts first.
-        ids = self.asr.tokenizer.get_prompt_ids(self.options.prompt, return_tensors="pt")
-        if len(ids) > LONGEST_PROMPT + 1:
-            ids = _joined(ids[:1], ids[-LONGEST_PROMPT:])
-            self.warnings.append(f"prompt was longer than {LONGEST_PROMPT} tokens: only its end was used.")
-        return ids.to(self.model.device)
+        import torch
+
+        ids, warnings = prompt_tokens(self.asr.tokenizer, self.options.prompt)
+        self.warnings += warnings
+        return torch.tensor(ids, device=self.model.device) if ids else None
 
     def _features(self, windows: Sequence[Window]) -> Any:
         """`[B, mels, 3000]`"""
@@ -161,11 +156,8 @@ class _Run:
         import torch
         from transformers.modeling_outputs import BaseModelOutput
 
-        def power(window: Window) -> float:
-            return float(np.mean(np.square(self.waveform[window.start : window.stop])))
-
         with torch.inference_mode():
-            features = self._features([max(windows[:4], key=power)])
+            features = self._features([windows[loudest(self.waveform, windows[:4])]])
             encoded = self.model.get_encoder()(features).last_hidden_state
             token = int(self.model.detect_language(encoder_outputs=BaseModelOutput(encoded))[0])
         names = {number: name for name, number in self.model.generation_config.lang_to_id.items()}
@@ -241,9 +233,3 @@ class _Run:
         if self.end_token in generated:
             generated = generated[: generated.index(self.end_token)]
         return sequence[:first], generated
-
-
-def _joined(*parts: Any) -> Any:
-    import torch
-
-    return torch.cat(parts)

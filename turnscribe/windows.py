@@ -6,6 +6,7 @@ every second one and a half times and have to guess which of two readings of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ FRAME = SAMPLE_RATE // 50  # 20 ms: the time step of Whisper's encoder
 PAUSE_FRAMES = 10  # a cut is judged by the 200 ms around it
 PAUSE_BELOW_MEAN = 0.02  # of the mean power
 PAUSE_ABOVE_LEAST = 2.0  # times the least power
+SILENT = 2 / 32768  # of full scale
 SEARCH_SHARE = 0.5  # a cut is looked for in the last half of the longest window
 
 
@@ -49,6 +51,21 @@ def cut_windows(waveform: NDArray[np.float32], max_seconds: float) -> list[Windo
         cuts.append(first + _latest_pause(loudness[first : last + 1]))
     bounds = [frame * FRAME for frame in cuts] + [len(waveform)]
     return [Window(start, stop) for start, stop in pairwise(bounds) if stop > start]
+
+
+def is_silent(waveform: NDArray[np.float32]) -> bool:
+    """Nothing but the last bits of 16-bit audio, in which models hear what is not there; `waveform` is not empty."""
+    return float(np.abs(waveform).max()) <= SILENT
+
+
+def loudest(waveform: NDArray[np.float32], windows: Sequence[Window]) -> int:
+    """Which of the windows has the most power."""
+
+    def power(index: int) -> float:
+        window = windows[index]
+        return float(np.mean(np.square(waveform[window.start : window.stop])))
+
+    return max(range(len(windows)), key=power)
 
 
 def _latest_pause(loudness: NDArray[np.float64]) -> int:

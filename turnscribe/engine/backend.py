@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnscribe.alignment import TokenAlignment, token_starts
-from turnscribe.asr import AsrOptions, AsrResult, ShouldStop, check_options
+from turnscribe.asr import AsrOptions, AsrResult, check_options
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.decode import Attempt, Decoding, Prompt
 from turnscribe.engine.draft_length import DraftLength
@@ -29,16 +29,15 @@ from turnscribe.engine.models import Models
 from turnscribe.engine.rules import Rules
 from turnscribe.errors import Cancelled, OutOfMemory
 from turnscribe.reading import DecodedWindow, Reader, compression_ratio
-from turnscribe.stages import Progress
+from turnscribe.stages import Progress, ShouldStop
 from turnscribe.transcript import Chunk, Speculation
-from turnscribe.windows import Window, cut_windows
+from turnscribe.whisper import is_multilingual, languages, prompt_tokens
+from turnscribe.windows import Window, cut_windows, is_silent, loudest
 
 log = logging.getLogger("turnscribe")
 
-LONGEST_PROMPT = 223  # tokens: half of Whisper's 448, less the marker before them
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
-SILENT = 2 / 32768  # of full scale: the last bits of 16-bit audio, in which Whisper hears what is not there
 ENCODED_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
 
 
@@ -58,12 +57,11 @@ class EngineAsr:
 
     @property
     def multilingual(self) -> bool:
-        return bool(getattr(self.models.config, "is_multilingual", False))
+        return is_multilingual(self.models.config)
 
     @property
     def languages(self) -> frozenset[str]:
-        named = getattr(self.models.config, "lang_to_id", None) or {}
-        return frozenset(name.strip("<|>") for name in named) if self.multilingual else frozenset({"en"})
+        return languages(self.models.config)
 
     @property
     def device(self) -> torch.device:
@@ -127,7 +125,7 @@ class _Run:
         self.pending = deque(
             window
             for window in cut_windows(waveform, options.chunk_length_s)
-            if float(np.abs(waveform[window.start : window.stop]).max()) > SILENT
+            if not is_silent(waveform[window.start : window.stop])
         )
         self.chunks: list[tuple[float, list[Chunk]]] = []
 
@@ -192,7 +190,8 @@ class _Run:
             if self.language is None:
                 self.language = self._detected(jobs, lambda index: language_scores(start, index))
             initial += [config.lang_to_id[f"<|{self.language}|>"], config.task_to_id[self.options.task]]
-        before = self._earlier_text()
+        before, warnings = prompt_tokens(self.models.tokenizer, self.options.prompt)
+        self.warnings += warnings
         tokens = (*before, *initial)
         return Prompt(tokens, len(before), token_limit(config, len(tokens), self.models.decoder.positions))
 
@@ -237,24 +236,9 @@ class _Run:
 
     def _detected(self, windows: Sequence[Window], scores: Callable[[int], Tensor]) -> str:
         """The language of the loudest of the first windows."""
-
-        def power(index: int) -> float:
-            window = windows[index]
-            return float(np.mean(np.square(self.waveform[window.start : window.stop])))
-
-        heard = scores(max(range(len(windows)), key=power)).tolist()  # [V]
+        heard = scores(loudest(self.waveform, windows)).tolist()  # [V]
         tokens = self.models.config.lang_to_id
         return str(max(tokens, key=lambda name: heard[tokens[name]])).strip("<|>")
-
-    def _earlier_text(self) -> list[int]:
-        """The prompt's tokens after Whisper's marker for earlier text."""
-        if not self.options.prompt:
-            return []
-        ids = [int(token) for token in self.models.tokenizer.get_prompt_ids(self.options.prompt)]
-        if len(ids) > LONGEST_PROMPT + 1:
-            ids = ids[:1] + ids[-LONGEST_PROMPT:]
-            self.warnings.append(f"prompt was longer than {LONGEST_PROMPT} tokens: only its end was used.")
-        return ids
 
     def _read(self, window: Window, attempt: Attempt) -> None:
         tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
