@@ -1,14 +1,16 @@
 """What the operator sets (environment) and what one request may ask for.
 
-`ModelSettings` names the models and the limits; `InferenceConfig` holds the parameters of one request, whose
-defaults the operator can change with `INFERENCE_*` variables (`INFERENCE_CHUNK_LENGTH_S=15`). Knows no model.
+`ModelSettings` names the models and the limits, `ServerSettings` says how `server.py` serves; `InferenceConfig` holds
+the parameters of one request, whose defaults the operator can change with `INFERENCE_*` variables
+(`INFERENCE_CHUNK_LENGTH_S=15`). Knows no model.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,16 +42,58 @@ class ModelSettings(BaseSettings):
     max_audio_seconds: float = Field(default=4 * 3600, gt=0)
     max_input_bytes: int = Field(default=512 * 2**20, gt=0)
     allow_url_inputs: bool = False
+    speaker_similarity: float = Field(default=0.5, gt=0, lt=1)  # below it nobody is taken for a known speaker
 
     @property
     def token(self) -> str | None:
         return self.hf_token.get_secret_value() if self.hf_token else None
 
 
+class ServerSettings(BaseSettings):
+    """How `server.py` serves, from environment variables of the same names in upper case."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, str_strip_whitespace=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    api_keys: SecretStr | None = None  # separated by commas; without any, everybody may call
+    max_concurrent_requests: int = Field(default=8, ge=1, le=256)
+    max_queued_requests: int = Field(default=32, ge=0)
+    request_timeout_s: float = Field(default=900, gt=0)
+    spool_bytes: int = Field(default=2**20, ge=0)  # of an upload that are kept in memory; the rest goes to disk
+    jobs_folder: Path = Path("build/jobs")
+    max_concurrent_jobs: int = Field(default=2, ge=1, le=64)
+    max_queued_jobs: int = Field(default=1000, ge=1)
+    job_retention_s: float = Field(default=24 * 3600, gt=0)  # after a job has ended
+    webhook_secret: SecretStr | None = None  # signs what is sent to a job's webhook
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        given = self.api_keys.get_secret_value() if self.api_keys else ""
+        return tuple(key.strip() for key in given.split(",") if key.strip())
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
 def load_settings() -> ModelSettings:
     """The environment's settings, checked, with the request defaults. Raises `SettingsError`."""
+    settings = _loaded(ModelSettings)
     try:
-        settings = ModelSettings()
+        parse_config({})
+    except BadParameters as error:
+        raise SettingsError(f"A request default ({DEFAULTS_PREFIX}*) is wrong: {error}") from None
+    return settings
+
+
+def load_server_settings() -> ServerSettings:
+    """The environment's settings of the server. Raises `SettingsError`."""
+    return _loaded(ServerSettings)
+
+
+def _loaded(kind: type[Settings]) -> Settings:
+    try:
+        return kind()
     except ValidationError as error:
         wrong = error.errors(include_input=False)[0]
         variable = str(wrong["loc"][0]).upper()
@@ -58,11 +102,6 @@ def load_settings() -> ModelSettings:
                 "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=openai/whisper-large-v3."
             ) from None
         raise SettingsError(f"{variable} is wrong: {wrong['msg'].lower()}.") from None
-    try:
-        parse_config({})
-    except BadParameters as error:
-        raise SettingsError(f"A request default ({DEFAULTS_PREFIX}*) is wrong: {error}") from None
-    return settings
 
 
 SpeakerCount = Annotated[int | None, Field(ge=1, le=100, description="a whole number from 1 to 100")]

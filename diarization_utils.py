@@ -200,6 +200,15 @@ def diarize(
     return sorted((turn for turn in turns if turn.end > turn.start), key=lambda turn: (turn.start, turn.end))
 
 
+def embed(diarizer: Diarizer, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the pipeline's embedding model makes of one voice `[samples]`, mono, 16 kHz: `[D]`."""
+    model = diarizer.pipeline._embedding  # public in neither version
+    shortest = int(model.min_num_samples)
+    samples = compat.in_memory(np.pad(waveform, (0, max(shortest - len(waveform), 0))))["waveform"]  # [1, N]
+    with compat.tf32_kept():
+        return np.asarray(model(samples[None])[0], dtype=np.float32)
+
+
 # Merging ---------------------------------------------------------------------------------------------
 
 

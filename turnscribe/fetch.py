@@ -18,7 +18,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from turnscribe.audio import DEFAULT_LIMITS, Limits, check_size
@@ -86,30 +87,71 @@ def fetch(
     which certificates are trusted; a test passes its own, and the check of the addresses stays in force.
     Raises `BadAudio`, which names at most the host: the rest of a URL is often a secret.
     """
-    deadline = time.monotonic() + max_seconds
+    way = _Way(max_seconds, resolve or _resolve, connect or _connect, tls)
     for _ in range(MAX_REDIRECTS + 1):
-        target = _checked(url)
-        host, port = target.hostname or "", target.port or 443
-        address = _public_address(host, port, resolve or _resolve)
-        try:
-            with contextlib.ExitStack() as stack:
-                sock = (connect or _connect)(address, port, max(0.001, deadline - time.monotonic()))
-                stack.callback(sock.close)
-                stack.enter_context(_closing_at(deadline, sock))
-                secure = (tls or ssl.create_default_context()).wrap_socket(
-                    sock, server_hostname=host, suppress_ragged_eofs=False
-                )
-                stack.callback(secure.close)
-                answer = _request(secure, target, host)
-                if answer.status in (301, 302, 303, 307, 308):
-                    url = urljoin(url, answer.getheader("Location") or "")
-                    continue
-                return _body(answer, host, max_bytes)
-        except (OSError, http.client.HTTPException) as e:
-            if time.monotonic() >= deadline:
-                raise BadAudio(f"The server at {host} did not deliver within {max_seconds:g} s.") from e
-            raise BadAudio(f"The audio could not be fetched over https from {host}.") from e
+        with _answer(way, "GET", url) as (answer, host):
+            if answer.status in (301, 302, 303, 307, 308):
+                url = urljoin(url, answer.getheader("Location") or "")
+                continue
+            return _body(answer, host, max_bytes)
     raise BadAudio(f"The URL redirects more than {MAX_REDIRECTS} times; send the final URL.")
+
+
+def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    max_seconds: float = MAX_SECONDS,
+    resolve: Resolve | None = None,
+    connect: Connect | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> int:
+    """Send `body` to an https `url` of a public address, following nothing, and return the answer's status.
+
+    The other arguments are `fetch`'s. Raises `BadAudio`, which names at most the host.
+    """
+    way = _Way(max_seconds, resolve or _resolve, connect or _connect, tls)
+    with _answer(way, "POST", url, body, headers) as (answer, _):
+        return answer.status
+
+
+@dataclass
+class _Way:
+    """How to reach a server, and by when."""
+
+    max_seconds: float
+    resolve: Resolve
+    connect: Connect
+    tls: ssl.SSLContext | None
+    deadline: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.deadline = time.monotonic() + self.max_seconds
+
+
+@contextlib.contextmanager
+def _answer(
+    way: _Way, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> Iterator[tuple[http.client.HTTPResponse, str]]:
+    """The answer of one hop, and its host; what goes wrong, inside too, is one sentence."""
+    target = check_url(url)
+    host, port = target.hostname or "", target.port or 443
+    address = _public_address(host, port, way.resolve)
+    try:
+        with contextlib.ExitStack() as stack:
+            sock = way.connect(address, port, max(0.001, way.deadline - time.monotonic()))
+            stack.callback(sock.close)
+            stack.enter_context(_closing_at(way.deadline, sock))
+            secure = (way.tls or ssl.create_default_context()).wrap_socket(
+                sock, server_hostname=host, suppress_ragged_eofs=False
+            )
+            stack.callback(secure.close)
+            yield _request(secure, target, host, method, body, headers or {}), host
+    except (OSError, http.client.HTTPException) as e:
+        if time.monotonic() >= way.deadline:
+            raise BadAudio(f"The server at {host} did not deliver within {way.max_seconds:g} s.") from e
+        raise BadAudio(f"The audio could not be fetched over https from {host}.") from e
 
 
 def is_public(address: str) -> bool:
@@ -142,7 +184,7 @@ def _from_base64(text: str, limits: Limits) -> bytes:
         raise wrong from e
 
 
-def _checked(url: str) -> SplitResult:
+def check_url(url: str) -> SplitResult:
     """The parts of an https URL with a plain host name; `BadAudio` for anything else."""
     try:
         parts = urlsplit(url)
@@ -198,12 +240,15 @@ def _closing_at(deadline: float, sock: socket.socket) -> Iterator[None]:
         twin.close()
 
 
-def _request(secure: ssl.SSLSocket, target: SplitResult, host: str) -> http.client.HTTPResponse:
+def _request(
+    secure: ssl.SSLSocket, target: SplitResult, host: str, method: str, body: bytes | None, headers: Mapping[str, str]
+) -> http.client.HTTPResponse:
     connection = http.client.HTTPSConnection(host, target.port or 443)
     connection.sock = secure  # already connected: http.client must not resolve the name again
     connection.auto_open = 0
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
-    connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "turnscribe"})
+    ours = {"Accept-Encoding": "identity", "User-Agent": "turnscribe"}
+    connection.request(method, path, body=body, headers={**ours, **headers})
     return connection.getresponse()
 
 

@@ -1,0 +1,86 @@
+"""What `/docs` says of request bodies, which the routes read themselves. Knows no route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from turnscribe.formats import FORMATS
+
+DESCRIPTION = (
+    "Who said what: transcripts with the speaker of every word. The parameters, the answer and the errors are "
+    "explained in the repository's README."
+)
+
+_AUDIO = {"type": "string", "format": "binary", "description": "any audio or video file"}
+_PARAMETERS = {"type": "object", "description": "the handler's parameters", "additionalProperties": True}
+_STRING, _STRINGS = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+
+
+def _form(more: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "required": ["file"], "properties": {"file": _AUDIO, **more}}
+    return {"multipart/form-data": {"schema": schema}}
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}
+
+
+PREDICT = _body(
+    {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["inputs"],
+                "properties": {
+                    "inputs": {"type": "string", "description": "base64, a data: URL, or an https URL where allowed"},
+                    "parameters": _PARAMETERS,
+                },
+            }
+        },
+        "application/octet-stream": {"schema": _AUDIO},
+        **_form({"parameters": {"type": "string", "description": "a JSON object of parameters"}}),
+    }
+)
+TRANSCRIPTION = _body(
+    _form(
+        {
+            "model": {**_STRING, "description": "any name; the loaded model answers"},
+            "response_format": {"type": "string", "enum": list(FORMATS), "default": "json"},
+            "language": _STRING,
+            "prompt": _STRING,
+            "temperature": {"type": "number", "minimum": 0, "maximum": 1},
+            "timestamp_granularities[]": {"type": "array", "items": {"type": "string", "enum": ["segment", "word"]}},
+            "stream": {"type": "boolean", "default": False},
+            "known_speaker_names[]": _STRINGS,
+            "known_speaker_references[]": {**_STRINGS, "description": "data: URLs of 2 to 10 s of speech"},
+        }
+    )
+)
+JOB = _body(
+    {
+        **_form({"parameters": _STRING, "webhook": {**_STRING, "format": "uri"}}),
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["parameters"],
+                "properties": {
+                    "parameters": {
+                        **_PARAMETERS,
+                        "required": ["url"],
+                        "properties": {"url": {**_STRING, "format": "uri"}, "webhook": {**_STRING, "format": "uri"}},
+                    }
+                },
+            }
+        },
+    }
+)
+RESULT = {
+    "parameters": [
+        {
+            "name": "response_format",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string", "enum": list(FORMATS)},
+        }
+    ]
+}

@@ -1,0 +1,258 @@
+"""Jobs that survive a restart: a SQLite database and a folder of uploads.
+
+A job is accepted once its upload and its row are on the disk. One that was running when the server ended is queued
+again, unless the server ended three times over it. Knows neither HTTP nor models; one process at a time has a folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from turnscribe.errors import SettingsError
+
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
+MOST_ATTEMPTS = 3
+WEBHOOK_DELAYS = (0, 5, 30, 120, 600, 3600)  # seconds before each try
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY,
+    status TEXT NOT NULL,
+    name TEXT NOT NULL,          -- of the upload, as the client calls it
+    url TEXT,                    -- where the recording is, when it was not uploaded
+    parameters TEXT NOT NULL,    -- JSON
+    created_at REAL NOT NULL,    -- times are seconds since 1970
+    started_at REAL,
+    ended_at REAL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    transcript TEXT,             -- JSON
+    error TEXT,                  -- JSON
+    webhook TEXT,
+    webhook_tries INTEGER NOT NULL DEFAULT 0,
+    webhook_at REAL,             -- when to try next
+    webhook_told INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, created_at);
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the table, without its transcript."""
+
+    id: str
+    status: Status
+    name: str
+    url: str | None
+    parameters: dict[str, Any]
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    attempts: int
+    error: dict[str, Any] | None
+    webhook: str | None
+    webhook_tries: int
+    webhook_at: float | None
+    webhook_told: int
+
+    @property
+    def webhook_state(self) -> str:
+        """`pending`, `told` or `given up`."""
+        waiting = self.ended_at is None or self.webhook_at is not None
+        return "told" if self.webhook_told else "pending" if waiting else "given up"
+
+
+COLUMNS = ", ".join(Job.__dataclass_fields__)
+
+
+class JobStore:
+    """The jobs of one folder. `clock` is `time.time`. Raises `SettingsError` where the folder cannot be used."""
+
+    def __init__(self, folder: Path, *, retention_s: float, clock: Callable[[], float] = time.time) -> None:
+        self.folder, self.retention_s, self.clock = folder, retention_s, clock
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._owner = open(folder / "owner", "a")  # noqa: SIM115
+            self._db = sqlite3.connect(folder / "jobs.sqlite3", check_same_thread=False, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise SettingsError(
+                f"JOBS_FOLDER cannot be written to ({error}): name a folder of the server."
+            ) from error
+        try:
+            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._db.close()
+            self._owner.close()
+            raise SettingsError("JOBS_FOLDER is another server's: give every server its own.") from error
+        self._lock = threading.RLock()
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(SCHEMA)
+        self._resume()
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+            self._owner.close()
+
+    def add(
+        self, file: IO[bytes] | None, *, name: str, url: str | None, parameters: dict[str, Any], webhook: str | None
+    ) -> Job:
+        """Accept a job; when this returns, it is on the disk."""
+        id = f"job_{secrets.token_urlsafe(18)}"
+        if file is not None:
+            self._keep(file, id)
+        values = (id, "queued", name[:200], url, json.dumps(parameters), self.clock(), webhook)
+        with self._lock:
+            self._db.execute(
+                "INSERT INTO jobs (id, status, name, url, parameters, created_at, webhook) VALUES (?,?,?,?,?,?,?)",
+                values,
+            )
+        job = self.get(id)
+        assert job is not None
+        return job
+
+    def get(self, id: str) -> Job | None:
+        rows = self._rows("WHERE id = ?", id)
+        return rows[0] if rows else None
+
+    def transcript(self, id: str) -> str | None:
+        """Its JSON, once the job is done."""
+        with self._lock:
+            row = self._db.execute("SELECT transcript FROM jobs WHERE id = ?", (id,)).fetchone()
+        return row["transcript"] if row else None
+
+    def upload(self, id: str) -> Path:
+        """Where its recording lies until the job has ended."""
+        return self.folder / f"{id}.upload"
+
+    def count(self, status: Status) -> int:
+        with self._lock:
+            return int(self._db.execute("SELECT count(*) FROM jobs WHERE status = ?", (status,)).fetchone()[0])
+
+    def ahead_of(self, job: Job) -> int:
+        """How many are queued before it."""
+        with self._lock:
+            query = "SELECT count(*) FROM jobs WHERE status = 'queued' AND created_at < ?"
+            return int(self._db.execute(query, (job.created_at,)).fetchone()[0])
+
+    def claim(self) -> Job | None:
+        """The oldest queued job, running from now on."""
+        with self._lock:
+            rows = self._rows("WHERE status = 'queued' ORDER BY created_at LIMIT 1")
+            if not rows:
+                return None
+            self._set(rows[0].id, status="running", started_at=self.clock(), attempts=rows[0].attempts + 1)
+            return self.get(rows[0].id)
+
+    def give_back(self, job: Job) -> None:
+        """Queue a claimed job again, as if it had not been claimed: the server is ending."""
+        with self._lock:
+            self._set(job.id, status="queued", started_at=None, attempts=job.attempts - 1)
+
+    def end(self, id: str, *, transcript: str | None = None, error: dict[str, Any] | None = None) -> None:
+        """The job is done, or failed where there is an `error`; nothing where it was deleted meanwhile."""
+        with self._lock:
+            job = self.get(id)
+            if job is None:
+                return
+            self._set(
+                id,
+                status="failed" if error else "done",
+                ended_at=self.clock(),
+                transcript=transcript,
+                error=json.dumps(error) if error else None,
+                webhook_at=self.clock() if job.webhook else None,
+            )
+        self.upload(id).unlink(missing_ok=True)
+
+    def delete(self, id: str) -> bool:
+        with self._lock:
+            gone = self._db.execute("DELETE FROM jobs WHERE id = ?", (id,)).rowcount > 0
+        self.upload(id).unlink(missing_ok=True)
+        return gone
+
+    def expires_at(self, job: Job) -> float | None:
+        return None if job.ended_at is None else job.ended_at + self.retention_s
+
+    def expire(self) -> int:
+        """Forget jobs that ended long enough ago; how many."""
+        with self._lock:
+            old = self._rows("WHERE ended_at < ?", self.clock() - self.retention_s)
+            for job in old:
+                self.delete(job.id)
+        return len(old)
+
+    # Webhooks ---------------------------------------------------------------------------------------
+
+    def webhook_due(self) -> Job | None:
+        rows = self._rows("WHERE webhook_at <= ? ORDER BY webhook_at LIMIT 1", self.clock())
+        return rows[0] if rows else None
+
+    def webhook_tried(self, job: Job, *, delivered: bool) -> None:
+        """Note one try; the next one is due later, unless it was delivered or the tries are used up."""
+        tries = job.webhook_tries + 1
+        over = delivered or tries >= len(WEBHOOK_DELAYS)
+        due = None if over else self.clock() + WEBHOOK_DELAYS[tries]
+        with self._lock:
+            self._set(job.id, webhook_tries=tries, webhook_at=due, webhook_told=int(delivered))
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _rows(self, where: str, *values: Any) -> list[Job]:
+        with self._lock:
+            rows = self._db.execute(f"SELECT {COLUMNS} FROM jobs {where}", values).fetchall()
+        return [
+            Job(
+                **{
+                    **dict(row),
+                    "parameters": json.loads(row["parameters"]),
+                    "error": json.loads(row["error"]) if row["error"] else None,
+                }
+            )
+            for row in rows
+        ]
+
+    def _set(self, id: str, **values: Any) -> None:
+        names = ", ".join(f"{name} = ?" for name in values)
+        self._db.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*values.values(), id))
+
+    def _keep(self, file: IO[bytes], id: str) -> None:
+        file.seek(0)
+        part = self.folder / f"{id}.part"
+        try:
+            with open(part, "wb") as kept:
+                shutil.copyfileobj(file, kept, 2**20)
+                kept.flush()
+                os.fsync(kept.fileno())
+            part.rename(self.upload(id))
+            folder = os.open(self.folder, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def _resume(self) -> None:
+        """What the last server left: jobs in the middle, and files of jobs that were never accepted."""
+        error = {"message": f"The server ended {MOST_ATTEMPTS} times over this recording.", "code": "internal_error"}
+        for job in self._rows("WHERE status = 'running'"):
+            if job.attempts >= MOST_ATTEMPTS:
+                self.end(job.id, error={**error, "type": "server_error", "param": None})
+            else:
+                self._set(job.id, status="queued", started_at=None)
+        for file in [*self.folder.glob("*.upload"), *self.folder.glob("*.part")]:
+            if self.get(file.stem) is None:
+                file.unlink(missing_ok=True)

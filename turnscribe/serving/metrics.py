@@ -1,0 +1,75 @@
+"""What `/metrics` shows, in a registry of its own. Knows no request's content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST
+from turnscribe.transcript import Transcript
+
+SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+FACTORS = (0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+
+
+class Metrics:
+    """Requests, audio, speed, stages, queues."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "turnscribe_requests_total", "Requests by route and outcome.", ["route", "outcome"], registry=registry
+        )
+        self._seconds = Histogram(
+            "turnscribe_request_seconds",
+            "Time to the end of the answer.",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._audio = Counter("turnscribe_audio_seconds_total", "Audio transcribed, in seconds.", registry=registry)
+        self._factor = Histogram(
+            "turnscribe_real_time_factor",
+            "Seconds of audio per second of work, by recording.",
+            buckets=FACTORS,
+            registry=registry,
+        )
+        self._stages = Counter(
+            "turnscribe_stage_seconds_total", "Time by stage of the work.", ["stage"], registry=registry
+        )
+        self._speculation = Counter(
+            "turnscribe_draft_tokens_total", "Tokens the assistant drafted.", ["verdict"], registry=registry
+        )
+
+    def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """A number that is read when `/metrics` is."""
+        Gauge(f"turnscribe_{name}", meaning, registry=self.registry).set_function(value)
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(route, _outcome(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def transcribed(self, transcript: Transcript) -> None:
+        self._audio.inc(transcript.duration)
+        for stage, seconds in transcript.timings.items():
+            if stage != "total":
+                self._stages.labels(stage).inc(seconds)
+        total = transcript.timings.get("total", 0.0)
+        if total > 0:
+            self._factor.observe(transcript.duration / total)
+        if transcript.speculation:
+            accepted, proposed = transcript.speculation.accepted, transcript.speculation.proposed
+            self._speculation.labels("accepted").inc(accepted)
+            self._speculation.labels("refused").inc(proposed - accepted)
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+def _outcome(status: int) -> str:
+    """`ok`, `client_error`, `server_error`, `busy`, `timeout` or `gone`."""
+    special = {503: "busy", 504: "timeout", CLIENT_CLOSED_REQUEST: "gone"}
+    if status in special:
+        return special[status]
+    return "ok" if status < 400 else "client_error" if status < 500 else "server_error"

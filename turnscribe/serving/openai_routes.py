@@ -1,0 +1,148 @@
+"""`/v1/audio/transcriptions`, `/v1/audio/translations` and `/v1/models`, also below `/api`: OpenAI's routes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from turnscribe.serving import documents, openai
+from turnscribe.serving.bodies import Body, read_form
+from turnscribe.serving.openai import MEDIA_TYPES, Asked, Events
+from turnscribe.serving.problems import ClientGone, as_openai
+from turnscribe.serving.service import Service, disconnected
+from turnscribe.serving.workers import Ticket
+from turnscribe.transcript import Chunk, Transcript
+
+KEEP_ALIVE_S = 10.0  # between two comments of a stream in which nothing happens: gateways end silent ones
+
+
+def add_openai_routes(app: FastAPI, service: Service) -> None:
+    router = APIRouter()
+
+    @router.post("/audio/transcriptions", openapi_extra=documents.TRANSCRIPTION)
+    async def transcriptions(request: Request) -> Response:
+        """Text in the language it was spoken in."""
+        return await _transcription(service, request, "transcribe")
+
+    @router.post("/audio/translations", openapi_extra=documents.TRANSCRIPTION)
+    async def translations(request: Request) -> Response:
+        """Text in English."""
+        return await _transcription(service, request, "translate")
+
+    @router.get("/models")
+    async def models() -> Response:
+        """The one that is loaded, and what it can do."""
+        return JSONResponse({"object": "list", "data": [_model(service)]})
+
+    @router.get("/models/{id:path}")
+    async def model(id: str) -> Response:
+        """The one that is loaded, whatever it is called: it answers to every name."""
+        return JSONResponse(_model(service))
+
+    for prefix in ("/v1", "/api/v1"):
+        app.include_router(router, prefix=prefix)
+
+
+async def _transcription(service: Service, request: Request, task: str) -> Response:
+    service.ready  # noqa: B018 - before the body is read
+    body = await read_form(request, service.settings.spool_bytes)
+    streaming = False
+    try:
+        wanted = openai.asked(body.fields, task=task)
+        config = service.parse(wanted.parameters)
+        if wanted.stream:
+            stream = _Stream(service, request, body, wanted, config)
+            await stream.begin()
+            streaming = True  # it closes the body
+            headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            return StreamingResponse(stream.events(), media_type="text/event-stream", headers=headers)
+        transcript = await service.run(
+            request, lambda stop: service.transcribe(body, config, stop, known_speakers=wanted.known_speakers)
+        )
+        words = config.timestamps == "word"
+        made = openai.body(transcript, wanted, words=words, name=Path(body.name).stem)
+        if isinstance(made, str):
+            return Response(made, media_type=MEDIA_TYPES[wanted.response_format])
+        return JSONResponse(made)
+    finally:
+        if not streaming:
+            body.close()
+
+
+class _Stream:
+    """One transcription as events, while it is decoded."""
+
+    def __init__(self, service: Service, request: Request, body: Body, wanted: Asked, config: Any) -> None:
+        self.service, self.body, self.wanted = service, body, wanted
+        self._loop = asyncio.get_running_loop()
+        self._news: asyncio.Queue[Sequence[Chunk] | None] = asyncio.Queue()  # `None`: there is no more
+        self._ticket: Ticket[Transcript] = service.submit(
+            lambda stop: service.transcribe(
+                body, config, stop, known_speakers=wanted.known_speakers, on_chunks=self._tell
+            )
+        )
+        self._ticket.future.add_done_callback(lambda _: self._tell(None))
+        self._gone = asyncio.create_task(disconnected(request))
+
+    async def begin(self) -> None:
+        """Wait for the first news: what is wrong until then is raised, and so gets a status of its own."""
+        first = asyncio.create_task(self._news.get())
+        await asyncio.wait({first, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+        if first.done():
+            future = self._ticket.future
+            if first.result() is not None or future.cancelled() or future.exception() is None:
+                self._first = first.result()
+                return
+        else:
+            first.cancel()
+        self._end()
+        raise (
+            self.service.problem(self._ticket.future.exception()) if first.done() else ClientGone("The client left.")
+        )
+
+    async def events(self) -> AsyncIterator[str]:
+        made, chunks = Events(), self._first
+        try:
+            while chunks is not None:
+                for event in made.deltas(chunks):
+                    yield event
+                while not self._gone.done():
+                    try:
+                        chunks = await asyncio.wait_for(self._news.get(), KEEP_ALIVE_S)
+                        break
+                    except TimeoutError:
+                        yield ": still at it\n\n"
+                if self._gone.done():
+                    return
+            for event in made.last(self._ticket.future.result(), self.wanted):
+                yield event
+        except Exception as error:
+            yield openai.error_event(as_openai(self.service.problem(error)))
+        finally:
+            self._end()
+            self.body.close()
+
+    def _tell(self, chunks: Sequence[Chunk] | None) -> None:
+        self._loop.call_soon_threadsafe(self._news.put_nowait, chunks)
+
+    def _end(self) -> None:
+        self._gone.cancel()
+        self._ticket.stop()
+
+
+def _model(service: Service) -> dict[str, Any]:
+    handler = service.ready
+    name = str(handler.settings.asr_model)
+    abilities = {
+        "diarization": handler.diarizer is not None,
+        "assistant": handler.asr.has_assistant,
+        "multilingual": handler.asr.multilingual,
+        "languages": sorted(handler.asr.languages),
+    }
+    shown = Path(name).name if Path(name).is_absolute() else name  # no path of the server
+    return {"id": shown, "object": "model", "created": 0, "owned_by": "turnscribe", "turnscribe": abilities}

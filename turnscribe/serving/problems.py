@@ -1,0 +1,103 @@
+"""What can go wrong over HTTP, with its status, in the two shapes clients expect.
+
+OpenAI's clients read `{"error": {"message", "type", "param", "code"}}`; those of the handler's own routes read
+`{"error": "<sentence>"}`, as the serving containers answer. Knows no route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from turnscribe.errors import Cancelled, OutOfMemory, RequestError, TurnscribeError
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's; nobody is there to read it, but it is counted
+
+
+class Problem(Exception):
+    """An answer that is an error: its status, its sentence and a word for programs."""
+
+    status, code = 400, "invalid_request"
+
+    def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message, self.headers = message, dict(headers or {})
+
+    @property
+    def kind(self) -> str:
+        return "invalid_request_error" if self.status < 500 else "server_error"
+
+
+class Malformed(Problem):
+    """The request is not what its content type says, or a part is missing."""
+
+
+class Unauthorized(Problem):
+    status, code = 401, "invalid_api_key"
+
+
+class NotFound(Problem):
+    status, code = 404, "not_found"
+
+
+class TooSlow(Problem):
+    """The client stopped sending in the middle of its request."""
+
+    status, code = 408, "request_timeout"
+
+
+class NotReady(Problem):
+    """The job has not ended."""
+
+    status, code = 409, "not_ready"
+
+
+class TooLarge(Problem):
+    status, code = 413, "too_large"
+
+
+class ClientGone(Problem):
+    status, code = CLIENT_CLOSED_REQUEST, "client_closed_request"
+
+
+class Failed(Problem):
+    status, code = 500, "internal_error"
+
+
+class Busy(Problem):
+    """Try again later: the queue is full, the models are loading, or the device is out of memory."""
+
+    status, code = 503, "overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after_s)})
+
+
+class TookTooLong(Problem):
+    status, code = 504, "timeout"
+
+
+def problem_of(error: Exception) -> Problem:
+    """What an exception of the handler is over HTTP; what is unknown says nothing about itself."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestError):
+        return Malformed(str(error))
+    if isinstance(error, OutOfMemory):
+        return Busy(str(error), retry_after_s=10)
+    if isinstance(error, Cancelled):
+        return ClientGone(str(error))
+    return Failed(str(error) if isinstance(error, TurnscribeError) else "The request could not be answered.")
+
+
+def as_openai(problem: Problem) -> dict[str, Any]:
+    return {"error": {"message": problem.message, "type": problem.kind, "param": None, "code": problem.code}}
+
+
+def response(problem: Problem, path: str) -> JSONResponse:
+    """The answer to a request of `path`: OpenAI's shape below `/v1`, a sentence elsewhere."""
+    openai = path.removeprefix("/api").startswith("/v1/")
+    content = as_openai(problem) if openai else {"error": problem.message}
+    return JSONResponse(content, status_code=problem.status, headers=problem.headers)

@@ -1,0 +1,99 @@
+"""A bounded number of requests on the models at a time, and a bounded queue before them.
+
+Threads, as the models release the interpreter's lock while they compute, and requests that run together share the
+engine's batches. Knows neither HTTP nor models.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from turnscribe.errors import Cancelled
+from turnscribe.stages import ShouldStop
+
+Result = TypeVar("Result")
+
+RECENT = 0.2  # of the latest request in the running mean of how long one takes
+LONGEST_RETRY_AFTER_S = 120
+
+
+class Full(Exception):
+    """No room in the queue; `retry_after_s` is when there may be some."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"full; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class Ticket(Generic[Result]):
+    """One piece of work that was taken on: its future, and how to stop it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.future: Future[Result]
+        self.deadline = time.monotonic() + seconds
+        self._stopped = threading.Event()
+
+    def should_stop(self) -> bool:
+        return self._stopped.is_set() or time.monotonic() >= self.deadline
+
+    def stop(self) -> None:
+        """Nobody wants the result any more; the models are free as soon as the work notices."""
+        self._stopped.set()
+        self.future.cancel()
+
+
+class Workers:
+    """At most `running` pieces of work at once and `waiting` more in the queue."""
+
+    def __init__(self, *, running: int, waiting: int) -> None:
+        self._room, self._slots = running + waiting, running
+        self._pool = ThreadPoolExecutor(running, thread_name_prefix="request")
+        self._lock = threading.Lock()
+        self._taken = self._running = 0
+        self._usual_s = 1.0
+
+    @property
+    def running(self) -> int:
+        return self._running
+
+    @property
+    def waiting(self) -> int:
+        return self._taken - self._running
+
+    def submit(self, work: Callable[[ShouldStop], Result], *, seconds: float) -> Ticket[Result]:
+        """Take `work` on; it is asked to stop after `seconds`, those in the queue included. Raises `Full`."""
+        with self._lock:
+            if self._taken >= self._room:
+                turns = math.ceil(self._usual_s * self._taken / self._slots)
+                raise Full(min(max(turns, 1), LONGEST_RETRY_AFTER_S))
+            self._taken += 1
+        ticket: Ticket[Result] = Ticket(seconds)
+        ticket.future = self._pool.submit(self._run, ticket, work)
+        ticket.future.add_done_callback(self._leave)
+        return ticket
+
+    def close(self) -> None:
+        """Finish what was taken on."""
+        self._pool.shutdown(wait=True)
+
+    def _run(self, ticket: Ticket[Result], work: Callable[[ShouldStop], Result]) -> Result:
+        if ticket.should_stop():
+            raise Cancelled("The request was cancelled.")
+        began = time.monotonic()
+        with self._lock:
+            self._running += 1
+        try:
+            return work(ticket.should_stop)
+        finally:
+            with self._lock:
+                self._running -= 1
+                self._usual_s += RECENT * (time.monotonic() - began - self._usual_s)
+
+    def _leave(self, _: Future[Result]) -> None:
+        with self._lock:
+            self._taken -= 1
