@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from turnscribe.audio import Limits
 from turnscribe.errors import BadAudio
-from turnscribe.fetch import MAX_REDIRECTS, fetch, is_public, read_input
+from turnscribe.fetch import MAX_REDIRECTS, fetch, is_public, post, read_input
 
 WAV = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\0\0\0\0" + bytes(
     range(256)
@@ -295,6 +295,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_error(404)
 
+    def do_POST(self) -> None:
+        self.asked.append(self.path)
+        self.close_connection = True
+        length = int(self.headers["Content-Length"])
+        self.asked.append(f"{self.headers['Signature']} {self.rfile.read(length).decode()}")
+        self.send_response(int(self.path[1:]))
+        self.send_header("Location", "/204")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def answer(self, body: bytes, length: int | None = None, encoding: str | None = None) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(body) if length is None else length))
@@ -409,3 +419,21 @@ def test_a_certificate_that_is_not_trusted_or_not_of_the_host_is_refused(site: S
     with pytest.raises(BadAudio, match="could not be fetched over https"):
         fetch(f"https://{HOST}/a.wav", 1000, resolve=site.resolve, connect=site.connect)
     assert site.asked == []
+
+
+@pytest.mark.parametrize("status", [200, 302, 500])
+def test_a_message_is_posted_and_no_redirect_followed(site: Site, status: int) -> None:
+    ways = {"resolve": site.resolve, "connect": site.connect, "tls": site.tls}
+    assert post(f"https://{HOST}/{status}", b"{}", {"Signature": "v1=5"}, **ways) == status
+    assert site.asked == [f"/{status}", "v1=5 {}"]
+    assert site.connected == [PUBLIC]
+
+
+@pytest.mark.parametrize("host", ["inside.example", "127.0.0.1", "[::1]", "169.254.169.254"])
+def test_nothing_is_posted_to_a_private_address(site: Site, host: str) -> None:
+    def resolve(name: str, port: int) -> list[str]:
+        return site.names.get(name, [name])
+
+    with pytest.raises(BadAudio, match="not a public address|plain ASCII"):
+        post(f"https://{host}/200", b"{}", {}, resolve=resolve, connect=site.connect, tls=site.tls)
+    assert not site.connected

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from turnscribe.serving import documents, openai
@@ -22,30 +22,27 @@ KEEP_ALIVE_S = 10.0  # between two comments of a stream in which nothing happens
 
 
 def add_openai_routes(app: FastAPI, service: Service) -> None:
-    router = APIRouter()
-
-    @router.post("/audio/transcriptions", openapi_extra=documents.TRANSCRIPTION)
     async def transcriptions(request: Request) -> Response:
         """Text in the language it was spoken in."""
         return await _transcription(service, request, "transcribe")
 
-    @router.post("/audio/translations", openapi_extra=documents.TRANSCRIPTION)
     async def translations(request: Request) -> Response:
         """Text in English."""
         return await _transcription(service, request, "translate")
 
-    @router.get("/models")
     async def models() -> Response:
         """The one that is loaded, and what it can do."""
         return JSONResponse({"object": "list", "data": [_model(service)]})
 
-    @router.get("/models/{id:path}")
     async def model(id: str) -> Response:
         """The one that is loaded, whatever it is called: it answers to every name."""
         return JSONResponse(_model(service))
 
     for prefix in ("/v1", "/api/v1"):
-        app.include_router(router, prefix=prefix)
+        for path, route in (("transcriptions", transcriptions), ("translations", translations)):
+            app.post(f"{prefix}/audio/{path}", openapi_extra=documents.TRANSCRIPTION)(route)
+        app.get(f"{prefix}/models")(models)
+        app.get(f"{prefix}/models/{{id:path}}")(model)
 
 
 async def _transcription(service: Service, request: Request, task: str) -> Response:
