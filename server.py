@@ -57,12 +57,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         """At the end what is running is finished, and jobs in the middle are queued for the next server."""
-        loading = service.start(runner.start, on_failure)
+        service.start(runner.start, on_failure)
         try:
             yield
         finally:
-            await asyncio.to_thread(loading.join)
-            await asyncio.to_thread(service.workers.close)
+            await asyncio.to_thread(service.close)
             await asyncio.to_thread(runner.stop)
             store.close()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from config import load_server_settings
 from tests.live import CHUNKS, TRANSCRIPT, FakeHandler, serving, until
 from turnscribe.errors import BadAudio, Cancelled, InferenceFailed, OutOfMemory, SettingsError
+from turnscribe.serving.bodies import BodyLimit
+from turnscribe.serving.problems import TooSlow
 
 AUDIO = b"\x00RIFF audio \xff" * 20
 
@@ -150,6 +155,18 @@ def test_every_format(client: httpx.Client, prefix: str) -> None:
         answer = ask(wanted)
         assert answer.headers["content-type"].startswith(kind)
         assert answer.text.startswith(begins)
+
+
+def test_segments_have_every_field_of_openais_types(client: httpx.Client, handler: FakeHandler) -> None:
+    nobody = replace(
+        TRANSCRIPT, chunks=tuple(replace(chunk, speaker=None) for chunk in CHUNKS), speakers=(), turns=()
+    )
+    handler.behave = lambda *_, **__: nobody
+    first = transcribe(client, response_format="verbose_json").json()["segments"][0]
+    assert (first["seek"], first["tokens"]) == (50, [])
+    assert transcribe(client, response_format="diarized_json").json()["segments"][0]["speaker"] == ""
+    streamed = events(transcribe(client, response_format="diarized_json", stream="true"))
+    assert [event["speaker"] for event in streamed if "speaker" in event] == ["", ""]
 
 
 def test_people_are_told_apart_where_it_shows_or_was_asked_for(client: httpx.Client, handler: FakeHandler) -> None:
@@ -394,6 +411,51 @@ def test_what_turns_out_too_large_is_refused_before_its_end(client: httpx.Client
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert sent < 40 * 2**20
     assert not handler.calls
+
+
+def test_a_client_that_falls_silent_is_given_up() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    async def silence() -> Any:
+        await asyncio.sleep(60)
+
+    limited = BodyLimit(application, largest=10, idle_seconds=0.05)
+    with pytest.raises(TooSlow, match="Nothing came"):
+        asyncio.run(limited({"type": "http", "headers": [], "path": "/"}, silence, None))  # type: ignore[arg-type]
+
+
+def test_uploads_leave_no_file_behind(handler: FakeHandler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    written: list[int] = []
+
+    def behave(audio: bytes, *_: Any, **__: Any) -> None:
+        written.append(len(list(folder.iterdir())))
+        if audio.startswith(b"bad"):
+            raise BadAudio("no")
+
+    handler.behave = behave
+    with serving(handler, tmp_path, settings={"spool_bytes": 100}) as client:
+        for content in (b"good" * 1000, b"bad" * 1000):
+            client.post("/", content=content)
+            client.post("/", files={"file": ("a", content)})
+            transcribe(client, stream="true")
+        client.post("/", content=b"x" * 2**20 * 20)
+        client.post("/", files={"audio": ("a", b"x" * 1000)})
+        assert list(folder.iterdir()) == []
+    assert written == [0] * 6
+
+
+def test_the_server_ends_while_its_models_are_loading(handler: FakeHandler, tmp_path: Path) -> None:
+    loaded = threading.Event()
+    handler.transcribe = lambda *_, **__: loaded.wait(30)  # type: ignore[method-assign]
+    began = time.perf_counter()
+    with serving(handler, tmp_path, wait=False) as client:
+        until(lambda: client.get("/health").status_code == 503)
+    assert time.perf_counter() - began < 10
+    loaded.set()
 
 
 def test_a_full_queue_says_so_at_once(handler: FakeHandler, tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def asked(fields: Sequence[tuple[str, str]], *, task: str) -> Asked:
 def body(transcript: Transcript, wanted: Asked, *, words: bool, name: str) -> str | dict[str, Any]:
     """The answer in the format asked for; the JSON ones also say what there was to say about the request."""
     made = render(transcript, wanted.response_format, words=words, name=name or "audio")
+    if isinstance(made, dict) and "segments" in made:
+        made = {**made, "segments": [_typed(segment) for segment in made["segments"]]}
     warnings = [*wanted.warnings, *transcript.warnings]
     return {**made, "warnings": warnings} if isinstance(made, dict) and warnings else made
 
@@ -106,7 +108,7 @@ class Events:
         if wanted.response_format == "diarized_json":
             rendered: Any = render(transcript, "diarized_json")
             for segment in rendered["segments"]:
-                yield _event(segment)
+                yield _event(_typed(segment))
         warnings = [*wanted.warnings, *transcript.warnings] or None
         yield _event(known({"type": "transcript.text.done", "text": transcript.text, "warnings": warnings}))
 
@@ -114,6 +116,13 @@ class Events:
         if text:
             self._said += text
             yield _event({"type": "transcript.text.delta", "delta": text})
+
+
+def _typed(segment: dict[str, Any]) -> dict[str, Any]:
+    """A segment with what OpenAI's types require and is not known here: clients with types refuse it otherwise."""
+    if "type" in segment:  # of diarized_json
+        return {**segment, "speaker": segment.get("speaker", "")}
+    return {**segment, "seek": round(segment["start"] * 100), "tokens": []}  # seek: frames of 10 ms
 
 
 def _event(data: dict[str, Any]) -> str:

@@ -60,12 +60,13 @@ class Service:
     def __init__(self, load: Callable[[], Handler], parse: Callable[[Mapping[str, Any]], Any], settings: Any) -> None:
         self._load, self.parse, self.settings = load, parse, settings
         self.handler: Handler | None = None  # once it is warm
+        self._closing = False
         self.metrics = Metrics()
         self.workers = Workers(running=settings.max_concurrent_requests, waiting=settings.max_queued_requests)
         self.metrics.gauge("requests_running", "Requests on the models.", lambda: self.workers.running)
         self.metrics.gauge("requests_waiting", "Requests in the queue.", lambda: self.workers.waiting)
 
-    def start(self, on_ready: Callable[[], None], on_failure: Callable[[], None]) -> threading.Thread:
+    def start(self, on_ready: Callable[[], None], on_failure: Callable[[], None]) -> None:
         """Load and warm up, in a thread."""
 
         def load() -> None:
@@ -77,13 +78,17 @@ class Service:
                 log.error("the models could not be loaded: %s", error, exc_info=not known)
                 on_failure()
                 return
-            self.handler = handler
-            on_ready()
-            log.info("ready")
+            if not self._closing:
+                self.handler = handler
+                on_ready()
+                log.info("ready")
 
-        thread = threading.Thread(target=load, name="load", daemon=True)
-        thread.start()
-        return thread
+        threading.Thread(target=load, name="load", daemon=True).start()
+
+    def close(self) -> None:
+        """Finish what was taken on; what is still loading is left to end with the process."""
+        self._closing = True
+        self.workers.close()
 
     @property
     def ready(self) -> Handler:
