@@ -6,10 +6,16 @@ RUN := $(VENV)/bin/python
 
 BENCHMARK := .venv-benchmark
 
-.PHONY: demo test check test-oldest evaluate demo-models benchmark clean
+.PHONY: demo serve test check test-oldest evaluate demo-models benchmark load clean
 
 demo: $(VENV)/installed
 	$(RUN) -m scripts.demo
+
+# The demo models, unless ASR_MODEL says otherwise.
+serve: $(VENV)/installed-server
+	if [ -z "$$ASR_MODEL" ]; then \
+		export ASR_MODEL=demo/whisper ASSISTANT_MODEL=demo/assistant DIARIZATION_MODEL=demo/diarizer; \
+	fi; exec $(RUN) -m server
 
 test: $(VENV)/installed-dev
 	$(RUN) -m pytest
@@ -42,11 +48,15 @@ $(VENV)/installed: requirements.txt
 	$(RUN) -m pip install -r requirements.txt
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+$(VENV)/installed-server: $(VENV)/installed requirements-server.txt
+	$(RUN) -m pip install -r requirements-server.txt
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-server.txt
 	$(RUN) -m pip install -r requirements-dev.txt
 	touch $@
 
-$(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-dev.txt
+$(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-dev.txt requirements-server.txt
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install -r requirements-oldest.txt -r requirements.txt -r requirements-dev.txt
 	touch $@

@@ -50,14 +50,17 @@ class Windows:
     def encode(self, jobs: Sequence[int]) -> tuple[Tensor, None]:
         return self._encoder(self._features[list(jobs)]), None
 
-    def prompt(self, jobs: Sequence[int], language_scores: Any) -> Prompt:
-        return self._prompt
+    def prompts(self, jobs: Sequence[int], language_scores: Any) -> Sequence[Prompt]:
+        return [self._prompt] * len(jobs)
 
     def judge(self, job: int, attempts: Sequence[Attempt]) -> Attempt:
         return attempts[-1]
 
     def seed(self, job: int) -> int:
         return job
+
+    def unwanted(self, job: int) -> bool:
+        return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -311,10 +311,11 @@ class Windows:
         draft_encoder: Encoder | None = None,
         judge: Callable[[int, Sequence[Attempt]], Attempt | float] = lambda job, attempts: attempts[-1],
         seed: Callable[[int], int] = lambda job: job,
+        temperature: float = 0.0,
     ) -> None:
         self.features, self.encoder, self.draft_encoder = features, encoder, draft_encoder
         self.pending = deque(range(len(features)) if order is None else order)
-        self._prompt, self._judge, self.seed = prompt, judge, seed
+        self._prompt, self._judge, self.seed, self.temperature = prompt, judge, seed, temperature
         self.taken: list[int] = []  # how many at each time
 
     def take(self, count: int) -> list[int]:
@@ -326,11 +327,15 @@ class Windows:
         features = self.features[list(jobs)]
         return self.encoder(features), None if self.draft_encoder is None else self.draft_encoder(features)
 
-    def prompt(self, jobs: Sequence[int], language_scores: Callable[[int, int], torch.Tensor]) -> Prompt:
-        return self._prompt if isinstance(self._prompt, Prompt) else self._prompt(jobs, language_scores)
+    def prompts(self, jobs: Sequence[int], language_scores: Callable[[int, int], torch.Tensor]) -> Sequence[Prompt]:
+        prompt = self._prompt if isinstance(self._prompt, Prompt) else self._prompt(jobs, language_scores)
+        return [replace(prompt, temperature=self.temperature)] * len(jobs)
 
     def judge(self, job: int, attempts: Sequence[Attempt]) -> Attempt | float:
         return self._judge(job, attempts)
+
+    def unwanted(self, job: int) -> bool:
+        return False
 
 
 class Same:
@@ -366,14 +371,12 @@ def decoded(
     *,
     heads: Sequence[tuple[int, int]] = (),
     draft_length: DraftLength | int | None = None,
-    temperature: float = 0.0,
     encode_at_once: int = 2,
 ) -> SimpleNamespace:
     """`attempts` by window, and how many tokens were `proposed` and `accepted`."""
     decoding = Decoding(
         batch,
         work,
-        temperature=temperature,
         heads=heads,
         draft_length=draft_length,
         encode_at_once=encode_at_once,

@@ -313,8 +313,15 @@ def test_graphs_are_off_on_the_cpu_and_run_what_they_are_given() -> None:
 
 def warm(rows: int, order: Sequence[int], *, seed: int = 0, temperature: float = 0.7, k: int | None = None) -> Any:
     draft = Decoder.of(near_copy(model(), noise=0.03)) if k else None
-    work = Windows(encoded(), Same(), Asked().prompt_of(model()), order=order, seed=lambda job: 1000 * seed + job)
-    return decoded(batch_of(model(), rows, draft=draft), work, temperature=temperature, draft_length=k).attempts
+    work = Windows(
+        encoded(),
+        Same(),
+        Asked().prompt_of(model()),
+        order=order,
+        seed=lambda job: 1000 * seed + job,
+        temperature=temperature,
+    )
+    return decoded(batch_of(model(), rows, draft=draft), work, draft_length=k).attempts
 
 
 @pytest.mark.parametrize("k", [None, 3])
@@ -360,6 +367,83 @@ def test_tokens_are_drawn_as_likely_as_they_are(temperature: float) -> None:
     chi_square = float(((counts - expected)[:3] ** 2 / expected[:3]).sum())
     assert chi_square < 13.8  # of two degrees of freedom: one in a thousand
     torch.testing.assert_close(choice.logprobs[0], scores.log_softmax(-1)[choice.tokens[0]])  # without temperature
+
+
+# Rows of their own kind ------------------------------------------------------------------------------
+
+KINDS = (
+    Asked(),
+    Asked(task="translate", language="ru"),
+    Asked(prompt=(AT.previous, 11, 5, 30, 77)),
+    Asked(),
+    Asked(),
+    Asked(prompt=(AT.previous, 40)),
+    Asked(prompt=(AT.previous, 41)),  # as long as its neighbour's
+    Asked(language="es"),
+)
+
+
+class Mixed(Windows):
+    """Every window with a prompt of its own."""
+
+    def prompts(self, jobs: Sequence[int], language_scores: Any) -> list[Any]:
+        return [KINDS[job].prompt_of(model()) for job in jobs]
+
+
+@pytest.mark.parametrize("k", [None, 4])
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_rows_with_prompts_of_their_own_do_not_disturb_each_other(rows: int, k: int | None) -> None:
+    heads = [(0, 1), (1, 0)]
+    draft = Decoder.of(near_copy(model(), noise=0.03)) if k else None
+    batch = batch_of(model(), rows, draft=draft)
+    started, start = [], batch.start
+    batch.start = lambda rows, *args, **more: started.append(rows) or start(rows, *args, **more)  # type: ignore[method-assign]
+    work = Mixed(encoded(), Same(), Asked().prompt_of(model()))
+    found = decoded(batch, work, heads=heads, draft_length=k).attempts
+    for job, asked in enumerate(KINDS):
+        (said,) = generated(model(), heard(80, 8)[job : job + 1], asked)
+        assert found[job].tokens == said.tokens
+        one = Windows(encoded()[job : job + 1], Same(), asked.prompt_of(model()))
+        alone = decoded(batch_of(model(), 1), one, heads=heads).attempts[0]
+        torch.testing.assert_close(found[job].attention, alone.attention, atol=1e-4, rtol=1e-3)
+    if rows == 8:
+        assert [part.stop - part.start for part in started] == [1, 1, 1, 2, 1, 1, 1]
+
+
+class Left(Windows):
+    """From some pass on, nobody waits for some of the windows."""
+
+    gone: frozenset[int] = frozenset()
+    judged: list[int]
+
+    def unwanted(self, job: int) -> bool:
+        return job in self.gone
+
+    def judge(self, job: int, attempts: Sequence[Attempt]) -> Attempt | float:
+        assert job not in self.gone
+        return super().judge(job, attempts)
+
+
+@pytest.mark.parametrize("passes", [0, 1, 5])
+@pytest.mark.parametrize("gone", [{0}, {1, 2}, {3}, {0, 1, 2, 3}, {2, 6}], ids=str)
+def test_rows_nobody_wants_are_ended_and_their_places_refilled(gone: set[int], passes: int) -> None:
+    batch, work = batch_of(model(), 4), Left(encoded(), Same(), Asked().prompt_of(model()))
+    step, active = batch.step, []
+
+    def counted(rows: int, reach: int) -> None:
+        if len(active) == passes:
+            work.gone = frozenset(gone)
+        active.append(rows)
+        step(rows, reach)
+
+    batch.step = counted  # type: ignore[method-assign]
+    found = decoded(batch, work).attempts
+    said = generated(model(), heard(80, 8), Asked())
+    assert {job: attempt.tokens for job, attempt in found.items()} == {
+        job: said[job].tokens for job in range(8) if job not in gone
+    }
+    assert active[passes + 1] == 4  # the next windows are in their places
+    assert batch.done.all()
 
 
 # Fallback --------------------------------------------------------------------------------------------

@@ -35,7 +35,13 @@ class FakeAsr:
         self.options: list[AsrOptions] = []
 
     def transcribe(
-        self, waveform: Any, options: AsrOptions, *, on_progress: Any = None, should_stop: Any = None
+        self,
+        waveform: Any,
+        options: AsrOptions,
+        *,
+        on_progress: Any = None,
+        should_stop: Any = None,
+        on_chunks: Any = None,
     ) -> AsrResult:
         self.options.append(options)
         if self.error:
@@ -44,6 +50,8 @@ class FakeAsr:
             on_progress(1.0)
         start = len(self.options) / 10
         chunk = Chunk(" hello", start, start + 0.5, words=(Word(" hello", start, start + 0.5, 0.9),))
+        if on_chunks:
+            on_chunks([chunk])
         return AsrResult((chunk,), "en", speculation=Speculation(4, 3))
 
 
@@ -295,11 +303,13 @@ def test_assisted_works_with_the_defaults(demo_handler, speech: bytes) -> None:
 def test_threads_give_the_answers_of_calls_one_by_one(demo_handler, conversation_waveform) -> None:
     pieces = [wav(conversation_waveform[start * 16_000 : (start + 8) * 16_000]) for start in (0, 8, 16, 24)]
 
-    def ask(piece: bytes) -> dict[str, Any]:
+    def ask(piece: bytes) -> tuple[dict[str, Any], list[float]]:
         answer = demo_handler({"inputs": piece, "parameters": {"timestamps": "word"}})
         del answer["timings"]
-        return answer
+        return answer, [word.pop("probability") for word in answer["words"]]
 
     one_by_one = [ask(piece) for piece in pieces]
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(ask, pieces)) == one_by_one
+        for (answer, probabilities), (alone, same) in zip(pool.map(ask, pieces), one_by_one, strict=True):
+            assert answer == alone
+            assert probabilities == pytest.approx(same, abs=1e-5)  # how many rows share a pass moves the last bits

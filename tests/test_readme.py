@@ -21,8 +21,10 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from config import InferenceConfig, ModelSettings
+from config import InferenceConfig, ModelSettings, ServerSettings
+from tests import live
 from tests.conftest import REPOSITORY
+from tests.hub_stand_in import HubStandIn, listening
 
 README = (REPOSITORY / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
@@ -158,7 +160,15 @@ def test_the_front_matter_makes_it_an_endpoint_template() -> None:
 def test_every_block_is_run_here_or_by_ci() -> None:
     markers = {
         "python": ("api.upload_folder", "create_inference_endpoint", "requests.post", "extra_body", "client.post"),
-        "sh": ("make demo", "scripts.transcribe", "curl", "scripts.evaluate"),
+        "sh": (
+            "make demo",
+            "scripts.transcribe",
+            "deploy_endpoint update",
+            "docker build",
+            "scripts.doctor",
+            "curl",
+            "scripts.evaluate",
+        ),
         "json": ("speculation",),
     }
     assert sum(map(len, markers.values())) == len(BLOCKS)
@@ -186,10 +196,13 @@ def test_the_copy_uploads_the_repository_without_its_environments(hub: StandIn, 
     assert {line["value"]["path"] for line in lines if line["key"] == "file"} == {"handler.py", "README.md"}
 
 
-@pytest.mark.skipif(
+has_env = pytest.mark.skipif(
     "env" not in inspect.signature(huggingface_hub.create_inference_endpoint).parameters,
     reason="the README asks for a current huggingface_hub on the machine that deploys, not in the container",
 )
+
+
+@has_env
 def test_the_endpoint_is_created_with_the_token_as_a_secret(hub: StandIn, tmp_path: Path) -> None:
     printed = run_python(block("python", "create_inference_endpoint"), tmp_path, hub)
     assert printed.split() == ["turnscribe", "pending"]
@@ -199,6 +212,51 @@ def test_the_endpoint_is_created_with_the_token_as_a_secret(hub: StandIn, tmp_pa
     assert asked["model"]["env"]["ASR_MODEL"] == "openai/whisper-large-v3"
     assert asked["model"]["secrets"] == {"HF_TOKEN": "hf_read"}
     assert "hf_read" not in json.dumps(asked["model"]["env"])
+
+
+def deploy(text: str, folder: Path, server: HubStandIn) -> str:
+    """Lines of `scripts.deploy_endpoint`, in a folder with the read token; the API's address is no setting of
+    huggingface_hub's, so that Python's own start changes it."""
+    (folder / "read-token.txt").write_text("hf_read\n")
+    (folder / "sitecustomize.py").write_text(
+        f"from huggingface_hub import constants\nconstants.INFERENCE_ENDPOINTS_ENDPOINT = '{server.url}/v2'\n"
+    )
+    variables = {"HF_ENDPOINT": server.url, "HF_TOKEN": "hf_write", "PYTHONPATH": f"{folder}:{REPOSITORY}"}
+    printed = run_shell(text, folder, **variables)
+    assert {authorization for _, _, authorization, _ in server.requests} == {"Bearer hf_write"}
+    return printed
+
+
+@has_env
+def test_the_commands_create_an_endpoint_wait_for_it_change_it_and_delete_it(tmp_path: Path) -> None:
+    with listening() as server:
+        server.states = ["running"]
+        printed = deploy(block("sh", "deploy_endpoint update"), tmp_path, server)
+    done = ("is created", f"runs: {server.url}/run/turnscribe", "is updated", "is deleted")
+    assert all(words in line for words, line in zip(done, printed.splitlines(), strict=True))
+    (created,), (updated,) = server.sent("POST"), server.sent("PUT")
+    assert created["model"]["repository"] == "your-name/turnscribe"
+    assert created["model"]["env"]["ASR_MODEL"] == "openai/whisper-large-v3"
+    assert created["model"]["secrets"] == {"HF_TOKEN": "hf_read"}
+    assert updated == {"compute": {"scaling": {"maxReplica": 2}}}
+    assert server.endpoints == {}
+
+
+@has_env
+def test_the_container_that_docker_pushes_is_the_one_that_is_deployed(tmp_path: Path) -> None:
+    """Docker itself is not run: `test_container_image.py` has what goes into the image."""
+    text = block("sh", "docker build")
+    commands = [line for line in text.splitlines() if not line.startswith("docker ")]
+    with listening() as server:
+        deploy("\n".join(commands), tmp_path, server)
+    (created,) = server.sent("POST")
+    image = created["model"]["image"]["custom"]
+    assert (image["port"], created["model"]["env"]["PORT"]) == (8000, "8000")
+    assert f"docker build --tag {image['url']} .\ndocker push {image['url']}\n" in text
+
+
+def test_the_check_before_the_deployment_passes_with_the_demo_models() -> None:
+    assert run_shell(block("sh", "scripts.doctor"), REPOSITORY).splitlines()[-1].endswith("checks passed.")
 
 
 @pytest.mark.models
@@ -236,3 +294,25 @@ def test_the_command_line_writes_subtitles(tmp_path: Path) -> None:
 @pytest.mark.models
 def test_the_evaluation_prints_its_table() -> None:
     assert "WER" in run_shell(block("sh", "scripts.evaluate"), REPOSITORY)
+
+
+@pytest.mark.models
+def test_a_job_becomes_subtitles(demo_handler, tmp_path: Path) -> None:
+    with live.serving(demo_handler, tmp_path) as client:
+        text = block("sh", "/v1/jobs").replace("conversation.srt", str(tmp_path / "conversation.srt"))
+        run_shell(text, REPOSITORY, SERVER_URL=str(client.base_url).rstrip("/"))
+    subtitles = (tmp_path / "conversation.srt").read_text()
+    assert subtitles.startswith("1\n00:00:0")
+    assert "SPEAKER_02: " in subtitles
+
+
+def test_every_setting_of_the_server_is_in_its_table() -> None:
+    assert all(f"`{name.upper()}`" in README for name in ServerSettings.model_fields)
+
+
+def test_every_route_is_in_its_table(tmp_path: Path) -> None:
+    with live.serving(live.FakeHandler(), tmp_path) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+    assert all(
+        f"{path}`" in README for path in paths if not path.startswith(("/api/", "/v1/models/", "/v1/jobs/{id}/"))
+    )

@@ -374,6 +374,16 @@ def test_metrics(client: httpx.Client, handler: FakeHandler) -> None:
     assert samples["turnscribe_requests_waiting",] == 0
 
 
+def test_the_page_and_nothing_beside_it(client: httpx.Client) -> None:
+    assert "Turnscribe" in client.get("/ui").text
+    assert client.get("/ui/page.js").headers["content-type"].startswith("text/javascript")
+    assert "default-src 'self'" in client.get("/ui").headers["content-security-policy"]
+    for path in ("/", "/ui/"):
+        assert str(client.get(path, follow_redirects=True).url).endswith("/ui")
+    for path in ("/ui/../service.py", "/ui/%2e%2e/service.py", "/ui/..%2fservice.py", "/ui/nothing.js", "/ui/%00"):
+        assert client.get(path).status_code == 404
+
+
 def test_the_documents_are_there(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()
     assert "multipart/form-data" in described["paths"]["/v1/audio/transcriptions"]["post"]["requestBody"]["content"]

@@ -6,7 +6,10 @@ in `transformers_asr.py`.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from types import MethodType
 from typing import Any, Literal, Protocol
 
@@ -17,9 +20,11 @@ from turnscribe.errors import BadParameters, SettingsError
 from turnscribe.hub import loading, shown
 from turnscribe.stages import Progress, ShouldStop
 from turnscribe.transcript import Chunk, Speculation
+from turnscribe.windows import Window
 
 Backend = Literal["engine", "transformers"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+OnChunks = Callable[[Sequence[Chunk]], None]
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,43 @@ class Asr(Protocol):
         *,
         on_progress: Progress | None = None,
         should_stop: ShouldStop | None = None,
+        on_chunks: OnChunks | None = None,
     ) -> AsrResult:
-        """Raises `BadParameters`, `Cancelled` or `OutOfMemory`."""
+        """All three functions are called in the caller's thread; `should_stop` is asked between steps.
+
+        `on_chunks` gets further chunks as soon as everything before them is decoded: all it is given, joined, are
+        the result's chunks. Raises `BadParameters`, `Cancelled` or `OutOfMemory`.
+        """
+
+
+class ChunksInOrder:
+    """The chunks of windows that are finished in any order, handed out in order of time."""
+
+    def __init__(self, windows: Iterable[Window]) -> None:
+        self._left = set(windows)
+        self._made: list[tuple[int, list[Chunk]]] = []  # by the window's start
+        self._handed_out = 0  # of these
+
+    def add(self, window: Window, chunks: list[Chunk], rest: Window | None) -> list[Chunk]:
+        """One window's chunks, and what is left of it to decode.
+
+        Returns the chunks before which nothing is missing any more.
+        """
+        self._left.remove(window)
+        if rest is not None:
+            self._left.add(rest)
+        insort(self._made, (window.start, chunks), key=lambda made: made[0])
+        missing = min((left.start for left in self._left), default=inf)
+        before, self._handed_out = self._handed_out, bisect_left(self._made, missing, key=lambda made: made[0])
+        return [chunk for _, made in self._made[before : self._handed_out] for chunk in made]
+
+    @property
+    def left(self) -> int:
+        """Samples that are not transcribed yet."""
+        return sum(window.stop - window.start for window in self._left)
+
+    def all(self) -> tuple[Chunk, ...]:
+        return tuple(chunk for _, made in self._made for chunk in made)
 
 
 def check_options(asr: Asr, options: AsrOptions) -> None:

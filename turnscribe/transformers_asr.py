@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.alignment import TokenAlignment, align, alignment_heads
-from turnscribe.asr import AsrOptions, AsrResult, check_options
+from turnscribe.asr import AsrOptions, AsrResult, ChunksInOrder, OnChunks, check_options
 from turnscribe.compat import quiet_transformers
 from turnscribe.errors import Cancelled, OutOfMemory
 from turnscribe.reading import DecodedWindow, Reader
@@ -66,10 +66,11 @@ class TransformersAsr:
         *,
         on_progress: Progress | None = None,
         should_stop: ShouldStop | None = None,
+        on_chunks: OnChunks | None = None,
     ) -> AsrResult:
         check_options(self, options)
         with self._lock, quiet_transformers():
-            return _Run(self, waveform, options, on_progress, should_stop).result()
+            return _Run(self, waveform, options, on_progress, should_stop, on_chunks).result()
 
 
 class _Run:
@@ -82,9 +83,10 @@ class _Run:
         options: AsrOptions,
         on_progress: Progress | None,
         should_stop: ShouldStop | None,
+        on_chunks: OnChunks | None,
     ) -> None:
         self.asr, self.model, self.waveform, self.options = asr, asr.model, waveform, options
-        self.on_progress, self.should_stop = on_progress, should_stop
+        self.on_progress, self.should_stop, self.on_chunks = on_progress, should_stop, on_chunks
         self.warnings: list[str] = []
         self.tally = Tally()
         self.language = options.language or (None if asr.multilingual else "en")
@@ -105,7 +107,7 @@ class _Run:
     def result(self) -> AsrResult:
         pending = cut_windows(self.waveform, self.options.chunk_length_s)
         samples = max(len(self.waveform), 1)
-        chunks: list[tuple[float, list[Chunk]]] = []
+        chunks = ChunksInOrder(pending)
         if pending and self.language is None:
             self.language = self._detect_language(pending)
         while pending:
@@ -116,19 +118,20 @@ class _Run:
                 self.batch_size = max(self.batch_size // 2, 1)
                 pending = batch + pending
                 continue
-            rests = []
+            rests: list[Window] = []
+            further: list[Chunk] = []
             for one in decoded:
                 made, rest = self.reader.read(one, self.language)
-                chunks.append((one.window.offset, made))
+                further += chunks.add(one.window, made, rest)
                 if rest is not None:
                     rests.append(rest)
             pending = rests + pending
+            if self.on_chunks and further:
+                self.on_chunks(further)
             if self.on_progress:
-                self.on_progress(1 - sum(w.stop - w.start for w in pending) / samples)
-        chunks.sort(key=lambda pair: pair[0])
-        merged = tuple(chunk for _, made in chunks for chunk in made)
+                self.on_progress(1 - chunks.left / samples)
         speculation = self.tally.speculation() if self.options.assisted else None
-        return AsrResult(merged, self.language, tuple(dict.fromkeys(self.warnings)), speculation)
+        return AsrResult(chunks.all(), self.language, tuple(dict.fromkeys(self.warnings)), speculation)
 
     def _stop_if_asked(self) -> None:
         if self.should_stop and self.should_stop():

@@ -1,6 +1,7 @@
 """The fast decoder: Whisper in plain PyTorch, read from the weights of a loaded transformers model.
 
     backend.py   EngineAsr, the `asr.Asr` over everything below: windows, fallback, words
+    together.py  Together: requests that arrive together decode in one batch
     decode.py    Decoding: rows that share passes; greedy steps, speculative rounds, refilled slots
     rules.py     which token may come next, as masks
     model.py     Encoder and Decoder: the passes themselves

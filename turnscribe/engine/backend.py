@@ -7,8 +7,6 @@ requests.
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,31 +18,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnscribe.alignment import TokenAlignment, token_starts
-from turnscribe.asr import AsrOptions, AsrResult, check_options
+from turnscribe.asr import AsrOptions, AsrResult, ChunksInOrder, OnChunks, check_options
 from turnscribe.engine.batch import Batch
-from turnscribe.engine.decode import Attempt, Decoding, Prompt
+from turnscribe.engine.decode import Attempt, Decoding, Prompt, Work
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.graphs import Graphs
 from turnscribe.engine.models import Models
 from turnscribe.engine.rules import Rules
-from turnscribe.errors import Cancelled, OutOfMemory
+from turnscribe.engine.together import Job, Kind, Together
+from turnscribe.errors import Cancelled
 from turnscribe.reading import DecodedWindow, Reader, compression_ratio
 from turnscribe.stages import Progress, ShouldStop
 from turnscribe.transcript import Chunk, Speculation
 from turnscribe.whisper import is_multilingual, languages, prompt_tokens
 from turnscribe.windows import Window, cut_windows, is_silent, loudest
 
-log = logging.getLogger("turnscribe")
-
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
+FIRST_WINDOWS = 4  # of a recording are heard before its language is judged
 ENCODED_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
 
 
 class EngineAsr:
-    """A loaded Whisper and its assistant, an `asr.Asr`.
+    """A loaded Whisper and its assistant, an `asr.Asr` and a `together.Engine`.
 
-    One request decodes at a time. On a GPU the batch with its recorded passes is kept from one to the next.
+    Requests that arrive while another is decoded share its passes. On a GPU the batch with its recorded passes is
+    kept from one to the next, and all callers have to be on the same stream.
     """
 
     def __init__(self, models: Models) -> None:
@@ -52,7 +51,7 @@ class EngineAsr:
         vocabulary = models.decoder.weights.embedding.shape[0]
         self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=vocabulary)
         self.reader = Reader(models.tokenizer, self.rules.end, self.rules.first_time)
-        self._lock = threading.Lock()
+        self._together = Together(self)
         self._kept: Batch | None = None
 
     @property
@@ -78,10 +77,35 @@ class EngineAsr:
         *,
         on_progress: Progress | None = None,
         should_stop: ShouldStop | None = None,
+        on_chunks: OnChunks | None = None,
     ) -> AsrResult:
         check_options(self, options)
-        with self._lock, torch.inference_mode():
-            return _Run(self, waveform, options, on_progress, should_stop).result()
+        run = _Run(self, waveform, options, on_progress, should_stop, on_chunks)
+        self._together.decode(run)
+        return run.result()
+
+    # What `Together` asks, whoever leads --------------------------------------------------------------
+
+    def decoding(self, kind: Kind, rows: int, work: Work[Job]) -> Decoding[Job]:
+        models = self.models
+        return Decoding(
+            self.batch(rows, assisted=kind.assisted),
+            work,
+            heads=models.heads if kind.words else (),
+            draft_length=self.draft_length() if kind.assisted else None,
+            end_loops=kind.end_loops,
+            encode_at_once=ENCODED_AT_ONCE.get(models.device.type, 1),
+        )
+
+    def encode(self, waveforms: Sequence[NDArray[np.float32]], kind: Kind) -> tuple[Tensor, Tensor | None]:
+        features = self.models.log_mel(waveforms)
+        draft_encoder = self.models.draft_encoder if kind.assisted else None
+        return self.models.encoder(features), None if draft_encoder is None else draft_encoder(features)
+
+    def forget_batch(self) -> None:
+        """Free what was kept for the next request."""
+        self._kept = None
+        torch.cuda.empty_cache()
 
     def batch(self, rows: int, *, assisted: bool) -> Batch:
         """A batch with room for at least `rows` rows."""
@@ -102,13 +126,9 @@ class EngineAsr:
         assert models.draft is not None
         return DraftLength(models.decoder, models.draft, frames=models.frames)
 
-    def forget_batch(self) -> None:
-        """Free what was kept for the next request."""
-        self._kept = None
-
 
 class _Run:
-    """One recording on its way through an `EngineAsr`: the `decode.Work` of its windows."""
+    """One request on its way through an `EngineAsr`, a `together.Recording`."""
 
     def __init__(
         self,
@@ -117,86 +137,69 @@ class _Run:
         options: AsrOptions,
         on_progress: Progress | None,
         should_stop: ShouldStop | None,
+        on_chunks: OnChunks | None = None,
     ) -> None:
         self.asr, self.models, self.waveform, self.options = asr, asr.models, waveform, options
-        self.on_progress, self.should_stop = on_progress, should_stop
-        self.warnings: list[str] = []
+        self.on_progress, self.should_stop, self.on_chunks = on_progress, should_stop, on_chunks
+        self.kind = Kind(options.assisted, options.words, options.compression_ratio_threshold is not None)
+        self.batch_size = options.batch_size
         self.language = options.language or (None if asr.multilingual else "en")
+        self.earlier, self.warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
         self.pending = deque(
             window
             for window in cut_windows(waveform, options.chunk_length_s)
             if not is_silent(waveform[window.start : window.stop])
         )
-        self.chunks: list[tuple[float, list[Chunk]]] = []
+        self.chunks = ChunksInOrder(self.pending)
+        self.speculation = Speculation(0, 0)
+        self._news: deque[tuple[list[Chunk], float]] = deque()  # further chunks, and the share done
 
     def result(self) -> AsrResult:
-        rows = max(min(self.options.batch_size, len(self.pending)), 1)
-        proposed = accepted = 0
-        while self.pending:
-            decoding = None
-            try:
-                decoding = self._decoding(rows)
-                for window, attempt in decoding.run():
-                    self._read(window, attempt)
-            except torch.OutOfMemoryError as error:
-                if rows == 1:
-                    raise OutOfMemory(
-                        "The device has too little memory for one window: choose a smaller model or a larger device."
-                    ) from error
-                log.warning("out of memory at batch size %d, trying half", rows)
-                rows //= 2
-                if decoding is not None:
-                    self.pending.extendleft(reversed(decoding.unfinished))
-            if decoding is not None:
-                proposed, accepted = proposed + decoding.proposed, accepted + decoding.accepted
-                del decoding
-            if self.pending:  # after an error: free what it took before the next try
-                self.asr.forget_batch()
-                torch.cuda.empty_cache()
-        self.chunks.sort(key=lambda pair: pair[0])
-        merged = tuple(chunk for _, made in self.chunks for chunk in made)
-        speculation = Speculation(proposed, accepted) if self.options.assisted else None
-        return AsrResult(merged, self.language, tuple(dict.fromkeys(self.warnings)), speculation)
+        warnings = tuple(dict.fromkeys(self.warnings))
+        speculation = self.speculation if self.options.assisted else None
+        return AsrResult(self.chunks.all(), self.language, warnings, speculation)
 
-    def _decoding(self, rows: int) -> Decoding[Window]:
-        models = self.models
-        return Decoding(
-            self.asr.batch(rows, assisted=self.options.assisted),
-            self,
-            temperature=self.options.temperature,
-            heads=models.heads if self.options.words else (),
-            draft_length=self.asr.draft_length() if self.options.assisted else None,
-            end_loops=self.options.compression_ratio_threshold is not None,
-            between_steps=self._stop_if_asked,
-            encode_at_once=ENCODED_AT_ONCE.get(models.device.type, 1),
-        )
+    # What `Together` asks, in the caller's thread -----------------------------------------------------
 
-    # What `Decoding` asks ---------------------------------------------------------------------------
+    @property
+    def has_news(self) -> bool:
+        return bool(self._news)
 
-    def take(self, count: int) -> Sequence[Window]:
-        return [self.pending.popleft() for _ in range(min(count, len(self.pending)))]
+    def report(self) -> None:
+        while self._news:
+            further, share = self._news.popleft()
+            if self.on_chunks and further:
+                self.on_chunks(further)
+            if self.on_progress:
+                self.on_progress(share)
 
-    def encode(self, jobs: Sequence[Window]) -> tuple[Tensor, Tensor | None]:
-        self._stop_if_asked()
-        features = self.models.log_mel([self.waveform[window.start : window.stop] for window in jobs])
-        draft_encoder = self.models.draft_encoder if self.options.assisted else None
-        return self.models.encoder(features), None if draft_encoder is None else draft_encoder(features)
+    def stop_if_asked(self) -> None:
+        if self.should_stop and self.should_stop():
+            raise Cancelled("The request was cancelled.")
 
-    def prompt(self, jobs: Sequence[Window], language_scores: Callable[[int, int], Tensor]) -> Prompt:
+    # And in whichever thread leads --------------------------------------------------------------------
+
+    @property
+    def heard_together(self) -> int:
+        return 1 if self.language else FIRST_WINDOWS
+
+    def samples(self, window: Window) -> NDArray[np.float32]:
+        return self.waveform[window.start : window.stop]
+
+    def prompts(self, windows: Sequence[Window], language_scores: Callable[[int, int], Tensor]) -> Sequence[Prompt]:
         config = self.models.config
         start = int(config.decoder_start_token_id)
-        initial = [start]
+        initial = [*self.earlier, start]
         if self.asr.multilingual:
             if self.language is None:
-                self.language = self._detected(jobs, lambda index: language_scores(start, index))
+                self.language = self._detected(windows, lambda index: language_scores(start, index))
             initial += [config.lang_to_id[f"<|{self.language}|>"], config.task_to_id[self.options.task]]
-        before, warnings = prompt_tokens(self.models.tokenizer, self.options.prompt)
-        self.warnings += warnings
-        tokens = (*before, *initial)
-        return Prompt(tokens, len(before), token_limit(config, len(tokens), self.models.decoder.positions))
+        limit = token_limit(config, len(initial), self.models.decoder.positions)
+        return [Prompt(tuple(initial), len(self.earlier), limit, self.options.temperature)] * len(windows)
 
     def judge(self, job: Window, attempts: Sequence[Attempt]) -> Attempt | float:
         options, latest = self.options, attempts[-1]
+        self.speculation += Speculation(latest.proposed, latest.accepted)
         unlikely = options.logprob_threshold is not None and latest.avg_logprob < options.logprob_threshold
         if unlikely and options.no_speech_threshold is not None and latest.no_speech > options.no_speech_threshold:
             return _nothing(latest)
@@ -217,11 +220,22 @@ class _Run:
     def seed(self, job: Window) -> int:
         return job.start
 
-    # ------------------------------------------------------------------------------------------------
+    def read(self, window: Window, attempt: Attempt) -> None:
+        tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
+        alignment = None
+        if attempt.attention is not None and tokens:
+            starts = token_starts(attempt.attention, window.duration)
+            alignment = TokenAlignment(starts[:-1], starts[1:], logprobs)
+        made, rest = self.asr.reader.read(
+            DecodedWindow(window, tokens, logprobs, alignment, attempt.no_speech, attempt.temperature), self.language
+        )
+        if rest is not None:
+            self.pending.appendleft(rest)
+        further = self.chunks.add(window, made, rest)
+        if self.on_chunks or self.on_progress:
+            self._news.append((further, 1 - self.chunks.left / max(len(self.waveform), 1)))
 
-    def _stop_if_asked(self) -> None:
-        if self.should_stop and self.should_stop():
-            raise Cancelled("The request was cancelled.")
+    # ------------------------------------------------------------------------------------------------
 
     def _loops(self, attempt: Attempt) -> bool:
         limit = self.options.compression_ratio_threshold
@@ -239,22 +253,6 @@ class _Run:
         heard = scores(loudest(self.waveform, windows)).tolist()  # [V]
         tokens = self.models.config.lang_to_id
         return str(max(tokens, key=lambda name: heard[tokens[name]])).strip("<|>")
-
-    def _read(self, window: Window, attempt: Attempt) -> None:
-        tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
-        alignment = None
-        if attempt.attention is not None and tokens:
-            starts = token_starts(attempt.attention, window.duration)
-            alignment = TokenAlignment(starts[:-1], starts[1:], logprobs)
-        made, rest = self.asr.reader.read(
-            DecodedWindow(window, tokens, logprobs, alignment, attempt.no_speech, attempt.temperature), self.language
-        )
-        self.chunks.append((window.offset, made))
-        if rest is not None:
-            self.pending.appendleft(rest)
-        if self.on_progress:
-            left = sum(w.stop - w.start for w in self.pending)
-            self.on_progress(1 - left / max(len(self.waveform), 1))
 
 
 def _nothing(attempt: Attempt) -> Attempt:

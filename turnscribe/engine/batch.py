@@ -163,6 +163,7 @@ class Batch:
     def _bucket(self, active: int) -> int:
         if not self.graphs.enabled:
             return active
+        self._samplers[active:] = [None] * (self.rows - active)  # a recorded pass covers free rows, and draws nothing
         return min(next(size for size in (*BUCKETS, self.rows) if size >= active), self.rows)
 
     def _hot(self, active: int) -> bool:

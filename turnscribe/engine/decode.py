@@ -1,13 +1,15 @@
 """Decoding: keeps a batch's rows busy. A row that ends gives its place to the next window, or starts again warmer.
 
 Active rows come first and the free ones after them, so that every pass takes a run of rows and none is copied but
-the two that change places when a row ends. Knows neither windows nor text: a `Work` does.
+the two that change places when a row ends. Each row has a prompt, a temperature and a limit of its own. Knows neither
+windows nor text nor whose they are: a `Work` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -19,7 +21,6 @@ from turnscribe.engine.draft_length import DraftLength
 Job = TypeVar("Job")
 
 CHECK_EVERY = {"cpu": 1, "cuda": 4}  # steps between two looks at which rows have ended; a look makes a GPU wait
-FIRST_WINDOWS = 4  # are heard before the prompt is asked for
 LOOP = 64  # tokens: nobody says a phrase of LONGEST_PHRASE tokens eight times over
 LONGEST_PHRASE = 8
 REFILL_SHARE = {"cpu": 0.0, "cuda": 0.25}  # of all rows that have to be free before new windows are encoded
@@ -27,11 +28,12 @@ REFILL_SHARE = {"cpu": 0.0, "cuda": 0.25}  # of all rows that have to be free be
 
 @dataclass(frozen=True)
 class Prompt:
-    """What every row begins with, and where it has to stop."""
+    """What a row begins with, where it has to stop, and how warm it is at first."""
 
     initial: tuple[int, ...]
     start_of_transcript: int  # its index
     limit: int  # tokens, the initial ones too
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Attempt:
     no_speech: float
     temperature: float
     stuck: bool = False  # it was ended because it said the same over and over
+    proposed: int = 0  # tokens, by the draft
+    accepted: int = 0  # of these
     attention: Tensor | None = None  # [heads, N + 1, T]: before each of the N tokens, and after the last
 
     @property
@@ -60,8 +64,9 @@ class Work(Protocol[Job]):
     def encode(self, jobs: Sequence[Job]) -> tuple[Tensor, Tensor | None]:
         """The encoder's output `[B, T, D]`, and that of the draft's own encoder where it has one."""
 
-    def prompt(self, jobs: Sequence[Job], language_scores: Callable[[int, int], Tensor]) -> Prompt:
-        """What rows begin with; `language_scores(token, index)` are the scores after one token for one of `jobs`."""
+    def prompts(self, jobs: Sequence[Job], language_scores: Callable[[int, int], Tensor]) -> Sequence[Prompt]:
+        """What the row of each of `jobs` begins with; all that were taken at once are asked about at once, after
+        they were heard. `language_scores(token, index)` are the scores after one token for one of `jobs`."""
 
     def judge(self, job: Job, attempts: Sequence[Attempt]) -> Attempt | float:
         """The attempt to keep, or the temperature at which to try again."""
@@ -69,92 +74,107 @@ class Work(Protocol[Job]):
     def seed(self, job: Job) -> int:
         """The seed of what is drawn for this window."""
 
+    def unwanted(self, job: Job) -> bool:
+        """Whether nobody waits for this window any more: its row is ended and not judged. Stays so once it is so."""
+
 
 @dataclass
 class _Row(Generic[Job]):
     job: Job
-    attempts: list[Attempt]
-    temperature: float = 0.0
+    prompt: Prompt
+    temperature: float
+    attempts: list[Attempt] = field(default_factory=list)
     looked: int = 0  # tokens at the last look for a loop
     stuck: bool = False
+    proposed: int = 0
+    accepted: int = 0
+
+    def again(self, temperature: float) -> None:
+        """The next attempt."""
+        self.temperature, self.looked, self.stuck, self.proposed, self.accepted = temperature, 0, False, 0, 0
 
 
 class Decoding(Generic[Job]):
-    """Takes windows from `work`, at most as many at once as `batch` has rows, and yields each when it is finished."""
+    """Takes windows from `work`, as many at once as there are free rows, and returns each when it is finished."""
 
     def __init__(
         self,
         batch: Batch,
         work: Work[Job],
         *,
-        temperature: float = 0.0,
         heads: Sequence[tuple[int, int]] = (),
         draft_length: DraftLength | int | None = None,
         encode_at_once: int = 4,
         end_loops: bool = False,
-        between_steps: Callable[[], None] | None = None,
     ) -> None:
         """`heads` are those whose attention is wanted; `draft_length` turns speculation on.
 
-        With `end_loops` a row is over once its last `LOOP` tokens are a short phrase again and again. What
-        `between_steps` raises ends the run.
+        With `end_loops` a row is over once its last `LOOP` tokens are a short phrase again and again.
         """
         self.batch, self.work, self.heads = batch, work, heads
-        self.temperature, self.draft_length, self.encode_at_once = temperature, draft_length, encode_at_once
-        self.end_loops, self.between_steps = end_loops, between_steps
+        self.draft_length, self.encode_at_once, self.end_loops = draft_length, encode_at_once, end_loops
+        self.limit = batch.rows  # of rows in use; may be changed between steps
         self.proposed = self.accepted = 0
         self.rows: list[_Row[Job]] = []
-        self._waiting: list[Job] = []
-        self._prompt: Prompt | None = None
+        self._waiting: list[Job] = []  # taken and not heard
+        self._heard: list[Job] = []  # in the rows after the active ones, and not started
         self._longest = 0
         device = batch.tokens.device.type
         self._check_every = CHECK_EVERY.get(device, 1) if draft_length is None else 1
-        self._least_free = max(int(REFILL_SHARE.get(device, 0.0) * batch.rows), 1)
-
-    @property
-    def unfinished(self) -> list[Job]:
-        """Windows that were taken and not yielded."""
-        return [row.job for row in self.rows] + self._waiting
+        self._refill_share = REFILL_SHARE.get(device, 0.0)
+        batch.done.fill_(True)  # a kept batch may have been left in the middle
 
     def run(self) -> Iterator[tuple[Job, Attempt]]:
         """Until there is no more work; the consumer may add some at any time."""
-        while True:
-            self._fill()
-            if not self.rows:
-                return
-            for _ in range(self._check_every):
-                self._advance()
-            if self.between_steps is not None:
-                self.between_steps()
-            yield from self._settle()
+        while (finished := self.step()) is not None:
+            yield from finished
 
-    def _fill(self) -> None:
-        free = self.batch.rows - len(self.rows)
-        if self.rows and free < self._least_free:
-            return
-        self._waiting = list(self.work.take(free))
-        while self._waiting:
-            # the language is judged by some windows together
-            together = self.encode_at_once if self._prompt is not None else max(self.encode_at_once, FIRST_WINDOWS)
-            jobs, first = self._waiting[:together], len(self.rows)
-            for index in range(0, len(jobs), self.encode_at_once):
-                part = jobs[index : index + self.encode_at_once]
-                self.batch.hear(*self.work.encode(part), slice(first + index, first + index + len(part)))
-            if self._prompt is None:
-                self._prompt = self.work.prompt(jobs, self._language_scores)
-            self.rows += [_Row(job, [], self.temperature) for job in jobs]
-            self._waiting = self._waiting[together:]
-            step = len(jobs) if self.temperature == 0 else 1
-            for row in range(first, len(self.rows), step):
-                self._start(slice(row, row + step))
+    def step(self) -> list[tuple[Job, Attempt]] | None:
+        """The least that is done at a time: hear some windows, or take every row some tokens further.
+
+        Returns the windows that are finished now; `None` where there was nothing to do.
+        """
+        free = self.limit - len(self.rows)
+        if not self._waiting and (not self.rows or free >= max(int(self._refill_share * self.limit), 1)):
+            self._waiting = list(self.work.take(free))
+        if self._waiting:
+            self._hear()
+            return []
+        if not self.rows:
+            return None
+        for _ in range(self._check_every):
+            self._advance()
+        return self._settle()
+
+    def _hear(self) -> None:
+        """A few of the windows taken; once all of them are heard their rows are started."""
+        wanted = [job for job in self._waiting if not self.work.unwanted(job)]
+        part, self._waiting = wanted[: self.encode_at_once], wanted[self.encode_at_once :]
+        if part:
+            first = len(self.rows) + len(self._heard)
+            self.batch.hear(*self.work.encode(part), slice(first, first + len(part)))
+            self._heard += part
+        if not self._waiting and self._heard:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Start the rows of what was heard: neighbours of one prompt in one pass, if nothing is drawn in them."""
+        prompts = self.work.prompts(self._heard, self._language_scores)
+        first = len(self.rows)
+        self.rows += [_Row(job, prompt, prompt.temperature) for job, prompt in zip(self._heard, prompts, strict=True)]
+        self._heard = []
+        alike = _runs(row.prompt if row.temperature == 0 else index for index, row in enumerate(self.rows[first:]))
+        for count in alike:
+            self._start(slice(first, first + count))
+            first += count
 
     def _language_scores(self, token: int, index: int) -> Tensor:
         return self.batch.language_scores(token, len(self.rows) + index)
 
     def _start(self, rows: slice) -> None:
-        """Rows of one temperature; warm ones one by one, each with its own seed."""
-        assert self._prompt is not None
-        prompt, row = self._prompt, self.rows[rows.start]
+        """Rows of one prompt; warm ones one by one, each with its own seed."""
+        row = self.rows[rows.start]
+        prompt = row.prompt
         self.batch.start(
             rows,
             prompt.initial,
@@ -177,26 +197,30 @@ class Decoding(Generic[Job]):
         self.batch.speculate(active, count, self._longest)
         self._longest += count + 1
 
-    def _settle(self) -> Iterator[tuple[Job, Attempt]]:
-        """Yield the rows that have ended, or start them again."""
+    def _settle(self) -> list[tuple[Job, Attempt]]:
+        """The rows that have ended, but for those that are started again."""
         batch, active = self.batch, len(self.rows)
         lengths = batch.length[:active].tolist()
         if self.end_loops:
             self._end_loops(lengths)
+        unwanted = [index for index, row in enumerate(self.rows) if self.work.unwanted(row.job)]
+        if unwanted:
+            batch.done[unwanted] = True
         done = batch.done[:active].tolist()
         self._longest = max(lengths)
         if self.draft_length is not None:
             self._count_drafts(active)
         if not any(done):
-            return
+            return []
         going_on = self._part(done)
+        self._drop_unwanted(going_on)
         kept = self._judged(going_on)
-        first = active - len(kept)
+        first = len(self.rows) - len(kept)
         if self.heads and kept:
             kept = self._with_attention(first, kept)
         finished = [row.job for row in self.rows[first:]]
-        del self.rows[first:]  # only now: nothing that fails before may lose a window
-        yield from zip(finished, kept, strict=True)
+        del self.rows[first:]
+        return list(zip(finished, kept, strict=True))
 
     def _part(self, done: Sequence[bool]) -> int:
         """Move the rows that have ended behind those that have not, and count the latter."""
@@ -206,6 +230,13 @@ class Decoding(Generic[Job]):
                 first_ended -= 1
                 self._swap(index, first_ended)
         return first_ended
+
+    def _drop_unwanted(self, first: int) -> None:
+        """Of the rows from `first` on, which have ended."""
+        for index in range(len(self.rows) - 1, first - 1, -1):
+            if self.work.unwanted(self.rows[index].job):
+                self._swap(index, len(self.rows) - 1)
+                self.rows.pop()
 
     def _judged(self, first: int) -> list[Attempt]:
         """Of the rows from `first` on, start again those that are worth another try, ahead of the others; the
@@ -218,7 +249,7 @@ class Decoding(Generic[Job]):
             if isinstance(verdict, Attempt):
                 kept[id(row)] = verdict
             else:
-                row.temperature, row.looked, row.stuck = verdict, 0, False
+                row.again(verdict)
         for index in range(first, len(self.rows)):
             if id(self.rows[index]) not in kept:
                 self._swap(index, first)
@@ -229,13 +260,16 @@ class Decoding(Generic[Job]):
     def _count_drafts(self, active: int) -> None:
         batch = self.batch
         counts = [batch.proposed, batch.accepted, batch.refused]
-        proposed, accepted, refused = torch.stack(counts)[:, :active].sum(dim=1).tolist()
+        proposed, accepted, refused = torch.stack(counts)[:, :active].tolist()
         for count in counts:
             count.zero_()
-        self.proposed += proposed
-        self.accepted += accepted
+        for row, more, held in zip(self.rows, proposed, accepted, strict=True):
+            row.proposed += more
+            row.accepted += held
+        self.proposed += sum(proposed)
+        self.accepted += sum(accepted)
         if isinstance(self.draft_length, DraftLength):
-            self.draft_length.saw(accepted, refused)
+            self.draft_length.saw(sum(accepted), sum(refused))
 
     def _swap(self, first: int, second: int) -> None:
         if first != second:
@@ -244,7 +278,7 @@ class Decoding(Generic[Job]):
 
     def _end_loops(self, lengths: Sequence[int]) -> None:
         for index, (row, length) in enumerate(zip(self.rows, lengths, strict=True)):
-            if length - int(self.batch.begin[index]) < LOOP or length - row.looked < LOOP // 2:
+            if length - len(row.prompt.initial) < LOOP or length - row.looked < LOOP // 2:
                 continue
             row.looked = length
             tail = self.batch.tokens[index, length - LOOP : length].tolist()
@@ -253,25 +287,40 @@ class Decoding(Generic[Job]):
                 self.batch.done[index] = True
 
     def _attempt(self, index: int, row: _Row[Job]) -> Attempt:
-        batch = self.batch
-        begin, length = int(batch.begin[index]), int(batch.length[index])
+        batch, begin = self.batch, len(row.prompt.initial)
+        length = int(batch.length[index])
         tokens = batch.tokens[index, begin:length].tolist()
-        logprobs = batch.logprobs[index, begin:length].tolist()
+        logprobs = tuple(batch.logprobs[index, begin:length].tolist())
         if tokens and tokens[-1] == batch.rules.end:
             tokens.pop()
         no_speech = float(batch.no_speech[index])
-        return Attempt(tuple(tokens), tuple(logprobs), no_speech, row.temperature, row.stuck)
+        drafts = row.proposed, row.accepted
+        return Attempt(tuple(tokens), logprobs, no_speech, row.temperature, row.stuck, *drafts)
 
     def _with_attention(self, first: int, attempts: Sequence[Attempt]) -> list[Attempt]:
         """The attempts kept, which sit in the rows from `first` on, with what their heads looked at."""
-        assert self._prompt is not None
-        batch, begin = self.batch, len(self._prompt.initial)
-        longest = max(len(attempt.tokens) for attempt in attempts)
-        for index, attempt in enumerate(attempts, start=first):
-            said = batch.tokens.new_tensor(attempt.tokens)  # not always the last attempt
-            batch.tokens[index, begin : begin + len(said)] = said
-        looks: Any = batch.attention(slice(first, first + len(attempts)), begin + longest, self.heads)
-        return [
-            replace(attempt, attention=look[:, begin - 1 : begin + len(attempt.tokens)])
-            for attempt, look in zip(attempts, looks, strict=True)
-        ]
+        batch = self.batch
+        looked: list[Attempt] = []
+        begins = [len(row.prompt.initial) for row in self.rows[first:]]
+        for count in _runs(begins):  # neighbours with as many initial tokens
+            part = attempts[len(looked) : len(looked) + count]
+            begin, rows = begins[len(looked)], slice(first + len(looked), first + len(looked) + count)
+            for index, attempt in enumerate(part, start=rows.start):
+                said = batch.tokens.new_tensor(attempt.tokens)  # not always the last attempt
+                batch.tokens[index, begin : begin + len(said)] = said
+            longest = max(len(attempt.tokens) for attempt in part)
+            looks: Any = batch.attention(rows, begin + longest, self.heads)
+            looked += [
+                replace(attempt, attention=look[:, begin - 1 : begin + len(attempt.tokens)])
+                for attempt, look in zip(part, looks, strict=True)
+            ]
+        return looked
+
+
+def _runs(values: Iterable[object]) -> list[int]:
+    """How many neighbours are equal, each time.
+
+    >>> _runs("aabccc")
+    [2, 1, 3]
+    """
+    return [len(list(same)) for _, same in groupby(values)]

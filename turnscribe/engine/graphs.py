@@ -40,7 +40,8 @@ class Graphs:
     def _record(self, work: Callable[[], None]) -> Any:
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self._pool):
+            # what another thread does meanwhile (diarization) is its own affair
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 work()
         except RuntimeError as error:
             raise RuntimeError(f"a CUDA graph could not be recorded; {SWITCH}=0 does without") from error

@@ -68,6 +68,7 @@ class JobRunner:
         said: dict[str, Any] = {
             "id": job.id,
             "object": "transcription.job",
+            "filename": job.name or None,
             "status": job.status,
             "progress": 1.0 if job.status == "done" else round(self._progress.get(job.id, 0.0), 4),
             "created_at": job.created_at,

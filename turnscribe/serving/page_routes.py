@@ -38,6 +38,10 @@ def add_page_routes(app: FastAPI, service: Service) -> None:
     async def front() -> Response:
         return RedirectResponse("ui")
 
+    @app.get("/ui/", include_in_schema=False)
+    async def without_slash() -> Response:
+        return RedirectResponse("../ui")  # the page's links are relative, so that a proxy may put it elsewhere
+
     @app.get("/ui", include_in_schema=False)
     @app.get("/ui/{name}", include_in_schema=False)
     async def page(name: str = "index.html") -> Response:

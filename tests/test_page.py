@@ -1,0 +1,849 @@
+"""The page for people, in a headless Chromium: its edges against a stand-in of the server with canned answers, and
+one conversation from end to end against the real server with the demo models.
+
+    SCREENSHOT=build/page.png .venv/bin/pytest tests/test_page.py -m models     keeps a picture of it
+    AXE=axe.min.js .venv/bin/pytest tests/test_page.py -k axe                   runs axe-core over it too
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.conftest import REPOSITORY, wav
+
+PAGE = REPOSITORY / "turnscribe" / "serving" / "page"
+POLICY = "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+CONTRAST = 4.5  # WCAG 2.2 AA, 1.4.3
+
+JOB = "job_1"
+MODELS = {
+    "object": "list",
+    "data": [
+        {
+            "id": "whisper",
+            "object": "model",
+            "turnscribe": {
+                "diarization": True,
+                "assistant": True,
+                "languages": ["en", "de", "xx"],
+                "multilingual": True,
+            },
+        }
+    ],
+}
+SAID = [
+    ("SPEAKER_01", "hello team please listen"),
+    ("SPEAKER_00", "hello i have one question"),
+    ("SPEAKER_01", "we send the report on friday"),
+    ("SPEAKER_02", "sorry my train was not early"),
+]
+
+
+def answer(said: list[tuple[str | None, str]] = SAID, *, step: float = 0.5) -> dict[str, Any]:
+    """A server's answer in which every word takes `step` seconds, the gap after it included."""
+    words: list[dict[str, Any]] = []
+    speakers = []
+    for speaker, text in said:
+        first = len(words)
+        for word in text.split():
+            start = len(words) * step
+            timed = {"word": f" {word}", "start": start, "end": start + step * 0.9, "probability": 0.9}
+            words.append(timed | ({"speaker": speaker} if speaker else {}))
+        if speaker:
+            speakers.append(
+                {"speaker": speaker, "text": text, "timestamp": [words[first]["start"], words[-1]["end"]]}
+            )
+    return {
+        "text": " ".join(text for _, text in said),
+        "chunks": [],
+        "speakers": speakers,
+        "words": words,
+        "language": "en",
+        "duration": len(words) * step,
+        "timings": {"total": 1.5},
+    }
+
+
+def done(result: dict[str, Any]) -> dict[str, Any]:
+    return {"id": JOB, "status": "done", "progress": 1.0, "expires_at": time.time() + 3600, "result": result}
+
+
+def refusal(message: str, status: int, **headers: str) -> tuple[int, dict[str, str], Any]:
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+    return status, headers, {"error": error}
+
+
+class StandIn(ThreadingHTTPServer):
+    """The server, canned: `states` are told one after the other, the last for good."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Routes)
+        self.key = ""
+        self.models: Any = MODELS
+        self.states: list[Any] = [{"id": JOB, "status": "running", "progress": 0.4}, done(answer())]
+        self.refusals: list[tuple[int, dict[str, str], Any]] = []  # of the next uploads
+        self.renderings: dict[str, str] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.uploads: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/ui"
+
+    def field(self, name: str) -> str | None:
+        """A form field of the last upload."""
+        found = re.search(rb'name="%s"\r\n\r\n(.*?)\r\n' % name.encode(), self.uploads[-1])
+        return found[1].decode() if found else None
+
+
+class _Routes(BaseHTTPRequestHandler):
+    server: StandIn
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        if path.startswith("/ui"):
+            file = PAGE / (path.removeprefix("/ui").strip("/") or "index.html")
+            # Stricter than the server: no string may become markup or script.
+            policy = f"{POLICY}; require-trusted-types-for 'script'"
+            headers = {"Content-Type": TYPES[file.suffix], "Content-Security-Policy": policy}
+            return self._send(200, headers | {"X-Content-Type-Options": "nosniff"}, file.read_bytes())
+        if not self._allowed():
+            return None
+        if path == "/v1/models":
+            return self._json(200, {}, self.server.models)
+        if path == f"/v1/jobs/{JOB}":
+            states = self.server.states
+            return self._json(*_with_status(states.pop(0) if len(states) > 1 else states[0]))
+        if path == f"/v1/jobs/{JOB}/result":
+            text = self.server.renderings[query.removeprefix("response_format=")]
+            return self._send(200, {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
+        return self._json(*refusal("There is no such job: it was removed, or never there.", 404))
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self._allowed():
+            return
+        self.server.uploads.append(body)
+        if self.server.refusals:
+            self._json(*self.server.refusals.pop(0))
+        else:
+            self._json(202, {}, {"id": JOB, "status": "queued", "progress": 0.0})
+
+    def do_DELETE(self) -> None:
+        if self._allowed():
+            self._send(204, {}, b"")
+
+    def _allowed(self) -> bool:
+        self.server.requests.append((self.command, self.path))
+        key = self.server.key
+        if key and self.headers["Authorization"] != f"Bearer {key}":
+            self._json(*refusal("This server needs an API key.", 401))
+            return False
+        return True
+
+    def _json(self, status: int, headers: dict[str, str], body: Any) -> None:
+        self._send(status, {"Content-Type": "application/json"} | headers, json.dumps(body).encode())
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def _with_status(state: Any) -> tuple[int, dict[str, str], Any]:
+    return state if isinstance(state, tuple) else (200, {}, state)
+
+
+class Browser:
+    """A Chromium with one tab, and what the tests look at in it."""
+
+    def __init__(self, driver: webdriver.Chrome, downloads: Path) -> None:
+        self.driver = driver
+        self.downloads = downloads
+
+    def open(self, url: str) -> None:
+        self.driver.get("about:blank")
+        self.driver.get(url)
+        self.until(lambda: self("#error") and self.js("return document.body.dataset.view"))
+
+    def __call__(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def js(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def text(self, selector: str) -> str:
+        return self.js("return document.querySelector(arguments[0])?.textContent ?? ''", selector)
+
+    def until(self, met: Callable[[], Any], seconds: float = 20) -> Any:
+        return WebDriverWait(self.driver, seconds, poll_frequency=0.05).until(lambda _: met())
+
+    def shown(self, selector: str, seconds: float = 20) -> WebElement:
+        self.until(lambda: self(selector).is_displayed(), seconds)
+        return self(selector)
+
+    def error(self) -> str:
+        return self.shown("#error").text
+
+    def upload(self, file: Path, seconds: float = 20) -> None:
+        """Sends a file and waits for its transcript."""
+        self("#file").send_keys(str(file))
+        self("#send").click()
+        self.shown("#result", seconds)
+        self.until(lambda: self("#play").is_enabled())
+
+    def word(self, text: str) -> WebElement:
+        return self.driver.find_element(By.XPATH, f"//span[contains(@class, 'word')][text()='{text}']")
+
+    @property
+    def now(self) -> float:
+        return self.js("return document.getElementById('audio').currentTime")
+
+    def press(self, *keys: str) -> None:
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def focused(self) -> str:
+        return self.js("return document.activeElement.textContent")
+
+    def downloaded(self, format: str) -> str:
+        self(f"[data-format={format}]").click()
+        (file,) = self.until(lambda: list(self.downloads.glob(f"*.{format}")))
+        content = file.read_text()
+        file.unlink()
+        return content
+
+    def prefer(self, **features: str) -> None:
+        media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+
+    def complaints(self) -> list[str]:
+        """What the console has of broken rules and uncaught errors since the last call."""
+        entries = [entry["message"] for entry in self.driver.get_log("browser")]
+        return [entry for entry in entries if "Failed to load resource" not in entry and "ERR_" not in entry]
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Browser]]:
+    """Starts it once, for a module."""
+    started: list[webdriver.Chrome] = []
+    folder = tmp_path_factory.mktemp("chromium")
+
+    def start(program: str, controller: str) -> Browser:
+        if not started:
+            options = Options()
+            options.binary_location = program
+            for flag in (
+                "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
+                "--disable-background-networking --disable-component-update --disable-sync --window-size=1280,900 "
+                "--autoplay-policy=no-user-gesture-required --use-fake-device-for-media-stream "
+                "--use-fake-ui-for-media-stream --mute-audio"
+            ).split():
+                options.add_argument(flag)
+            options.add_argument(f"--user-data-dir={folder / 'profile'}")
+            options.add_experimental_option("prefs", {"download.default_directory": str(folder / "downloads")})
+            options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+            started.append(webdriver.Chrome(options, Service(controller)))
+        return Browser(started[0], folder / "downloads")
+
+    yield start
+    for driver in started:
+        driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Callable[[str, str], Browser], needs_program: Callable[[str], str]) -> Iterator[Browser]:
+    """With light colours; in the end nothing may have been blocked or thrown."""
+    found = chromium(needs_program("chromium"), needs_program("chromedriver"))
+    found.prefer(prefers_color_scheme="light", prefers_reduced_motion="no-preference")
+    found.complaints()
+    yield found
+    complaints = found.complaints()
+    found.driver.get("about:blank")
+    assert not complaints
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    stand_in = StandIn()
+    threading.Thread(target=stand_in.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield stand_in
+    stand_in.shutdown()
+    stand_in.server_close()
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As long as `answer()`: 10.5 s, of a quiet tone."""
+    file = tmp_path_factory.mktemp("recording") / "meeting.wav"
+    file.write_bytes(wav((0.1 * np.sin(np.arange(84_000) / 8)).astype(np.float32), rate=8000))
+    return file
+
+
+# --- The whole way --------------------------------------------------------------------------------------------
+
+
+def test_upload_shows_progress_and_then_who_said_what(browser: Browser, server: StandIn, recording: Path) -> None:
+    server.states = [
+        {"id": JOB, "status": "queued", "progress": 0.0, "position": 2},
+        {"id": JOB, "status": "running", "progress": 0.37},
+    ]
+    browser.open(server.url)
+    assert browser("#send").is_enabled() is False
+    browser.until(lambda: browser("#language").is_displayed())
+    browser.js("document.getElementById('language').value = 'de'")
+    browser("#speakers").send_keys("3")
+    browser("#assisted").click()
+    browser("#file").send_keys(str(recording))
+    assert "meeting.wav (168 kB)" in browser.text("#chosen")
+    browser("#send").click()
+
+    browser.until(lambda: browser.text("#phase") == "Waiting, 2 ahead in line …")
+    browser.until(lambda: browser.text("#phase") == "Transcribing, 37 %")
+    assert browser("#bar").get_attribute("value") == "0.37"
+    assert browser.text("#status") == "Transcribing, 25 percent"
+    assert browser.js("return location.hash") == f"#job={JOB}"
+    server.states = [done(answer())]
+
+    browser.shown("#result")
+    assert [name.text for name in browser.all(".name")] == ["SPEAKER_01", "SPEAKER_00", "SPEAKER_01", "SPEAKER_02"]
+    assert [said.text for said in browser.all(".said")] == [text for _, text in SAID]
+    assert browser.text("#facts") == "0:10 · English · 3 speakers · transcribed in 1.5 s"
+    assert browser.text("#status").startswith("The transcript is ready")
+    assert browser.text("#expires").startswith("The server forgets this transcript at ")
+    sent = [server.field(name) for name in ("timestamps", "language", "num_speakers", "assisted")]
+    assert sent == ["word", "de", "3", "true"]
+    assert recording.read_bytes() in server.uploads[0]
+    assert b'filename="meeting.wav"' in server.uploads[0]
+
+
+def test_options_left_alone_are_not_sent_and_those_without_a_model_not_shown(
+    browser: Browser, server: StandIn, recording: Path
+) -> None:
+    able = {"diarization": False, "assistant": False, "languages": ["en"], "multilingual": False}
+    server.models = {"object": "list", "data": [{"id": "tiny.en", "turnscribe": able}]}
+    browser.open(server.url)
+    browser.until(lambda: not browser("#speakers-field").is_displayed())
+    assert not browser("#language-field").is_displayed()
+    assert not browser("#assisted-field").is_displayed()
+    browser.upload(recording)
+    sent = [server.field(name) for name in ("timestamps", "language", "num_speakers", "assisted")]
+    assert sent == ["word", None, None, None]
+
+
+def test_click_on_a_word_takes_the_audio_there(browser: Browser, server: StandIn, recording: Path) -> None:
+    browser.open(server.url)
+    browser.upload(recording)
+    browser.word("question").click()
+    browser.until(lambda: browser.now == pytest.approx(4.0, abs=0.01))
+    assert browser.js("return document.getElementById('audio').paused")
+    assert [word.text for word in browser.all(".word.lit")] == ["question"]
+    assert browser.text("#now") == "0:04"
+    assert browser.text("#speaking") == "SPEAKER_00"
+    lanes = browser("#lanes")
+    assert lanes.get_attribute("aria-valuetext") == "4 seconds, SPEAKER_00"
+
+
+def test_the_word_being_played_is_lit(browser: Browser, server: StandIn, recording: Path) -> None:
+    browser.open(server.url)
+    browser.upload(recording)
+    browser("#play").click()
+    browser.until(lambda: [word.text for word in browser.all(".word.lit")] == ["team"])
+    assert browser("#play").get_attribute("aria-label") == "Pause"
+    browser.until(lambda: [word.text for word in browser.all(".word.lit")] == ["please"])
+    browser("#play").click()
+    browser.until(lambda: browser("#play").get_attribute("aria-label") == "Play")
+    assert len(browser.all("[aria-current=true]")) == 1
+
+
+def test_click_in_the_timeline_seeks(browser: Browser, server: StandIn, recording: Path) -> None:
+    browser.open(server.url)
+    browser.upload(recording)
+    lanes = browser("#lanes")
+    ActionChains(browser.driver).move_to_element_with_offset(lanes, lanes.size["width"] // 4, 0).click().perform()
+    browser.until(lambda: browser.now == pytest.approx(10.5 * 0.75, abs=0.1))
+    browser.js("arguments[0].focus()", lanes)
+    browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: browser.now == pytest.approx(10.5 * 0.75 - 5, abs=0.1))
+    browser.press(Keys.END)
+    browser.until(lambda: browser.now == pytest.approx(10.5, abs=0.05))
+    drawn = "const c = arguments[0]; const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+    colours = browser.js(
+        drawn + "const s = new Set(); for (let i = 0; i < d.length; i += 4) if (d[i + 3] === 255)"
+        " s.add(`${d[i]},${d[i + 1]},${d[i + 2]}`); return [...s]",
+        browser("#canvas"),
+    )
+    assert {"36,87,197", "165,71,11", "13,111,82"} <= set(colours)  # a lane for each speaker
+
+
+def test_keys_move_by_word_and_turn_and_play(browser: Browser, server: StandIn, recording: Path) -> None:
+    browser.open(server.url)
+    browser.upload(recording)
+    assert len(browser.all("#transcript [tabindex='0']")) == 1
+    browser.js("document.querySelector('#transcript [tabindex=\"0\"]').focus()")
+    walk = {
+        Keys.ARROW_RIGHT: "team",
+        Keys.END: "listen",
+        Keys.ARROW_DOWN: "hello",
+        Keys.ARROW_LEFT: "listen",
+        Keys.ARROW_UP: "hello",
+    }
+    for key, word in walk.items():
+        browser.press(key)
+        assert browser.focused() == word
+    browser.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+    assert browser.focused() == "we"
+    assert len(browser.all("#transcript [tabindex='0']")) == 1
+    assert browser.now == 0
+    browser.press(Keys.ENTER)
+    browser.until(lambda: browser.now > 4.5)
+    browser.press(Keys.SPACE)
+    browser.until(lambda: browser.js("return document.getElementById('audio').paused"))
+    ActionChains(browser.driver).key_down(Keys.CONTROL).send_keys(Keys.END).key_up(Keys.CONTROL).perform()
+    assert browser.focused() == "early"
+
+
+def test_a_speakers_new_name_is_shown_and_downloaded(browser: Browser, server: StandIn, recording: Path) -> None:
+    server.renderings = {
+        "srt": "1\n00:00:00,000 --> 00:00:01,950\nSPEAKER_01: hello SPEAKER_01: team\n\n"
+        "2\n00:00:02,000 --> 00:00:04,450\nSPEAKER_00: hello\n",
+        "vtt": "WEBVTT\n\n00:00:00.000 --> 00:00:01.950\n<v SPEAKER_01>hello &lt;v SPEAKER_01&gt;\n",
+        "text": "SPEAKER_01: hello team\nSPEAKER_00: hello\n",
+    }
+    browser.open(server.url)
+    browser.upload(recording)
+    for speaker, name in {"SPEAKER_01": "Ann & <Bo>", "SPEAKER_00": "SPEAKER_01"}.items():
+        field = browser(f"[aria-label='Name of {speaker}']")
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(name, Keys.ENTER)
+    assert [name.text for name in browser.all(".name")] == ["Ann & <Bo>", "SPEAKER_01", "Ann & <Bo>", "SPEAKER_02"]
+    assert browser(".turn").get_attribute("aria-label") == "Ann & <Bo>, 0:00"
+    srt = browser.downloaded("srt")
+    assert "Ann & <Bo>: hello SPEAKER_01: team\n" in srt
+    assert "00:00:04,450\nSPEAKER_01: hello\n" in srt
+    assert "<v Ann &amp; &lt;Bo&gt;>hello &lt;v SPEAKER_01&gt;" in browser.downloaded("vtt")
+    assert browser.downloaded("txt") == "Ann & <Bo>: hello team\nSPEAKER_01: hello\n"
+    saved = json.loads(browser.downloaded("json"))
+    assert [part["speaker"] for part in saved["speakers"]] == ["Ann & <Bo>", "SPEAKER_01", "Ann & <Bo>", "SPEAKER_02"]
+    browser.driver.refresh()
+    browser.shown("#result")
+    assert browser.all(".name")[0].text == "Ann & <Bo>"
+
+
+def test_recording_from_the_microphone(browser: Browser, server: StandIn) -> None:
+    browser.open(server.url)
+    browser("#record").click()
+    browser.until(lambda: browser.text("#record-label") == "Stop, 0:02")
+    assert not browser("#send").is_enabled()
+    browser("#record").click()
+    browser.until(lambda: browser("#send").is_enabled())
+    assert re.match(r"recording-\d{4}-\d\d-\d\d-\d{4}\.webm \(", browser.text("#chosen"))
+    browser("#send").click()
+    browser.shown("#result")
+    browser.until(lambda: browser("#play").is_enabled())
+    assert b"\x1aE\xdf\xa3" in server.uploads[0]  # EBML: a webm file
+    assert 1.5 < browser.js("return document.getElementById('audio').duration") < 6  # its file does not say it
+    browser.word("please").click()
+    browser.until(lambda: browser.now == pytest.approx(1.0, abs=0.02))
+
+
+# --- Refusals -------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_asked_for_and_kept_in_the_tab(browser: Browser, server: StandIn, recording: Path) -> None:
+    server.key = "sesame"
+    browser.open(server.url)
+    browser.shown("#key-form")
+    assert browser.text("#key-reason") == "This server needs an API key."
+    assert browser.js("return document.activeElement.id") == "key"
+    browser("#key").send_keys("wrong", Keys.ENTER)
+    browser.until(lambda: browser("#key").get_attribute("value") == "" and browser("#key-form").is_displayed())
+    browser("#key").send_keys("sesame", Keys.ENTER)
+    browser.until(lambda: browser("#language").is_displayed())
+    browser.upload(recording)
+    browser.driver.refresh()
+    browser.shown("#result")
+    assert not browser("#key-form").is_displayed()
+    assert browser.js("return Object.keys(localStorage).length + document.cookie.length") == 0
+
+
+def test_a_key_that_expires_before_the_upload_sends_it_again(
+    browser: Browser, server: StandIn, recording: Path
+) -> None:
+    browser.open(server.url)
+    browser.until(lambda: browser("#language").is_displayed())
+    server.key = "new"
+    browser("#file").send_keys(str(recording))
+    browser("#send").click()
+    browser.shown("#key-form")
+    browser("#key").send_keys("new", Keys.ENTER)
+    browser.shown("#result")
+    assert len(server.uploads) == 1
+
+
+def test_a_failed_job_says_why(browser: Browser, server: StandIn, recording: Path) -> None:
+    sentence = "The recording is damaged: <b>send</b> another file."
+    server.states = [{"id": JOB, "status": "failed", "progress": 0.1, "error": {"message": sentence}}]
+    browser.open(server.url)
+    browser("#file").send_keys(str(recording))
+    browser("#send").click()
+    assert browser.error() == sentence
+    assert browser("#send").is_enabled()  # the file is still chosen
+    assert browser.js("return location.hash") == ""
+
+
+def test_a_full_server_says_when_to_try_again(browser: Browser, server: StandIn, recording: Path) -> None:
+    server.refusals = [
+        refusal("The queue is full.", 503, **{"Retry-After": "90"}),
+        refusal("The file is larger than 10 bytes.", 413),
+        (502, {}, "no JSON object"),
+    ]
+    browser.open(server.url)
+    browser("#file").send_keys(str(recording))
+    for said in (
+        "The queue is full. Try again in 1 minute 30 seconds.",
+        "The file is larger than 10 bytes.",
+        "The server answered with status 502 and said no more.",
+    ):
+        browser("#send").click()
+        browser.until(lambda said=said: browser("#error").text == said)
+    browser("#send").click()
+    browser.shown("#result")
+    assert not browser("#error").is_displayed()
+
+
+def test_cancel_removes_the_job(browser: Browser, server: StandIn, recording: Path) -> None:
+    server.states = [{"id": JOB, "status": "running", "progress": 0.2}]
+    browser.open(server.url)
+    browser("#file").send_keys(str(recording))
+    browser("#send").click()
+    browser.until(lambda: browser.text("#phase") == "Transcribing, 20 %")
+    browser("#cancel").click()
+    browser.until(lambda: ("DELETE", f"/v1/jobs/{JOB}") in server.requests)
+    assert browser("#send").is_displayed()
+    assert browser.js("return location.hash") == ""
+
+
+def test_reload_goes_on_without_the_recording_and_takes_it_again(
+    browser: Browser, server: StandIn, recording: Path, tmp_path: Path
+) -> None:
+    server.states = [{"id": JOB, "status": "running", "progress": 0.2}]
+    browser.open(server.url)
+    browser("#file").send_keys(str(recording))
+    browser("#send").click()
+    browser.until(lambda: browser.text("#phase") == "Transcribing, 20 %")
+    browser.driver.refresh()
+    browser.until(lambda: browser.text("#phase") == "Transcribing, 20 %")
+    server.states = [done(answer())]
+    browser.shown("#result")
+    assert browser("#absent").is_displayed()
+    assert "Choose the file again" in browser.text("#absent-text")
+    assert not browser("#play").is_enabled()
+    browser.word("question").click()  # reading along works all the same
+    assert browser.text("#now") == "0:04"
+
+    other = tmp_path / "other.wav"
+    other.write_bytes(wav(np.zeros(8000, np.float32), rate=8000))
+    browser("#again").send_keys(str(other))
+    assert browser.error() == "This file lasts 0:01, the transcript 0:10: it may be another recording."
+    noise = tmp_path / "noise.mp3"
+    noise.write_bytes(b"no audio")
+    browser("#again").send_keys(str(noise))
+    browser.until(lambda: "cannot play that file" in browser.text("#absent-text"))
+    browser("#again").send_keys(str(recording))
+    browser.until(lambda: not browser("#absent").is_displayed())
+    assert not browser("#error").is_displayed()
+    browser.word("question").click()
+    browser.until(lambda: browser.now == pytest.approx(4.0, abs=0.01))
+
+
+def test_an_address_with_an_unknown_job_says_so(browser: Browser, server: StandIn) -> None:
+    browser.open(server.url + "#job=job_%3Cimg%3E/../x")
+    assert browser.error() == "There is no such job: it was removed, or never there."
+    assert browser("#file").is_enabled()
+    assert ("GET", "/v1/jobs/job_%3Cimg%3E%2F..%2Fx") in server.requests
+
+
+def test_a_server_that_pauses_is_asked_again(browser: Browser, server: StandIn) -> None:
+    server.states = [refusal("The models are still loading.", 503), done(answer())]
+    browser.open(f"{server.url}#job={JOB}")
+    browser.until(lambda: "The models are still loading. This page keeps asking." in browser("#error").text)
+    browser.shown("#result")
+    assert not browser("#error").is_displayed()
+
+
+# --- Answers of every kind ------------------------------------------------------------------------------------
+
+
+def test_hostile_text_is_shown_as_text(browser: Browser, server: StandIn) -> None:
+    hostile = "<img/src=x/onerror=document.title='owned'>"
+    result = answer([(hostile, f"hello {hostile}"), ("__proto__", "&amp; bye")])
+    result["warnings"] = [hostile]
+    server.states = [done(result)]
+    browser.open(f"{server.url}#job={JOB}")
+    browser.shown("#result")
+    assert browser.all(".name")[0].text == hostile
+    assert browser.all(".name")[1].text == "__proto__"
+    assert browser.all(".word")[1].text == hostile
+    assert browser.all(".word")[2].text == "&amp;"
+    assert browser("#warnings li").text == hostile
+    assert not browser.all("main img")
+    assert "owned" not in browser.driver.title
+
+
+def test_without_speakers_and_words_the_chunks_are_shown(browser: Browser, server: StandIn) -> None:
+    chunks = [{"text": " hello there", "timestamp": [0.5, 1.5]}, {"text": " again", "timestamp": [3.0, 3.5]}]
+    server.states = [done({"text": "hello there again", "chunks": chunks, "speakers": [], "duration": 4.0})]
+    browser.open(f"{server.url}#job={JOB}")
+    browser.shown("#result")
+    assert [word.text for word in browser.all(".word")] == ["hello there", "again"]
+    assert not browser.all(".name")
+    assert not browser("#names").is_displayed()
+    assert browser.text("#facts") == "0:04"
+
+
+def test_silence_is_said_to_be_silent(browser: Browser, server: StandIn) -> None:
+    server.states = [done({"text": "", "chunks": [], "speakers": [], "words": [], "language": None, "duration": 4.0})]
+    browser.open(f"{server.url}#job={JOB}")
+    browser.shown("#result")
+    assert browser.text("#transcript") == "Nothing was said in this recording."
+
+
+def test_two_hours_stay_responsive(browser: Browser, server: StandIn) -> None:
+    said = [(f"SPEAKER_{number % 4:02d}", " ".join(["word"] * 25)) for number in range(800)]
+    server.states = [done(answer(said, step=0.36))]
+    browser.open(server.url)
+    browser.js(
+        "window.longest = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
+        " window.longest = Math.max(window.longest, entry.duration); }).observe({type: 'longtask'})"
+    )
+    began = time.monotonic()
+    browser.js(f"location.hash = 'job={JOB}'")
+    browser.until(lambda: browser.js("return document.querySelectorAll('.word').length") == 20_000, 60)
+    assert time.monotonic() - began < 30
+    assert browser.js("return window.longest") < 1500  # on two busy cores; 150 on free ones
+    took = browser.js(
+        "const words = document.querySelectorAll('.word'); const began = performance.now();"
+        "for (let i = 0; i < 20; i++) { words[(i * 997) % 20000].click(); document.body.offsetHeight; }"
+        "return (performance.now() - began) / 20"
+    )
+    assert took < 300  # milliseconds from a click to the laid out page
+    assert browser.text("#now") == "1:53:39"
+
+
+# --- For everybody --------------------------------------------------------------------------------------------
+
+CONTRASTS = """
+const parse = (colour) => {
+  const n = colour.match(/[\\d.]+/g).map(Number);
+  const [r, g, b] = colour.startsWith('color(srgb') ? n.map((share) => share * 255) : n;
+  return [r, g, b, n[3] ?? 1];
+};
+const ground = (element) => {
+  for (let each = element; each; each = each.parentElement) {
+    const colour = parse(getComputedStyle(each).backgroundColor);
+    if (colour[3] === 1) return colour;
+  }
+  return [255, 255, 255, 1];
+};
+const luminance = ([r, g, b]) => {
+  const linear = (v) => ((v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+};
+const found = [];
+for (const element of document.querySelectorAll('body *')) {
+  const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  if (!(own || element.matches('input:not([type=checkbox])')) || !element.checkVisibility()) continue;
+  if (element.matches(':disabled, option')) continue;
+  const [one, other] = [luminance(parse(getComputedStyle(element).color)), luminance(ground(element))];
+  const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+  found.push([ratio, element.tagName + '.' + element.className + ' ' + element.textContent.slice(0, 20)]);
+}
+return found;
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_enough_contrast(browser: Browser, server: StandIn, scheme: str) -> None:
+    browser.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+    result = answer([(f"SPEAKER_{number:02d}", f"word{number}") for number in range(10)])
+    server.states = [done(result | {"warnings": ["Something to know."]})]
+    server.key = "sesame"
+    browser.open(server.url)
+    browser.shown("#key-form")
+    views = browser.js(CONTRASTS)
+    browser("#key").send_keys("sesame", Keys.ENTER)
+    browser.until(lambda: browser("#language").is_displayed())
+    views += browser.js(CONTRASTS)
+    browser.js(f"location.hash = 'job={JOB}'")
+    browser.shown("#result")
+    for number in range(10):
+        browser.word(f"word{number}").click()
+        views += browser.js(CONTRASTS)
+    browser.js("document.getElementById('error').hidden = false; document.getElementById('error').textContent = 'x'")
+    views += browser.js(CONTRASTS)
+    assert len(views) > 300
+    assert [name for ratio, name in views if ratio < CONTRAST] == []
+
+
+def test_controls_have_names_and_the_page_landmarks(browser: Browser, server: StandIn, recording: Path) -> None:
+    browser.open(server.url)
+    browser.until(lambda: browser("#language").is_displayed())
+    for view in ("start", "result"):
+        if view == "result":
+            browser.upload(recording)
+        controls = [each for each in browser.all("button, input, select, [role=slider]") if each.is_displayed()]
+        assert len(controls) >= 6
+        assert [each.get_attribute("outerHTML") for each in controls if not each.accessible_name.strip()] == []
+    tree = browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = {(node["role"]["value"], node.get("name", {}).get("value")) for node in tree if not node["ignored"]}
+    assert {"banner", "main", "status", "slider", "region"} <= {role for role, _ in named}
+    assert {
+        ("region", "Player"),
+        ("heading", "meeting.wav"),
+        ("group", "SPEAKER_02, 0:07"),
+        ("slider", "Position in the recording"),
+        ("button", "SRT, subtitles"),
+        ("textbox", "Name of SPEAKER_02"),
+    } <= named
+
+
+def test_reduced_motion_is_honoured(browser: Browser, server: StandIn) -> None:
+    server.states = [{"id": JOB, "status": "queued", "progress": 0.0, "position": 0}]
+    moving = "return document.getAnimations().length"
+    browser.open(f"{server.url}#job={JOB}")
+    browser.until(lambda: "next in line" in browser.text("#phase"))
+    assert browser.js(moving)
+    browser.prefer(prefers_color_scheme="light", prefers_reduced_motion="reduce")
+    browser.until(lambda: not browser.js(moving))
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_cut_off_at_the_side(browser: Browser, server: StandIn, recording: Path, width: int) -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.open(server.url)
+        for view in ("start", "result"):
+            if view == "result":
+                browser.upload(recording)
+            page = "document.documentElement"
+            assert browser.js(f"return {page}.scrollWidth - {page}.clientWidth") == 0
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_axe_finds_nothing(browser: Browser, server: StandIn, recording: Path) -> None:
+    program = os.environ.get("AXE")
+    if not program:
+        pytest.skip("AXE names an axe.min.js: npm pack axe-core has one")
+    server.states = [done(answer())]
+    for scheme in ("light", "dark"):
+        browser.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+        browser.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        try:
+            browser.open(server.url)
+            for view in ("start", "result"):
+                if view == "result":
+                    browser.upload(recording)
+                browser.js(Path(program).read_text())
+                found = browser.driver.execute_async_script("axe.run().then(arguments[0])")["violations"]
+                assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
+        finally:
+            browser.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
+
+
+def test_the_page_is_complete_in_itself() -> None:
+    """No address outside, no inline script or style, and no way from a string to markup."""
+    for file in PAGE.iterdir():
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"\w+://|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|@import", text), file
+        if file.suffix == ".html":
+            assert not re.search(r"\son\w+=|style=|<style|<script(?![^>]*\ssrc=)", text), file
+
+
+# --- From end to end ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def address(demo_handler: Any, tmp_path: Path) -> Iterator[str]:
+    """The real server with the demo models, on a free port of this machine."""
+    import uvicorn
+
+    from config import ServerSettings
+    from server import create_app
+
+    app = create_app(demo_handler, ServerSettings(jobs_folder=tmp_path / "jobs"))
+    uvicorn_server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=uvicorn_server.run, daemon=True)
+    thread.start()
+    while not uvicorn_server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{uvicorn_server.servers[0].sockets[0].getsockname()[1]}/ui"
+    uvicorn_server.should_exit = True
+    thread.join(20)
+
+
+@pytest.mark.models
+def test_a_conversation_from_upload_to_subtitles(browser: Browser, address: str) -> None:
+    browser.open(address)
+    browser.until(lambda: browser("#language").is_displayed())
+    browser.upload(REPOSITORY / "demo" / "conversation.flac", seconds=240)
+    speakers = {name.text for name in browser.all(".name")}
+    assert len(speakers) >= 2
+    assert len(browser.all("#names input")) == len(speakers)
+
+    word = browser.word("customer")
+    word.click()
+    reference = json.loads((REPOSITORY / "demo" / "conversation.json").read_text())["words"]
+    (start, *_) = [each["start"] for each in reference if each["word"] == "customer"]
+    browser.until(lambda: browser.now == pytest.approx(start, abs=0.5))
+    assert "lit" in word.get_attribute("class")
+    if os.environ.get("SCREENSHOT"):
+        browser.driver.save_screenshot(os.environ["SCREENSHOT"])
+
+    srt = browser.downloaded("srt")
+    assert srt.startswith("1\n00:00:0")
+    assert all(f"\n{speaker}: " in srt for speaker in speakers)
+    assert "customer" in srt
+    assert browser.downloaded("vtt").startswith("WEBVTT\n")
+    assert browser.downloaded("txt").startswith(tuple(speakers))
+    assert json.loads(browser.downloaded("json"))["words"]
+    browser.driver.refresh()
+    browser.shown("#result")
+    assert "Choose the file again" in browser.text("#absent-text")
+    browser("#remove").click()
+    browser.shown("#start")
+    browser.driver.get(f"{address}#job=job_gone")
+    assert browser.error()
