@@ -25,7 +25,7 @@ check: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
-# The first serving container's versions. `PYTEST_ARGS='-m "not property"'` is what CI passes.
+# The first serving container's versions. CI passes `PYTEST_ARGS='-m "not property and not serving"'`.
 test-oldest: $(OLDEST)/installed-dev
 	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
 
@@ -42,6 +42,10 @@ benchmark: $(BENCHMARK)/installed
 	for command in asr drafts diarize request load; do \
 		$(BENCHMARK)/bin/python -m scripts.benchmark $$command || exit 1; \
 	done
+
+# About five minutes.
+load: $(BENCHMARK)/installed
+	$(BENCHMARK)/bin/python -m scripts.load_test
 
 $(VENV)/installed: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -61,10 +65,10 @@ $(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-d
 	$(OLDEST)/bin/python -m pip install -r requirements-oldest.txt -r requirements.txt -r requirements-dev.txt
 	touch $@
 
-$(BENCHMARK)/installed: requirements-benchmark.txt requirements.txt
+$(BENCHMARK)/installed: requirements-benchmark.txt requirements-server.txt requirements.txt
 	test -x $(BENCHMARK)/bin/python || $(PYTHON) -m venv $(BENCHMARK)
 	$(BENCHMARK)/bin/python -m pip install -r requirements-benchmark.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) build
+	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) .venv-clients build

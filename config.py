@@ -60,12 +60,19 @@ class ServerSettings(BaseSettings):
     max_concurrent_requests: int = Field(default=8, ge=1, le=256)
     max_queued_requests: int = Field(default=32, ge=0)
     request_timeout_s: float = Field(default=900, gt=0)
-    spool_bytes: int = Field(default=2**20, ge=0)  # of an upload that are kept in memory; the rest goes to disk
+    spool_bytes: int = Field(default=2**20, ge=1)  # of an upload that are kept in memory; the rest goes to disk
     jobs_folder: Path = Path("build/jobs")
     max_concurrent_jobs: int = Field(default=2, ge=1, le=64)
     max_queued_jobs: int = Field(default=1000, ge=1)
     job_retention_s: float = Field(default=24 * 3600, gt=0)  # after a job has ended
     webhook_secret: SecretStr | None = None  # signs what is sent to a job's webhook
+
+    @field_validator("api_keys")
+    @classmethod
+    def _plain_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().isascii():
+            raise ValueError("keys are plain ASCII, as headers are")
+        return value
 
     @property
     def keys(self) -> tuple[str, ...]:

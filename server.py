@@ -8,7 +8,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +26,7 @@ from config import ServerSettings, load_server_settings, load_settings, parse_co
 from handler import EndpointHandler
 from turnscribe.errors import TurnscribeError
 from turnscribe.serving import documents
-from turnscribe.serving.bodies import BodyLimit
+from turnscribe.serving.bodies import BodyLimit, Linger
 from turnscribe.serving.gate import Keys, Observe
 from turnscribe.serving.handler_routes import add_handler_routes
 from turnscribe.serving.job_routes import add_job_routes, job_runner
@@ -32,6 +35,8 @@ from turnscribe.serving.openai_routes import add_openai_routes
 from turnscribe.serving.page_routes import add_page_routes
 from turnscribe.serving.problems import Problem, problem_of, response
 from turnscribe.serving.service import Handler, Service
+
+SETTLING_ROUNDS = 6  # of the loop, before the listening socket is closed
 
 
 def create_app(
@@ -73,10 +78,24 @@ def create_app(
     # the last added is the outermost
     app.add_middleware(BodyLimit, largest=model_settings.max_input_bytes)
     app.add_middleware(Keys, keys=settings.keys)
+    app.add_middleware(Linger)
     app.add_middleware(Observe, metrics=service.metrics)
-    for kind in (Problem, TurnscribeError, HTTPException, Exception):
+    for kind in (Problem, TurnscribeError, HTTPException):  # `Observe` answers what is none of these
         app.add_exception_handler(kind, _explain)
+    app.state.hold = runner.hold
     return app
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which at the end also answers requests that were sent and that it has not got round to reading."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Under load one round of the loop takes long, and connections made meanwhile would be reset. They need a few
+        # rounds to be accepted and read; uvicorn then counts them among those it finishes.
+        self.config.app.state.hold()  # type: ignore[union-attr]
+        for _ in range(SETTLING_ROUNDS):
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
 
 
 async def _explain(request: Request, error: Exception) -> Response:
@@ -103,10 +122,12 @@ def main() -> int:
     except TurnscribeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(app, host=settings.host, port=settings.port, access_log=False, server_header=False)
     )
-    server.run()
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it anew when it has ended in good order
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
     return 1 if failed.is_set() else 0
 
 

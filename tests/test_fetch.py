@@ -434,6 +434,6 @@ def test_nothing_is_posted_to_a_private_address(site: Site, host: str) -> None:
     def resolve(name: str, port: int) -> list[str]:
         return site.names.get(name, [name])
 
-    with pytest.raises(BadAudio, match="not a public address|plain ASCII"):
+    with pytest.raises(BadAudio, match=r"not a public address|plain ASCII"):
         post(f"https://{host}/200", b"{}", {}, resolve=resolve, connect=site.connect, tls=site.tls)
     assert not site.connected

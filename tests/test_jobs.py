@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import io
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,9 @@ import httpx
 import pytest
 
 from tests.live import TRANSCRIPT, FakeHandler, serving, until
-from turnscribe.errors import BadAudio, Cancelled
+from turnscribe.errors import BadAudio, Cancelled, SettingsError
 from turnscribe.serving.job_runner import SIGNATURE, JobRunner, webhook_headers
-from turnscribe.serving.jobs import MOST_ATTEMPTS, WEBHOOK_DELAYS, JobStore
+from turnscribe.serving.jobs import MOST_ATTEMPTS, WEBHOOK_DELAYS, JobStore, NoRoom
 
 AUDIO = b"\x00RIFF audio \xff" * 20
 
@@ -252,6 +253,61 @@ def test_the_oldest_job_is_first(tmp_path: Path, clock: Clock) -> None:
         clock.now += 1
     assert store.ahead_of(store.get(ids[2])) == 2
     assert [store.claim().id for _ in range(3)] == ids
+
+
+def test_nothing_stays_of_a_job_that_could_not_be_accepted(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    with pytest.raises(UnicodeEncodeError):
+        add(store, name="\ud800")
+    with pytest.raises(NoRoom):
+        add(store, most_queued=0)
+    assert not list(tmp_path.glob("job_*"))
+    assert store.count("queued") == 0
+
+
+def test_a_disk_that_is_full_for_a_while_loses_no_job(tmp_path: Path, clock: Clock, monkeypatch: Any) -> None:
+    monkeypatch.setattr("turnscribe.serving.job_runner.HOUSEKEEPING_S", 0.05)
+    store = store_in(tmp_path, clock)
+    runner, _ = run_with(store, [])
+    end, failures = store.end, iter(range(3))
+
+    def failing(id: str, **values: Any) -> None:
+        if next(failures, None) is not None:
+            raise sqlite3.OperationalError("database or disk is full")
+        end(id, **values)
+
+    store.end = failing  # type: ignore[method-assign]
+    ids = [add(store).id for _ in range(2)]
+    runner.start()
+    until(lambda: [store.get(id).status for id in ids] == ["done", "done"])
+    runner.stop()
+
+
+def test_a_job_deleted_as_it_begins_does_not_run_on(tmp_path: Path, clock: Clock) -> None:
+    store, began, stopped = store_in(tmp_path, clock), threading.Event(), threading.Event()
+
+    def work(job: Any, on_progress: Any, should_stop: Any) -> str:
+        began.set()
+        until(should_stop)
+        stopped.set()
+        raise Cancelled("The request was cancelled.")
+
+    runner = JobRunner(store, work, running=1)
+    id = add(store).id
+    runner.start()
+    assert began.wait(10)
+    assert runner.drop(id)
+    assert stopped.wait(10)
+    runner.stop()
+    assert store.get(id) is None
+
+
+def test_a_folder_that_is_no_folder_of_jobs_is_refused(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "jobs.sqlite3").write_bytes(b"not a database" * 100)
+    with pytest.raises(SettingsError, match="database cannot be used"):
+        store_in(tmp_path, clock)
+    with pytest.raises(SettingsError, match="cannot be written to"):
+        store_in(tmp_path / "jobs.sqlite3" / "x", clock)
 
 
 # Webhooks --------------------------------------------------------------------------------------------

@@ -253,6 +253,9 @@ class Browser:
         return [entry for entry in entries if "Failed to load resource" not in entry and "ERR_" not in entry]
 
 
+pytestmark = pytest.mark.serving
+
+
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Browser]]:
     """Starts it once, for a module."""

@@ -24,8 +24,9 @@ from turnscribe.engine.decode import Attempt, Decoding, Prompt, Work
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.graphs import Graphs
 from turnscribe.engine.models import Models
+from turnscribe.engine.recordings import Job, Kind
 from turnscribe.engine.rules import Rules
-from turnscribe.engine.together import Job, Kind, Together
+from turnscribe.engine.together import Together
 from turnscribe.errors import Cancelled
 from turnscribe.reading import DecodedWindow, Reader, compression_ratio
 from turnscribe.stages import Progress, ShouldStop

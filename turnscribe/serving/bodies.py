@@ -6,6 +6,7 @@ What is spooled lies in files without a name, so nothing stays behind, whatever 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ IDLE_SECONDS = 60  # a client that sends nothing for so long is given up
 MOST_FIELDS = 200
 MOST_FILES = 40  # the recording, and clips of known speakers
 LARGEST_FIELD = 8 * 2**20  # bytes: a reference of 10 s of wav as a data: URL has about 2
+LINGER_S, LINGER_BYTES = 2.0, 2**26
 SLACK = 16 * 2**20  # bytes of a body that are not the recording
 
 Read = Callable[[], bytes]
@@ -72,15 +74,61 @@ class BodyLimit:
         )
 
 
+class Linger:
+    """Answers given before the request was read whole reach its client.
+
+    A connection that is closed while its client sends is reset, and the answer is lost. So what still comes is thrown
+    away for a while, once the answer is out.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        complete = False
+
+        async def noted() -> Message:
+            nonlocal complete
+            message = await receive()
+            complete = complete or not message.get("more_body", False)
+            return message
+
+        async def lingering(message: Message) -> None:
+            if complete or message["type"] != "http.response.body" or message.get("more_body", False):
+                return await send(message)
+            await send({**message, "more_body": True})
+            await drain()
+            await send({"type": "http.response.body"})
+
+        async def drain() -> None:
+            thrown_away = 0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    while not complete and thrown_away < LINGER_BYTES:
+                        thrown_away += len((await noted()).get("body", b""))
+
+        await self.app(scope, noted, lingering)
+
+
 @dataclass
 class Body:
-    """A request's recording, or where it is, and what else came with it. Close it when done."""
+    """A request's recording, or where it is, and what else came with it.
+
+    Whoever read it calls `release` when its part is done; a worker that has `taken` it closes it.
+    """
 
     inputs: Callable[[], Any]  # bytes, base64 or a URL; reads the disk and may take long
     fields: list[tuple[str, Any]] = field(default_factory=list)
     name: str = ""
     file: IO[bytes] | None = None
     _files: list[IO[bytes]] = field(default_factory=list)
+    taken: bool = False
+
+    def release(self) -> None:
+        if not self.taken:
+            self.close()
 
     def close(self) -> None:
         for file in self._files:
@@ -130,12 +178,20 @@ async def read_form(request: Request, spool_bytes: int) -> Body:
         form = await parser.parse()
     except MultiPartException as error:
         raise Malformed(f"The form cannot be read: {error.message.rstrip('.')}.") from error
-    except (KeyError, UnicodeDecodeError, LookupError) as error:
+    except (LookupError, UnicodeError) as error:
         raise Malformed("The form cannot be read: send multipart/form-data as RFC 7578 has it.") from error
     except ClientDisconnect:
         raise ClientGone("The client left.") from None
     files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
     recording = next((value for name, value in files if name == "file"), None)
+    try:  # a charset of the sender's choice may decode to what is no text
+        "".join(
+            f"{name}{value.filename if isinstance(value, UploadFile) else value}"
+            for name, value in form.multi_items()
+        ).encode()
+    except UnicodeError:
+        await form.close()
+        raise Malformed("The form's fields are no text: send them as UTF-8.") from None
     fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     if recording is None:
         await form.close()

@@ -10,13 +10,14 @@ import hashlib
 import hmac
 import logging
 import time
+import traceback
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from turnscribe.serving.metrics import Metrics
-from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST, ClientGone, Unauthorized, response
+from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST, ClientGone, Failed, Unauthorized, response
 
 log = logging.getLogger("turnscribe.server")
 
@@ -45,8 +46,9 @@ class Keys:
 
     def _knows(self, headers: Headers) -> bool:
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        given = _digest(key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", ""))
-        equal = [hmac.compare_digest(given, digest) for digest in self.digests]  # all of them, always
+        given = [_digest(headers.get("x-api-key", "")), _digest(key.strip() if scheme.lower() == "bearer" else "")]
+        # all of them, always; a gateway may have put a token of its own into Authorization
+        equal = [hmac.compare_digest(one, digest) for one in given for digest in self.digests]
         return any(equal)
 
 
@@ -59,7 +61,8 @@ class Observe:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        began, status = time.perf_counter(), CLIENT_CLOSED_REQUEST
+        began = time.perf_counter()
+        status: int | None = None
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -70,9 +73,17 @@ class Observe:
         try:
             await self.app(scope, receive, noted)
         except ClientGone:  # nobody is there to be answered
-            pass
+            status = CLIENT_CLOSED_REQUEST
+        except Exception as error:
+            # where, but not what: an exception's text may hold a piece of the request
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("an answer failed: %s\n%s", type(error).__name__, frames)
+            if status is None:
+                await response(Failed("The request could not be answered."), scope["path"])(scope, receive, noted)
+            status = 500
         finally:
             route = getattr(scope.get("route"), "path", "none")
+            status = status or CLIENT_CLOSED_REQUEST
             seconds = time.perf_counter() - began
             self.metrics.answered(route, status, seconds)
             if route not in ("/health", "/metrics"):

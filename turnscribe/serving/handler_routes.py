@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
@@ -19,16 +17,16 @@ def add_handler_routes(app: FastAPI, service: Service) -> None:
     @app.post("/predict", openapi_extra=documents.PREDICT)
     async def predict(request: Request) -> Response:
         """JSON with `inputs` and `parameters`, a form with a `file`, or the audio itself as the body."""
-        service.ready  # noqa: B018 - before the body is read
+        service.admit()
         body = await read_body(request, service.settings.spool_bytes)
         try:
             config = service.parse(parameters(body.fields))
 
-            def work(should_stop: ShouldStop) -> dict[str, Any]:
+            def work(should_stop: ShouldStop) -> Response:
                 transcript = service.transcribe(body, config, should_stop)
                 words = config.timestamps == "word"
-                return to_answer(transcript, words=words, response_format=config.response_format)
+                return JSONResponse(to_answer(transcript, words=words, response_format=config.response_format))
 
-            return JSONResponse(await service.run(request, work))
+            return await service.run(request, body, work)
         finally:
-            body.close()
+            body.release()

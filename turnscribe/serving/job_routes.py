@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from turnscribe.answer import to_answer
 from turnscribe.errors import BadAudio, BadParameters
@@ -18,9 +18,9 @@ from turnscribe.formats import FORMATS, render
 from turnscribe.serving import documents
 from turnscribe.serving.bodies import media_type, parameters, read_body, read_form
 from turnscribe.serving.job_runner import JobRunner
-from turnscribe.serving.jobs import Job, JobStore
+from turnscribe.serving.jobs import Job, JobStore, NoRoom
 from turnscribe.serving.openai import MEDIA_TYPES
-from turnscribe.serving.problems import Busy, Malformed, NotFound, NotReady
+from turnscribe.serving.problems import Busy, Failed, Malformed, NotFound, NotReady
 from turnscribe.serving.service import Service
 from turnscribe.stages import Progress, ShouldStop
 from turnscribe.transcript import Transcript
@@ -56,16 +56,21 @@ def add_job_routes(app: FastAPI, service: Service, store: JobStore, runner: JobR
         stored = store.transcript(job.id)
         if stored is None:
             raise NotReady(f"The job is {job.status} and has no result.")
-        return STORED.validate_json(stored)
+        try:
+            return STORED.validate_json(stored)
+        except ValidationError:
+            raise Failed("The result was kept by another version of the server and cannot be read.") from None
 
     def answer(job: Job) -> dict[str, Any]:
-        config = service.parse(job.parameters)
+        shown = ("timestamps", "return_timestamps", "response_format")
+        config = service.parse({name: job.parameters[name] for name in shown if name in job.parameters})
         words = config.timestamps == "word"
         return to_answer(transcript(job), words=words, response_format=config.response_format)
 
     @app.post("/v1/jobs", status_code=202, openapi_extra=documents.JOB)
     async def add_job(request: Request) -> Response:
         """Accept a recording (a form with a `file`) or the URL of one (JSON), for as long as it takes."""
+        service.ready  # noqa: B018 - before the body is read
         form = media_type(request.headers.get("content-type", "")) != "application/json"
         body = await (read_form if form else read_body)(request, service.settings.spool_bytes)
         try:
@@ -82,44 +87,54 @@ def add_job_routes(app: FastAPI, service: Service, store: JobStore, runner: JobR
             config = service.parse(fields)  # what is wrong is said now, not when its turn comes
             if config.diarize and service.ready.diarizer is None:
                 raise BadParameters("diarize is true and no diarizer is loaded: leave it out.")
-            if store.count("queued") >= service.settings.max_queued_jobs:
-                raise Busy("Too many jobs are waiting: try again later.", retry_after_s=60)
-            job = await asyncio.to_thread(
-                store.add, body.file, name=body.name, url=url, parameters=fields, webhook=webhook
-            )
+
+            def accept() -> dict[str, Any]:
+                job = store.add(
+                    body.file,
+                    name=body.name,
+                    url=url,
+                    parameters=fields,
+                    webhook=webhook,
+                    most_queued=service.settings.max_queued_jobs,
+                )
+                return runner.said(job)
+
+            try:
+                said = await asyncio.to_thread(accept)
+            except NoRoom:
+                raise Busy("Too many jobs are waiting: try again later.", retry_after_s=60) from None
         finally:
-            body.close()
+            body.release()
         runner.wake()
-        headers = {"Location": f"/v1/jobs/{job.id}"}
-        return JSONResponse(runner.said(job), status_code=202, headers=headers)
+        return JSONResponse(said, status_code=202, headers={"Location": f"/v1/jobs/{said['id']}"})
 
     @app.get("/v1/jobs/{id}")
-    async def get_job(id: str) -> Response:
+    def get_job(id: str) -> Response:
         """How far a job is; its result when it is done."""
         job = found(id)
-        result = {"result": await asyncio.to_thread(answer, job)} if job.status == "done" else {}
+        result = {"result": answer(job)} if job.status == "done" else {}
         return JSONResponse({**runner.said(job), **result})
 
     @app.get("/v1/jobs/{id}/result", openapi_extra=documents.RESULT)
-    async def get_result(request: Request, id: str) -> Response:
+    def get_result(request: Request, id: str) -> Response:
         """A finished job's transcript in one of the formats, as a file; without one, the handler's answer."""
         job, wanted = found(id), request.query_params.get("response_format", "")
         if not wanted:
-            return JSONResponse(await asyncio.to_thread(answer, job))
+            return JSONResponse(answer(job))
         if wanted not in FORMATS:
             raise BadParameters(f"response_format is {wanted[:40]!r}: give one of {', '.join(FORMATS)}.")
         name = Path(job.name).stem.strip() or "transcript"
-        made = await asyncio.to_thread(lambda: render(transcript(job), wanted, name=name))
+        made = render(transcript(job), wanted, name=name)
         if not isinstance(made, str):
             return JSONResponse(made)
         ending = "txt" if wanted == "text" else wanted
         return Response(made, media_type=MEDIA_TYPES[wanted], headers=_as_file(f"{name}.{ending}"))
 
     @app.delete("/v1/jobs/{id}", status_code=204)
-    async def delete_job(id: str) -> Response:
+    def delete_job(id: str) -> Response:
         """Stop a job where it runs, and forget it, its recording and its result."""
         found(id)
-        await asyncio.to_thread(runner.drop, id)
+        runner.drop(id)
         return Response(status_code=204)
 
 

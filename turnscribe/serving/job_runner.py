@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from turnscribe.errors import Cancelled, TurnscribeError
@@ -24,6 +25,7 @@ log = logging.getLogger("turnscribe.server")
 
 HOUSEKEEPING_S = 1.0  # between two looks for webhooks that are due and jobs that have expired
 WEBHOOK_SECONDS = 20.0
+WEBHOOK_THREADS = 2
 SIGNATURE = "Turnscribe-Signature"
 
 Work = Callable[[Job, Progress, ShouldStop], str]
@@ -38,16 +40,22 @@ class JobRunner:
     ) -> None:
         self.store, self.work, self.secret = store, work, secret
         self.send = send or _send
-        self._news = threading.Condition()
-        self._stopping = False
+        self._news = threading.Condition()  # guards what follows
+        self._holding = self._stopping = False
         self._dropped: set[str] = set()
         self._progress: dict[str, float] = {}  # of the jobs that are running
-        targets = [self._run_jobs] * running + [self._keep_house]
-        self._threads = [threading.Thread(target=target, name="jobs", daemon=True) for target in targets]
+        steps = [self._run_next] * running + [self._forget_old] + [self._tell_next] * WEBHOOK_THREADS
+        self._threads = [
+            threading.Thread(target=self._again_and_again, args=(step,), name="jobs", daemon=True) for step in steps
+        ]
 
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
+
+    def hold(self) -> None:
+        """Begin no further job: the server is about to end."""
+        self._holding = True
 
     def stop(self) -> None:
         """Stop as soon as the models let go; jobs in the middle are queued again."""
@@ -85,27 +93,42 @@ class JobRunner:
 
     def drop(self, id: str) -> bool:
         """Forget a job, and stop it where it runs; false where there is none."""
-        gone = self.store.delete(id)
-        if id in self._progress:
-            self._dropped.add(id)
+        with self._news:
+            gone = self.store.delete(id)
+            if id in self._progress:
+                self._dropped.add(id)
         return gone
 
-    def _run_jobs(self) -> None:
+    def _again_and_again(self, step: Callable[[], bool]) -> None:
+        """`step` until the end; where it did nothing or failed (a full disk), after a while or when there is news."""
         while not self._stopping:
-            job = self.store.claim()
-            if job is None:
-                with self._news:
-                    if not self._stopping:
-                        self._news.wait(HOUSEKEEPING_S)
-                continue
-            self._progress[job.id] = 0.0
             try:
-                self._run(job)
-            finally:
+                went_on = step()
+            except Exception:
+                log.exception("the jobs' folder cannot be used")
+                went_on = False
+            with self._news:
+                if not went_on and not self._stopping:
+                    self._news.wait(HOUSEKEEPING_S)
+
+    def _run_next(self) -> bool:
+        with self._news:
+            job = None if self._holding else self.store.claim()
+            if job is None:
+                return False
+            self._progress[job.id] = 0.0
+        try:
+            self._keep(self._run(job))
+        finally:
+            with self._news:
                 self._progress.pop(job.id, None)
                 self._dropped.discard(job.id)
+                self._news.notify_all()  # a webhook may be due
+        return True
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Job) -> Callable[[], object]:
+        """Work on it; what is to be noted of that."""
+
         def should_stop() -> bool:
             return self._stopping or job.id in self._dropped
 
@@ -116,29 +139,37 @@ class JobRunner:
         try:
             transcript = self.work(job, on_progress, should_stop)
         except Cancelled:
-            if self._stopping:
-                self.store.give_back(job)
+            return partial(self.store.delete if job.id in self._dropped else self.store.give_back, job.id)
         except Exception as error:
             if not isinstance(error, TurnscribeError):
-                log.exception("a job failed")
-            self.store.end(job.id, error=as_openai(problem_of(error))["error"])
+                log.error("a job failed: %s", type(error).__name__)
             log.info("job failed after %.1f s", time.perf_counter() - began)
-        else:
-            self.store.end(job.id, transcript=transcript)
-            log.info("job done after %.1f s", time.perf_counter() - began)
-        with self._news:
-            self._news.notify_all()  # a webhook may be due
+            return partial(self.store.end, job.id, error=as_openai(problem_of(error))["error"])
+        log.info("job done after %.1f s", time.perf_counter() - began)
+        return partial(self.store.end, job.id, transcript=transcript)
 
-    def _keep_house(self) -> None:
-        while not self._stopping:
-            self.store.expire()
-            job = self.store.webhook_due()
-            if job is None:
-                with self._news:
-                    if not self._stopping:
-                        self._news.wait(HOUSEKEEPING_S)
-                continue
-            self.store.webhook_tried(job, delivered=self._told(job))
+    def _keep(self, note: Callable[[], object]) -> None:
+        """Until it is on the disk; a server that ends before that starts the job again."""
+        while True:
+            try:
+                note()
+                return
+            except Exception:
+                log.exception("a job's outcome cannot be written, trying again")
+                if self._stopping:
+                    return
+            with self._news:
+                self._news.wait(HOUSEKEEPING_S)
+
+    def _forget_old(self) -> bool:
+        return self.store.expire() > 0
+
+    def _tell_next(self) -> bool:
+        job = self.store.webhook_due()
+        if job is None:
+            return False
+        self.store.webhook_tried(job, delivered=self._told(job))
+        return True
 
     def _told(self, job: Job) -> bool:
         assert job.webhook is not None
@@ -146,8 +177,8 @@ class JobRunner:
         body = json.dumps({**event, "error": job.error}).encode()
         try:
             status = self.send(job.webhook, body, webhook_headers(body, self.secret, int(self.store.clock())))
-        except TurnscribeError as error:
-            log.warning("a webhook was not told: %s", error)
+        except Exception as error:
+            log.warning("a webhook was not told: %s", type(error).__name__)
             return False
         return 200 <= status < 300
 

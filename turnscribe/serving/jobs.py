@@ -24,6 +24,7 @@ from turnscribe.errors import SettingsError
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 MOST_ATTEMPTS = 3
 WEBHOOK_DELAYS = (0, 5, 30, 120, 600, 3600)  # seconds before each try
+WEBHOOK_CLAIM_S = 60  # a try that is not noted by then died with its server
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -44,6 +45,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     webhook_told INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, created_at);
+CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (ended_at);
+CREATE INDEX IF NOT EXISTS jobs_by_webhook ON jobs (webhook_at);
 """
 
 
@@ -76,6 +79,10 @@ class Job:
 COLUMNS = ", ".join(Job.__dataclass_fields__)
 
 
+class NoRoom(Exception):
+    """As many jobs wait as may."""
+
+
 class JobStore:
     """The jobs of one folder. `clock` is `time.time`. Raises `SettingsError` where the folder cannot be used."""
 
@@ -84,23 +91,24 @@ class JobStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._owner = open(folder / "owner", "a")  # noqa: SIM115
-            self._db = sqlite3.connect(folder / "jobs.sqlite3", check_same_thread=False, isolation_level=None)
-        except (OSError, sqlite3.Error) as error:
-            raise SettingsError(
-                f"JOBS_FOLDER cannot be written to ({error}): name a folder of the server."
-            ) from error
+        except OSError as error:
+            raise SettingsError(f"JOBS_FOLDER cannot be written to ({error}): name another folder.") from error
         try:
             fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._db.close()
             self._owner.close()
             raise SettingsError("JOBS_FOLDER is another server's: give every server its own.") from error
         self._lock = threading.RLock()
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(SCHEMA)
-        self._resume()
+        try:
+            self._db = sqlite3.connect(folder / "jobs.sqlite3", check_same_thread=False, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(SCHEMA)
+            self._resume()
+        except sqlite3.Error as error:
+            self._owner.close()
+            raise SettingsError(f"JOBS_FOLDER's database cannot be used ({error}): name another folder.") from error
 
     def close(self) -> None:
         with self._lock:
@@ -108,19 +116,30 @@ class JobStore:
             self._owner.close()
 
     def add(
-        self, file: IO[bytes] | None, *, name: str, url: str | None, parameters: dict[str, Any], webhook: str | None
+        self,
+        file: IO[bytes] | None,
+        *,
+        name: str,
+        url: str | None,
+        parameters: dict[str, Any],
+        webhook: str | None,
+        most_queued: int | None = None,
     ) -> Job:
-        """Accept a job; when this returns, it is on the disk."""
+        """Accept a job; when this returns, it is on the disk. Raises `NoRoom` where `most_queued` wait."""
         id = f"job_{secrets.token_urlsafe(18)}"
-        if file is not None:
-            self._keep(file, id)
         values = (id, "queued", name[:200], url, json.dumps(parameters), self.clock(), webhook)
-        with self._lock:
-            self._db.execute(
-                "INSERT INTO jobs (id, status, name, url, parameters, created_at, webhook) VALUES (?,?,?,?,?,?,?)",
-                values,
-            )
-        job = self.get(id)
+        columns = "id, status, name, url, parameters, created_at, webhook"
+        try:
+            if file is not None:
+                self._keep(file, id)
+            with self._lock:
+                if most_queued is not None and self.count("queued") >= most_queued:
+                    raise NoRoom
+                self._db.execute(f"INSERT INTO jobs ({columns}) VALUES (?,?,?,?,?,?,?)", values)
+                job = self.get(id)
+        except BaseException:
+            self.upload(id).unlink(missing_ok=True)
+            raise
         assert job is not None
         return job
 
@@ -157,10 +176,12 @@ class JobStore:
             self._set(rows[0].id, status="running", started_at=self.clock(), attempts=rows[0].attempts + 1)
             return self.get(rows[0].id)
 
-    def give_back(self, job: Job) -> None:
+    def give_back(self, id: str) -> None:
         """Queue a claimed job again, as if it had not been claimed: the server is ending."""
         with self._lock:
-            self._set(job.id, status="queued", started_at=None, attempts=job.attempts - 1)
+            job = self.get(id)
+            if job is not None:
+                self._set(id, status="queued", started_at=None, attempts=job.attempts - 1)
 
     def end(self, id: str, *, transcript: str | None = None, error: dict[str, Any] | None = None) -> None:
         """The job is done, or failed where there is an `error`; nothing where it was deleted meanwhile."""
@@ -198,8 +219,13 @@ class JobStore:
     # Webhooks ---------------------------------------------------------------------------------------
 
     def webhook_due(self) -> Job | None:
-        rows = self._rows("WHERE webhook_at <= ? ORDER BY webhook_at LIMIT 1", self.clock())
-        return rows[0] if rows else None
+        """The next webhook to tell; for a while nobody else gets it."""
+        with self._lock:
+            rows = self._rows("WHERE webhook_at <= ? ORDER BY webhook_at LIMIT 1", self.clock())
+            if not rows:
+                return None
+            self._set(rows[0].id, webhook_at=self.clock() + WEBHOOK_CLAIM_S)
+            return rows[0]
 
     def webhook_tried(self, job: Job, *, delivered: bool) -> None:
         """Note one try; the next one is due later, unless it was delivered or the tries are used up."""

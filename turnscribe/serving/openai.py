@@ -7,7 +7,6 @@ Every parameter of the handler may be sent beside them (`extra_body` in the SDK)
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -63,10 +62,10 @@ def asked(fields: Sequence[tuple[str, str]], *, task: str) -> Asked:
     if "word" in wanted:
         parameters.setdefault("timestamps", "word")
     # OpenAI's plain formats name nobody: telling speakers apart takes time, so only where it shows or was asked for.
-    if response_format in ("diarized_json", "rttm") or known_speakers or any(map(parameters.get, SPEAKER_FIELDS)):
-        parameters.setdefault("diarize", "true")
-    else:
-        parameters.setdefault("diarize", "false")
+    told_apart = response_format in ("diarized_json", "rttm") or known_speakers
+    if parameters.get("channels") != "split":  # there the channels are the speakers
+        asked_for = told_apart or any(map(parameters.get, SPEAKER_FIELDS))
+        parameters.setdefault("diarize", "true" if asked_for else "false")
     stream = _truth(str(parameters.pop("stream", "")))
     warnings: tuple[str, ...] = ()
     if any(lists["include"]):
@@ -108,14 +107,14 @@ class Events:
         if wanted.response_format == "diarized_json":
             rendered: Any = render(transcript, "diarized_json")
             for segment in rendered["segments"]:
-                yield _event(_typed(segment))
+                yield event(_typed(segment))
         warnings = [*wanted.warnings, *transcript.warnings] or None
-        yield _event(known({"type": "transcript.text.done", "text": transcript.text, "warnings": warnings}))
+        yield event(known({"type": "transcript.text.done", "text": transcript.text, "warnings": warnings}))
 
     def _delta(self, text: str) -> Iterator[str]:
         if text:
             self._said += text
-            yield _event({"type": "transcript.text.delta", "delta": text})
+            yield event({"type": "transcript.text.delta", "delta": text})
 
 
 def _typed(segment: dict[str, Any]) -> dict[str, Any]:
@@ -125,13 +124,9 @@ def _typed(segment: dict[str, Any]) -> dict[str, Any]:
     return {**segment, "seek": round(segment["start"] * 100), "tokens": []}  # seek: frames of 10 ms
 
 
-def _event(data: dict[str, Any]) -> str:
+def event(data: dict[str, Any]) -> str:
+    """One server-sent event; an error in OpenAI's shape ends a stream that failed."""
     return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
-
-
-def error_event(error: dict[str, Any]) -> str:
-    """The end of a stream that failed, as openai-python knows it."""
-    return _event(error)
 
 
 def _known_speakers(names: Sequence[str], references: Sequence[str]) -> dict[str, bytes]:
@@ -150,7 +145,7 @@ def _from_data_url(name: str, url: str) -> bytes:
     if comma and header.lower().startswith("data:") and header.lower().endswith(";base64"):
         try:
             return base64.b64decode(text, validate=True)
-        except binascii.Error:
+        except ValueError:  # not base64, or not ASCII
             pass
     raise BadParameters(f"The reference of {name[:40]!r} is no data: URL: send data:audio/wav;base64,... .")
 

@@ -16,6 +16,7 @@ from turnscribe.serving.openai import MEDIA_TYPES, Asked, Events
 from turnscribe.serving.problems import ClientGone, as_openai
 from turnscribe.serving.service import Service, disconnected
 from turnscribe.serving.workers import Ticket
+from turnscribe.stages import ShouldStop
 from turnscribe.transcript import Chunk, Transcript
 
 KEEP_ALIVE_S = 10.0  # between two comments of a stream in which nothing happens: gateways end silent ones
@@ -46,83 +47,90 @@ def add_openai_routes(app: FastAPI, service: Service) -> None:
 
 
 async def _transcription(service: Service, request: Request, task: str) -> Response:
-    service.ready  # noqa: B018 - before the body is read
+    service.admit()
     body = await read_form(request, service.settings.spool_bytes)
-    streaming = False
     try:
         wanted = openai.asked(body.fields, task=task)
         config = service.parse(wanted.parameters)
         if wanted.stream:
-            stream = _Stream(service, request, body, wanted, config)
-            await stream.begin()
-            streaming = True  # it closes the body
-            headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            return StreamingResponse(stream.events(), media_type="text/event-stream", headers=headers)
-        transcript = await service.run(
-            request, lambda stop: service.transcribe(body, config, stop, known_speakers=wanted.known_speakers)
-        )
-        words = config.timestamps == "word"
-        made = openai.body(transcript, wanted, words=words, name=Path(body.name).stem)
-        if isinstance(made, str):
-            return Response(made, media_type=MEDIA_TYPES[wanted.response_format])
-        return JSONResponse(made)
+            return await _Stream(service, request, body, wanted, config).response()
+
+        def work(should_stop: ShouldStop) -> Response:
+            transcript = service.transcribe(body, config, should_stop, known_speakers=wanted.known_speakers)
+            words = config.timestamps == "word"
+            made = openai.body(transcript, wanted, words=words, name=Path(body.name).stem)
+            if isinstance(made, str):
+                return Response(made, media_type=MEDIA_TYPES[wanted.response_format])
+            return JSONResponse(made)
+
+        return await service.run(request, body, work)
     finally:
-        if not streaming:
-            body.close()
+        body.release()
 
 
 class _Stream:
     """One transcription as events, while it is decoded."""
 
     def __init__(self, service: Service, request: Request, body: Body, wanted: Asked, config: Any) -> None:
-        self.service, self.body, self.wanted = service, body, wanted
+        self.service, self.wanted = service, wanted
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Queue[Sequence[Chunk] | None] = asyncio.Queue()  # `None`: there is no more
         self._ticket: Ticket[Transcript] = service.submit(
+            body,
             lambda stop: service.transcribe(
                 body, config, stop, known_speakers=wanted.known_speakers, on_chunks=self._tell
-            )
+            ),
         )
         self._ticket.future.add_done_callback(lambda _: self._tell(None))
         self._gone = asyncio.create_task(disconnected(request))
 
-    async def begin(self) -> None:
-        """Wait for the first news: what is wrong until then is raised, and so gets a status of its own."""
-        first = asyncio.create_task(self._news.get())
-        await asyncio.wait({first, self._gone}, return_when=asyncio.FIRST_COMPLETED)
-        if first.done():
-            future = self._ticket.future
-            if first.result() is not None or future.cancelled() or future.exception() is None:
-                self._first = first.result()
-                return
-        else:
-            first.cancel()
-        self._end()
-        raise (
-            self.service.problem(self._ticket.future.exception()) if first.done() else ClientGone("The client left.")
-        )
+    async def response(self) -> Response:
+        """Once there is some news: what is wrong until then is raised, and so gets a status of its own."""
+        future = self._ticket.future
+        try:
+            first = await self._next(self.service.settings.request_timeout_s)
+            if first is None and future.exception() is not None:
+                raise self.service.problem(future.exception())
+        except TimeoutError:
+            self._end()
+            raise self.service.took_too_long() from None
+        except BaseException:
+            self._end()
+            raise
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._events(first), media_type="text/event-stream", headers=headers)
 
-    async def events(self) -> AsyncIterator[str]:
-        made, chunks = Events(), self._first
+    async def _events(self, chunks: Sequence[Chunk] | None) -> AsyncIterator[str]:
+        made = Events()
         try:
             while chunks is not None:
                 for event in made.deltas(chunks):
                     yield event
-                while not self._gone.done():
-                    try:
-                        chunks = await asyncio.wait_for(self._news.get(), KEEP_ALIVE_S)
-                        break
-                    except TimeoutError:
-                        yield ": still at it\n\n"
-                if self._gone.done():
-                    return
-            for event in made.last(self._ticket.future.result(), self.wanted):
+                try:
+                    chunks = await self._next(KEEP_ALIVE_S)
+                except TimeoutError:
+                    chunks = ()
+                    yield ": still at it\n\n"
+            transcript = self._ticket.future.result()
+            for event in await asyncio.to_thread(lambda: list(made.last(transcript, self.wanted))):
                 yield event
+        except ClientGone:
+            return
         except Exception as error:
-            yield openai.error_event(as_openai(self.service.problem(error)))
+            yield openai.event(as_openai(self.service.problem(error)))
         finally:
             self._end()
-            self.body.close()
+
+    async def _next(self, seconds: float) -> Sequence[Chunk] | None:
+        """Further chunks; `None` when there are no more. Raises `TimeoutError`, or `ClientGone`."""
+        news = asyncio.create_task(self._news.get())
+        try:
+            await asyncio.wait({news, self._gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if news.done():
+                return news.result()
+            raise ClientGone("The client left.") if self._gone.done() else TimeoutError
+        finally:
+            news.cancel()
 
     def _tell(self, chunks: Sequence[Chunk] | None) -> None:
         self._loop.call_soon_threadsafe(self._news.put_nowait, chunks)

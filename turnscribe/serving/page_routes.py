@@ -22,6 +22,8 @@ HEADERS = {
 
 
 def add_page_routes(app: FastAPI, service: Service) -> None:
+    names = {file.name for file in PAGE.iterdir()}
+
     @app.get("/health")
     async def health() -> Response:
         """200 once the models are loaded and warm, until then 503."""
@@ -30,7 +32,7 @@ def add_page_routes(app: FastAPI, service: Service) -> None:
         return JSONResponse({"status": "ok"})
 
     @app.get("/metrics")
-    async def metrics() -> Response:
+    def metrics() -> Response:
         """Prometheus' text format."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -45,7 +47,6 @@ def add_page_routes(app: FastAPI, service: Service) -> None:
     @app.get("/ui", include_in_schema=False)
     @app.get("/ui/{name}", include_in_schema=False)
     async def page(name: str = "index.html") -> Response:
-        file = PAGE / name
-        if file.parent != PAGE or not file.is_file():
+        if name not in names:
             raise NotFound("There is no such file.")
-        return FileResponse(file, headers=HEADERS)
+        return FileResponse(PAGE / name, headers=HEADERS)

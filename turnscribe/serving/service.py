@@ -97,9 +97,15 @@ class Service:
             raise Busy("The models are loading: try again soon.", retry_after_s=10)
         return self.handler
 
-    async def run(self, request: Request, work: Callable[[ShouldStop], Result]) -> Result:
-        """`work` among the workers, until it is done, its time is over or the client has left."""
-        ticket = self.submit(work)
+    def admit(self) -> Handler:
+        """The handler, for a request whose body has not been read. Raises `Busy` where it could not be taken on."""
+        if self.workers.is_full:
+            raise self._busy(self.workers.retry_after_s)
+        return self.ready
+
+    async def run(self, request: Request, body: Body, work: Callable[[ShouldStop], Result]) -> Result:
+        """`work` on `body` among the workers, until it is done, its time is over or the client has left."""
+        ticket = self.submit(body, work)
         future = asyncio.wrap_future(ticket.future)
         gone = asyncio.create_task(disconnected(request))
         both: set[asyncio.Future[Any]] = {future, gone}
@@ -107,31 +113,33 @@ class Service:
             await asyncio.wait(both, timeout=self.settings.request_timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if future.done():
                 return future.result()
-            raise ClientGone("The client left.") if gone.done() else self._took_too_long()
+            raise ClientGone("The client left.") if gone.done() else self.took_too_long()
+        except Problem:
+            raise
         except Exception as error:
             raise self.problem(error) from error
         finally:
             gone.cancel()
             ticket.stop()
 
-    def submit(self, work: Callable[[ShouldStop], Result]) -> Ticket[Result]:
-        """Take `work` on. Raises `Busy` where the queue is full."""
+    def submit(self, body: Body, work: Callable[[ShouldStop], Result]) -> Ticket[Result]:
+        """Take `work` on, which has `body` from now on. Raises `Busy` where the queue is full."""
         try:
-            return self.workers.submit(work, seconds=self.settings.request_timeout_s)
+            ticket = self.workers.submit(work, seconds=self.settings.request_timeout_s)
         except Full as full:
-            raise Busy(
-                "The queue is full: try again later, or send the recording to /v1/jobs.",
-                retry_after_s=full.retry_after_s,
-            ) from None
+            raise self._busy(full.retry_after_s) from None
+        body.taken = True
+        ticket.future.add_done_callback(lambda _: body.close())
+        return ticket
 
     def problem(self, error: BaseException | None) -> Problem:
         """What ended a piece of work, as an answer; the log has what is our own fault."""
         if isinstance(error, Cancelled):
-            return self._took_too_long()
+            return self.took_too_long()
         if not isinstance(error, Exception):
             return ClientGone("The client left.")
         if not isinstance(error, Problem | TurnscribeError):
-            log.error("a request failed", exc_info=error)
+            log.error("a request failed: %s", type(error).__name__)
         return problem_of(error)
 
     def transcribe(self, body: Body, config: Any, should_stop: ShouldStop, **more: Any) -> Transcript:
@@ -155,7 +163,11 @@ class Service:
         handler = self.ready
         return read_input(inputs, limits=handler.limits, allow_urls=handler.settings.allow_url_inputs)
 
-    def _took_too_long(self) -> TookTooLong:
+    def _busy(self, retry_after_s: int) -> Busy:
+        said = "The queue is full: try again later, or send the recording to /v1/jobs."
+        return Busy(said, retry_after_s=retry_after_s)
+
+    def took_too_long(self) -> TookTooLong:
         return TookTooLong(
             f"The request took over {self.settings.request_timeout_s:g} s: send a shorter recording, or use /v1/jobs."
         )

@@ -33,7 +33,8 @@ class Full(Exception):
 class Ticket(Generic[Result]):
     """One piece of work that was taken on: its future, and how to stop it."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, work: Callable[[ShouldStop], Result], seconds: float) -> None:
+        self.work: Callable[[ShouldStop], Result] | None = work  # `None` once nobody wants it, or it has begun
         self.future: Future[Result]
         self.deadline = time.monotonic() + seconds
         self._stopped = threading.Event()
@@ -58,6 +59,15 @@ class Workers:
         self._usual_s = 1.0
 
     @property
+    def is_full(self) -> bool:
+        return self._taken >= self._room
+
+    @property
+    def retry_after_s(self) -> int:
+        """When there may be room, as long as requests take now."""
+        return min(max(math.ceil(self._usual_s * self._taken / self._slots), 1), LONGEST_RETRY_AFTER_S)
+
+    @property
     def running(self) -> int:
         return self._running
 
@@ -68,21 +78,21 @@ class Workers:
     def submit(self, work: Callable[[ShouldStop], Result], *, seconds: float) -> Ticket[Result]:
         """Take `work` on; it is asked to stop after `seconds`, those in the queue included. Raises `Full`."""
         with self._lock:
-            if self._taken >= self._room:
-                turns = math.ceil(self._usual_s * self._taken / self._slots)
-                raise Full(min(max(turns, 1), LONGEST_RETRY_AFTER_S))
+            if self.is_full:
+                raise Full(self.retry_after_s)
+            ticket = Ticket(work, seconds)
+            ticket.future = self._pool.submit(self._run, ticket)
             self._taken += 1
-        ticket: Ticket[Result] = Ticket(seconds)
-        ticket.future = self._pool.submit(self._run, ticket, work)
-        ticket.future.add_done_callback(self._leave)
+        ticket.future.add_done_callback(lambda _: self._leave(ticket))
         return ticket
 
     def close(self) -> None:
         """Finish what was taken on."""
         self._pool.shutdown(wait=True)
 
-    def _run(self, ticket: Ticket[Result], work: Callable[[ShouldStop], Result]) -> Result:
-        if ticket.should_stop():
+    def _run(self, ticket: Ticket[Result]) -> Result:
+        work, ticket.work = ticket.work, None
+        if work is None or ticket.should_stop():
             raise Cancelled("The request was cancelled.")
         began = time.monotonic()
         with self._lock:
@@ -94,6 +104,7 @@ class Workers:
                 self._running -= 1
                 self._usual_s += RECENT * (time.monotonic() - began - self._usual_s)
 
-    def _leave(self, _: Future[Result]) -> None:
+    def _leave(self, ticket: Ticket[Result]) -> None:
+        ticket.work = None  # the pool keeps the ticket of what was cancelled until its turn, but not what it holds
         with self._lock:
             self._taken -= 1

@@ -1,0 +1,102 @@
+"""`python -m server` as a process of its own, on a free port of this machine. Knows no load."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEMO = {"ASR_MODEL": "demo/whisper", "ASSISTANT_MODEL": "demo/assistant", "DIARIZATION_MODEL": "demo/diarizer"}
+START_SECONDS = 900.0  # real models are large
+END_SECONDS = 60.0
+
+
+class NotServing(Exception):
+    """The server ended, or did not become ready; one sentence."""
+
+
+class Server:
+    """Started with `with`; its output goes to the file `log`, `folder` keeps its jobs.
+
+    `environ` is the whole environment of the process, but for where it listens.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, folder: Path, log: Path) -> None:
+        self.log = log
+        with open(log, "ab") as output:
+            self._begins = output.tell()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "server"],
+                cwd=REPOSITORY,
+                env={**environ, "HOST": "127.0.0.1", "PORT": "0", "JOBS_FOLDER": str(folder)},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a Ctrl-C is for whoever started it, who ends it then
+            )
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def ready(self) -> str:
+        """Its URL, once the models are loaded. Raises `NotServing`."""
+        url, deadline = None, time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise NotServing(f"The server ended with status {self.process.returncode}: {self._last_line()}")
+            url = url or self._url()
+            if url and _is_healthy(url):
+                return url
+            time.sleep(0.1)
+        raise NotServing(f"The server was not ready after {START_SECONDS:g} s: see {self.log}.")
+
+    def signal_end(self) -> None:
+        """Ask it to end; it finishes what is running first."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def end(self, seconds: float = END_SECONDS) -> int:
+        """Its exit status; killed where it does not end."""
+        self.signal_end()
+        try:
+            return self.process.wait(seconds)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+    def output(self) -> str:
+        """What this process has written."""
+        with open(self.log, "rb") as log:
+            log.seek(self._begins)
+            return log.read().decode(errors="replace")
+
+    def _url(self) -> str | None:
+        found = re.search(r"running on (http://[\d.]+:\d+)", self.output())
+        return found.group(1) if found else None
+
+    def _last_line(self) -> str:
+        return (self.output().strip().splitlines() or ["it said nothing."])[-1]
+
+
+def environment(models: Mapping[str, str]) -> dict[str, str]:
+    """This process's, with these models and without keys, which the requests would need."""
+    return {**{name: value for name, value in os.environ.items() if name != "API_KEYS"}, **models}
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
