@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -20,7 +22,8 @@ from tests.conftest import wav
 from tests.engine_models import Letters, near_copy, sound, tiny_whisper
 from tests.test_handler import TONE, FakeAsr, handler_with
 from turnscribe.asr import AsrOptions, AsrResult, ChunksInOrder
-from turnscribe.engine.backend import EngineAsr
+from turnscribe.engine import together
+from turnscribe.engine.backend import EngineAsr, _Run
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.models import Models
 from turnscribe.errors import Cancelled, OutOfMemory
@@ -608,3 +611,60 @@ def test_the_handler_passes_chunks_on_where_there_is_one_order() -> None:
     stereo = wav(np.stack([tone, -tone], axis=1))
     config = parse_config({"channels": "split"})
     assert len(handler_with(FakeAsr()).transcribe(stereo, config, on_chunks=failing).chunks) == 2
+
+
+@pytest.mark.parametrize("rows", [4, 8])
+def test_the_language_is_judged_by_the_first_windows_however_many_are_heard(
+    monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    judged: list[int] = []
+    detected = _Run._detected
+
+    def noted(run: Any, windows: Sequence[Window], scores: Any) -> str:
+        judged.append(len(windows))
+        return detected(run, windows, scores)
+
+    monkeypatch.setattr(_Run, "_detected", noted)
+    waveform = sound(72, 64)
+    waveform[40 * 16_000 :] *= 4  # the loudest windows come later
+    options = AsrOptions(batch_size=rows, chunk_length_s=8, **CALM)
+    reference = TransformersAsr(whisper(), Letters(), WhisperFeatureExtractor(feature_size=80))
+    assert (
+        EngineAsr(models()).transcribe(waveform, options).language == reference.transcribe(waveform, options).language
+    )
+    assert judged == [4]
+
+
+def test_an_error_that_is_kept_does_not_keep_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[weakref.ref[Batch]] = []
+
+    def fail(batch: Batch, *_: int) -> None:
+        batches.append(weakref.ref(batch))
+        raise RuntimeError("a kernel")
+
+    monkeypatch.setattr(Batch, "step", fail)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(RuntimeError, match="a kernel"):
+            EngineAsr(models()).transcribe(sound(73, 20), AsrOptions(chunk_length_s=8, language="en", **CALM))
+        assert [reference() for reference in batches] == [None]
+    finally:
+        gc.enable()
+
+
+def test_memory_that_ran_out_once_does_not_keep_batches_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "MORE_AFTER", 3)
+    failed: list[int] = []
+
+    def run_out_once(engine: Watched) -> None:
+        if len(engine.active) == 2 and not failed:
+            failed.append(1)
+            raise torch.OutOfMemoryError
+
+    engine = Watched(run_out_once)
+    options = AsrOptions(batch_size=4, chunk_length_s=4, language="en", **CALM)
+    result = engine.transcribe(sound(74, 60), options)
+    assert said(result) == said(Watched().transcribe(sound(74, 60), options))
+    assert engine.made[:2] == [4, 2]
+    assert max(engine.made[2:]) == 4

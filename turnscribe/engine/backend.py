@@ -193,7 +193,8 @@ class _Run:
         initial = [*self.earlier, start]
         if self.asr.multilingual:
             if self.language is None:
-                self.language = self._detected(windows, lambda index: language_scores(start, index))
+                first = windows[:FIRST_WINDOWS]  # however many there was room for
+                self.language = self._detected(first, lambda index: language_scores(start, index))
             initial += [config.lang_to_id[f"<|{self.language}|>"], config.task_to_id[self.options.task]]
         limit = token_limit(config, len(initial), self.models.decoder.positions)
         return [Prompt(tuple(initial), len(self.earlier), limit, self.options.temperature)] * len(windows)

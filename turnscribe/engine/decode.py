@@ -123,6 +123,8 @@ class Decoding(Generic[Job]):
         self._check_every = CHECK_EVERY.get(device, 1) if draft_length is None else 1
         self._refill_share = REFILL_SHARE.get(device, 0.0)
         batch.done.fill_(True)  # a kept batch may have been left in the middle
+        for count in (batch.proposed, batch.accepted, batch.refused):
+            count.zero_()
 
     def run(self) -> Iterator[tuple[Job, Attempt]]:
         """Until there is no more work; the consumer may add some at any time."""

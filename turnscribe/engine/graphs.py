@@ -38,12 +38,17 @@ class Graphs:
             self._recorded[key].replay()
 
     def _record(self, work: Callable[[], None]) -> Any:
-        graph = torch.cuda.CUDAGraph()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        torch.cuda.current_blas_handle()  # each thread has its own, and it cannot be made while recording
         try:
             # what another thread does meanwhile (diarization) is its own affair
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 work()
         except RuntimeError as error:
+            torch.cuda.set_stream(stream)  # where its end fails, torch leaves the recording's
+            for cause in (error, error.__context__):
+                if isinstance(cause, torch.OutOfMemoryError):
+                    raise cause from None
             raise RuntimeError(f"a CUDA graph could not be recorded; {SWITCH}=0 does without") from error
         self._pool = self._pool or graph.pool()
         return graph

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -28,7 +29,7 @@ class Kind:
 
 class Recording(Protocol):
     """One request's windows on their way. Only `report` and `stop_if_asked` are called in the caller's own thread,
-    the others by whoever leads; `prompts`, `judge` and `read` may raise, which ends this recording alone."""
+    the others by whoever leads; `judge` and `read` may raise, which ends this recording alone."""
 
     kind: Kind
     batch_size: int  # windows of it at once, at most
@@ -82,7 +83,7 @@ class Member:
         """The windows to take next, which all have to be taken, at most `limit`; not taken yet."""
         recording = self.recording
         room = min(recording.batch_size - len(self.taken), limit)
-        return list(recording.pending)[: max(min(recording.heard_together, room), 0)]
+        return list(islice(recording.pending, max(min(recording.heard_together, room), 0)))
 
     def put_back(self) -> None:
         """What was taken is pending again."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -25,6 +26,7 @@ from turnscribe.errors import OutOfMemory
 log = logging.getLogger("turnscribe")
 
 LOOK_EVERY = 0.05  # seconds between two looks of a waiting caller at its `should_stop`
+MORE_AFTER = 64  # windows, after which a batch that memory had cut to fewer rows gets more of them again
 ROOM_TO_JOIN = 8  # rows, at least, of a batch that is shared
 
 
@@ -40,6 +42,7 @@ class Together:
         self._members: deque[Member] = deque()  # in the decoding; who comes first is served next
         self._decoding: Decoding[Job] | None = None
         self._most: int | None = None  # rows that fit, once more did not
+        self._read_since = 0  # windows, with that many
 
     def decode(self, recording: Recording) -> None:
         """Until every window of `recording` is read.
@@ -49,25 +52,35 @@ class Together:
         if not recording.pending:
             return
         member = Member(recording)
-        with self._changed:
-            self._queue.append(member)
         try:
+            with self._changed:
+                self._queue.append(member)
             while not self._waited(member):
                 pass
         except BaseException as error:
             self._end(member, error)
+            member.error = None
             raise
-        if member.error is not None:
-            raise member.error
+        failure, member.error = member.error, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # it holds this frame, which would hold it
 
     def _waited(self, member: Member) -> bool:
         """Lead, or wait for whoever does, until there is news; whether the recording is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._led or member.over or member.recording.has_news, LOOK_EVERY)
-            leads = not (self._led or member.over or member.recording.has_news)
-            self._led = self._led or leads
-        if leads:
-            self._lead(member)
+        leads = False
+        try:  # an interrupt may come between any two of these
+            with self._changed:
+                self._changed.wait_for(lambda: not self._led or member.over or member.recording.has_news, LOOK_EVERY)
+                leads = not (self._led or member.over or member.recording.has_news)
+                self._led = self._led or leads
+            if leads:
+                self._lead(member)
+        finally:
+            if leads:
+                self._give_up_lead()
         over = member.over  # asked first: nothing may be left unreported
         member.recording.report()
         if not over:
@@ -75,16 +88,16 @@ class Together:
         return over
 
     def _lead(self, member: Member) -> None:
-        try:
-            with torch.inference_mode():
-                while not (member.over or member.recording.has_news):
-                    member.recording.stop_if_asked()
-                    self._step()
-        finally:
-            with self._changed:
-                self._led = False
-                self._tidy()
-                self._changed.notify_all()
+        with torch.inference_mode():
+            while not (member.over or member.recording.has_news):
+                member.recording.stop_if_asked()
+                self._step()
+
+    def _give_up_lead(self) -> None:
+        with self._changed:
+            self._led = False
+            self._tidy()
+            self._changed.notify_all()
 
     def _end(self, member: Member, error: BaseException | None = None) -> None:
         with self._changed:
@@ -120,13 +133,17 @@ class Together:
             finished = self._decoding.step()
             if finished is None:  # or there are too few rows
                 self._decoding = None
+                self._most = None if self._most is None else 2 * self._most  # it may have been for a moment
+                self._read_since = 0
             for job, attempt in finished or ():
                 self._read(job, attempt)
             return
         except torch.OutOfMemoryError as error:
-            self._take_fewer(rows, error)
+            self._take_fewer(max(rows, self._decoding.batch.rows if self._decoding else 0), error)
+            traceback.clear_frames(error.__traceback__)  # whoever keeps the error does not keep the batch
         except Exception as error:
             self._part(error)
+            traceback.clear_frames(error.__traceback__)
         except BaseException:  # of this thread alone: another one takes over
             self._put_back()
             raise
@@ -158,6 +175,7 @@ class Together:
         except Exception as error:
             self._end(member, error)
             return
+        self._read_since += 1
         del member.taken[job.window]
         if not (member.taken or member.recording.pending):
             self._end(member)
@@ -168,7 +186,7 @@ class Together:
     def _take_fewer(self, rows: int, error: torch.OutOfMemoryError) -> None:
         if rows > 1:
             log.warning("out of memory at batch size %d, trying half", rows)
-            self._most = rows // 2
+            self._most, self._read_since = rows // 2, 0
         else:
             # where not even a batch could be made, it is nobody's window
             for member in [member for member in self._members if member.taken] or list(self._members):
@@ -184,7 +202,11 @@ class Together:
         if len(self._members) == 1:
             self._end(self._members[0], error)
         else:
-            log.warning("decoding %d recordings together failed, each is tried alone", len(self._members))
+            log.warning(
+                "decoding %d recordings together failed (%s), each is tried alone",
+                len(self._members),
+                type(error).__name__,
+            )
         self._put_back()
         with self._changed:
             for member in reversed(self._members):
@@ -207,6 +229,8 @@ class Together:
         assert decoding is not None
         if self._wanted_rows() >= 2 * decoding.batch.rows:
             return []  # so many wait that it is worth starting anew with more rows, once these have ended
+        if self._most is not None and self._read_since >= MORE_AFTER:
+            return []  # try with more rows again
         jobs: dict[Member, list[Job]] = {}
         skipped = 0
         while count > 0 and skipped < len(members):
@@ -217,8 +241,8 @@ class Together:
             members.rotate(-1)
             skipped = 0 if windows else skipped + 1
             for window in windows:
+                member.taken[window] = None  # first: an interrupt in between must not lose it
                 member.recording.pending.popleft()
-                member.taken[window] = None
                 jobs.setdefault(member, []).append(Job(member, window))
             count -= len(windows)
         return [job for theirs in jobs.values() for job in theirs]
