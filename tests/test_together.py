@@ -646,9 +646,10 @@ def test_an_error_that_is_kept_does_not_keep_the_batch(monkeypatch: pytest.Monke
     gc.collect()
     gc.disable()
     try:
-        with pytest.raises(RuntimeError, match="a kernel"):
+        with pytest.raises(RuntimeError, match="a kernel") as kept:
             EngineAsr(models()).transcribe(sound(73, 20), AsrOptions(chunk_length_s=8, language="en", **CALM))
         assert [reference() for reference in batches] == [None]
+        assert kept.tb is not None
     finally:
         gc.enable()
 
