@@ -10,6 +10,7 @@ import sys
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,23 @@ def conversation_waveform(conversation: bytes) -> NDArray[np.float32]:
 def speech(conversation_waveform: NDArray[np.float32]) -> bytes:
     """The first 12 s of the demo recording, as a wav file."""
     return wav(conversation_waveform[: 12 * 16_000])
+
+
+@pytest.fixture
+def handler() -> Any:
+    """One that runs no model (`live.FakeHandler`)."""
+    from tests.live import FakeHandler
+
+    return FakeHandler()
+
+
+@pytest.fixture
+def client(handler: Any, tmp_path: Path) -> Iterator[Any]:
+    """An `httpx.Client` of a server on loopback with `handler` behind it."""
+    from tests.live import serving
+
+    with serving(handler, tmp_path) as client:
+        yield client
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from server import create_app
 from turnscribe.audio import Limits
 from turnscribe.transcript import Chunk, SpeakerText, Transcript, Turn, Word
 
+AUDIO = b"\x00RIFF audio \xff" * 20  # for a handler that does not listen
 HUM_BYTES = 32_044  # the server warms up with a second of it
 
 WORDS = (

@@ -8,30 +8,16 @@ import io
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.live import TRANSCRIPT, FakeHandler, serving, until
+from tests.live import AUDIO, TRANSCRIPT, FakeHandler, serving, until
 from turnscribe.errors import BadAudio, Cancelled, SettingsError
 from turnscribe.serving.job_runner import SIGNATURE, JobRunner, webhook_headers
 from turnscribe.serving.jobs import MOST_ATTEMPTS, WEBHOOK_DELAYS, JobStore, NoRoom
-
-AUDIO = b"\x00RIFF audio \xff" * 20
-
-
-@pytest.fixture
-def handler() -> FakeHandler:
-    return FakeHandler()
-
-
-@pytest.fixture
-def client(handler: FakeHandler, tmp_path: Path) -> Iterator[httpx.Client]:
-    with serving(handler, tmp_path) as client:
-        yield client
 
 
 def upload(client: httpx.Client, **fields: Any) -> httpx.Response:

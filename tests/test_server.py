@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,24 +21,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from config import load_server_settings
-from tests.live import CHUNKS, TRANSCRIPT, FakeHandler, serving, until
+from tests.live import AUDIO, CHUNKS, TRANSCRIPT, FakeHandler, serving, until
 from turnscribe.errors import BadAudio, Cancelled, InferenceFailed, OutOfMemory, SettingsError
 from turnscribe.serving.bodies import BodyLimit
 from turnscribe.serving.problems import TooSlow
 from turnscribe.serving.workers import Workers
-
-AUDIO = b"\x00RIFF audio \xff" * 20
-
-
-@pytest.fixture
-def handler() -> FakeHandler:
-    return FakeHandler()
-
-
-@pytest.fixture
-def client(handler: FakeHandler, tmp_path: Path) -> Iterator[httpx.Client]:
-    with serving(handler, tmp_path) as client:
-        yield client
 
 
 def transcribe(client: httpx.Client, **fields: Any) -> httpx.Response:

@@ -23,18 +23,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import wave
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from scripts.benchmarks.audio import SAMPLE_RATE, speech
+from scripts.benchmarks.audio import speech
 from scripts.benchmarks.results import machine
 from scripts.load_test.plan import build_plan, rows, table
 from scripts.load_test.server import DEMO, NotServing, Server, environment
+from scripts.references import wav_file
 
 SCENARIO = Path(__file__).with_name("scenario.js")
 THRESHOLDS_MISSED = 99  # k6's exit status
@@ -69,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             args.url = ending.enter_context(server).ready()
         plan = build_plan(args)
         for name, seconds in plan["audio"].items():
-            write_wav(folder / f"{name}.wav", speech(seconds))
+            (folder / f"{name}.wav").write_bytes(wav_file(speech(seconds)))
         summary = measure(args.k6, plan, folder)
     found = rows(plan, summary)
     result = {"plan": plan, "about": machine(), "rows": found, "summary": summary}
@@ -103,14 +101,6 @@ def models_of(args: argparse.Namespace) -> dict[str, str]:
     if not given["ASR_MODEL"]:
         return DEMO
     return {name: value or "" for name, value in given.items()}  # an empty variable is none
-
-
-def write_wav(path: Path, samples: np.ndarray) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
 def find_k6() -> str | None:

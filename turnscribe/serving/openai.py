@@ -14,6 +14,7 @@ from typing import Any
 
 from turnscribe.errors import BadParameters
 from turnscribe.formats import FORMATS, known, render
+from turnscribe.known_speakers import check_names
 from turnscribe.transcript import Chunk, Transcript
 
 MEDIA_TYPES = {
@@ -135,8 +136,7 @@ def _known_speakers(names: Sequence[str], references: Sequence[str]) -> dict[str
             f"{len(names)} known_speaker_names and {len(references)} known_speaker_references were sent: "
             "send one reference for each name."
         )
-    if len(set(names)) < len(names):
-        raise BadParameters("Two known speakers have the same name: send different names.")
+    check_names(names)  # before a mapping hides that two are the same
     return {name: _from_data_url(name, url) for name, url in zip(names, references, strict=True)}
 
 

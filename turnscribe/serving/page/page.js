@@ -237,13 +237,17 @@ async function resume(id) {
   }
 }
 
-function giveUp(error) {
+function backToStart() {
   player.clear();
   job = null;
   address(null);
   document.title = "Turnscribe";
   show("start");
   offer();
+}
+
+function giveUp(error) {
+  backToStart();
   explain(error);
 }
 
@@ -312,12 +316,7 @@ function waiting(phase, share) {
 async function cancel() {
   const id = job;
   begin();
-  player.clear();
-  job = null;
-  address(null);
-  document.title = "Turnscribe";
-  show("start");
-  offer();
+  backToStart();
   say("Cancelled.");
   byId(file ? "send" : "file").focus();
   if (id) await call(`v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(explain);
