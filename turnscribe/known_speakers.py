@@ -63,7 +63,7 @@ def named(
     speakers = sorted({turn.speaker for turn in turns})
     if not speakers or not clips:
         return list(turns)
-    heard = np.stack([_unit(embed(_speech(waveform, turns, speaker))) for speaker in speakers])  # [S, D]
+    heard = np.stack([_unit(embed(voice_of(waveform, turns, speaker))) for speaker in speakers])  # [S, D]
     known = np.stack([_unit(embed(clip)) for clip in clips.values()])  # [K, D]
     people = list(clips)
     names = {speakers[s]: people[k] for s, k in matched(heard @ known.T, threshold)}
@@ -79,8 +79,8 @@ def matched(similarities: NDArray[np.float32], threshold: float) -> list[tuple[i
     return [(int(s), int(k)) for s, k in zip(rows, columns, strict=True) if gain[s, k] > 0]
 
 
-def _speech(waveform: NDArray[np.float32], turns: Sequence[Turn], speaker: str) -> NDArray[np.float32]:
-    """The speaker's longest turns one after the other, until there is enough."""
+def voice_of(waveform: NDArray[np.float32], turns: Sequence[Turn], speaker: str) -> NDArray[np.float32]:
+    """The speaker's longest turns in `waveform` `[samples]` one after the other, until there is enough."""
     own = sorted((turn for turn in turns if turn.speaker == speaker), key=lambda turn: turn.start - turn.end)
     parts, length = [], 0
     for turn in own:

@@ -1,0 +1,237 @@
+"""Files anywhere: a path, `s3://bucket/key`, `https://...` or whatever else fsspec knows, by their URI.
+
+A file is read in blocks, so that one over the limit ends early, and a connection that breaks is taken up again where
+it broke. A file is written whole or not at all. Knows nothing of audio; the packages for a scheme (`s3fs`) are named
+when they are missing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+BLOCK_BYTES = 2**22  # of one read: an object store takes a request for each
+ATTEMPTS = 5
+FIRST_WAIT_SECONDS = 0.5  # before the second attempt; doubled before each further one
+PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)  # of HTTP: worth another try
+
+Result = TypeVar("Result")
+
+
+class PlaceError(ValueError):
+    """One sentence: which file cannot be read or written, and why; holds no credentials."""
+
+
+def read(uri: str, *, max_bytes: int, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> bytes:
+    """The bytes of the file at `uri`, at most `max_bytes` of them.
+
+    What passes (a time-out, a server that is busy, a broken connection) is tried `attempts` times, `wait` seconds
+    apart and twice as long each time. Raises `PlaceError`.
+    """
+    reading = _Reading(uri, max_bytes)
+    return _persistently(reading.go_on, uri, "read", attempts, wait)
+
+
+def write(uri: str, content: str | bytes, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> None:
+    """All of `content` at `uri`, or nothing; folders are made, what was there is replaced. Raises `PlaceError`."""
+    data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
+    fs, path = _opened(uri)
+
+    def put() -> None:
+        if not _is_local(fs):
+            fs.pipe_file(path, data)  # an object appears when its last byte has arrived
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name[:100]}.{uuid4().hex}.part")
+        try:
+            unfinished.write_bytes(data)
+            os.replace(unfinished, target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    _persistently(put, uri, "written", attempts, wait)
+
+
+def find(place: str, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> dict[str, int]:
+    """The URIs of the files in a folder or below a prefix, in order, with their sizes in bytes (0: unknown).
+
+    A single file is itself; a place where nothing is holds no files. Raises `PlaceError`.
+    """
+    if place.startswith(("http://", "https://")):  # a web server has no listing
+        return {place: 0}
+    fs, path = _opened(place)
+
+    def listed() -> dict[str, int]:
+        fs.invalidate_cache()  # others may have written since
+        found = fs.find(path, detail=True)
+        return {str(fs.unstrip_protocol(name)): int(info.get("size") or 0) for name, info in sorted(found.items())}
+
+    try:
+        found = _persistently(listed, place, "listed", attempts, wait)
+    except _Missing:
+        return {}
+    return {_plain(uri): size for uri, size in found.items()}
+
+
+def join(place: str, name: str) -> str:
+    """`name` below `place`.
+
+    >>> join("s3://bucket/talks/", "monday/a.json")
+    's3://bucket/talks/monday/a.json'
+    """
+    return f"{place.rstrip('/')}/{name}"
+
+
+def absolute(place: str) -> str:
+    """A path from the root, since workers run elsewhere; other URIs as they are."""
+    return _plain(place) if "://" in place else os.path.abspath(place)
+
+
+def shown(uri: str) -> str:
+    """`uri` without what may be secret: user and password, and the query that a presigned URL has.
+
+    >>> shown("https://key:secret@store.example/talk.mp3?signature=1")
+    'https://store.example/talk.mp3'
+    """
+    if "://" not in uri:
+        return uri
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class _Missing(PlaceError):
+    pass
+
+
+class _Version(NamedTuple):
+    """Tells one content of a file from another, as well as its place can."""
+
+    size: int | None
+    mark: str
+
+
+def _version(fs: Any, path: str) -> _Version:
+    fs.invalidate_cache()
+    info = fs.info(path)
+    if info.get("type") == "directory":
+        raise IsADirectoryError(path)
+    marks = (info.get(name) for name in ("ETag", "Last-Modified", "LastModified", "mtime"))
+    return _Version(info.get("size"), str(next((mark for mark in marks if mark), "")))
+
+
+class _Reading:
+    """What of a file has been read so far."""
+
+    def __init__(self, uri: str, max_bytes: int) -> None:
+        self.uri = uri
+        self.max_bytes = max_bytes
+        self.data = bytearray()
+        self.version: _Version | None = None
+        self.from_start = False
+
+    def go_on(self) -> bytes:
+        fs, path = _opened(self.uri)
+        version = _version(fs, path)
+        if version != self.version or self.from_start:
+            self.data.clear()  # another file by now, or one that can only be read from its start
+            self.version = version
+        self._check(version.size or 0)
+        try:
+            with fs.open(
+                path, "rb", **({"block_size": 0} if self.from_start else {"block_size": BLOCK_BYTES})
+            ) as file:
+                if self.data:
+                    file.seek(len(self.data))
+                while block := file.read(BLOCK_BYTES):
+                    self.data += block
+                    self._check(len(self.data))
+        except ValueError as e:
+            if self.from_start or "range" not in str(e):
+                raise
+            self.from_start = True  # this web server knows no ranges
+            return self.go_on()
+        if version.size not in (None, len(self.data)):
+            raise OSError(f"{len(self.data)} of {version.size} bytes came")
+        if _version(fs, path) != version:
+            raise OSError("it changed while it was read")
+        return bytes(self.data)
+
+    def _check(self, size: int) -> None:
+        if size > self.max_bytes:
+            limit = f"{self.max_bytes / 2**20:g} MiB"
+            raise PlaceError(f"{shown(self.uri)} is over {limit}: raise MAX_INPUT_BYTES, or use a smaller file.")
+
+
+def _persistently(work: Callable[[], Result], uri: str, done: str, attempts: int, wait: float) -> Result:
+    for attempt in range(1, attempts + 1):
+        try:
+            return work()
+        except PlaceError:
+            raise
+        except Exception as error:  # of whatever library the scheme brings
+            e = _cause(error)
+            if isinstance(e, FileNotFoundError):
+                raise _Missing(f"{shown(uri)} is not there: check the name.") from e
+            if isinstance(e, IsADirectoryError):
+                raise PlaceError(f"{shown(uri)} is a folder: name a file in it.") from e
+            if not _passes(e):
+                raise PlaceError(f"{shown(uri)} cannot be {done} ({_kind(e)}): check the access rights.") from e
+            if attempt == attempts:
+                raise PlaceError(
+                    f"{shown(uri)} could not be {done} in {attempts} attempts ({_kind(e)}): try again later."
+                ) from e
+            time.sleep(wait * 2 ** (attempt - 1))
+    raise AssertionError("at least one attempt is made")
+
+
+def _cause(error: Exception) -> Exception:
+    """What a web server really answered: fsspec calls whatever goes wrong with one a missing file."""
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and isinstance(cause, Exception):
+        return cause if getattr(cause, "status", None) != 404 else error
+    return FileNotFoundError() if getattr(error, "status", None) == 404 else error
+
+
+def _passes(error: Exception) -> bool:
+    status = getattr(error, "status", None)  # aiohttp's
+    if isinstance(status, int) and status:
+        return status in PASSING_STATUSES
+    lasting = isinstance(error, PermissionError | NotADirectoryError | ValueError | TypeError | ImportError)
+    return not lasting and "Credentials" not in type(error).__name__  # botocore's, when there are none
+
+
+def _kind(error: Exception) -> str:
+    status = getattr(error, "status", None)
+    return f"status {status}" if isinstance(status, int) and status else type(error).__name__
+
+
+def _opened(uri: str) -> tuple[Any, str]:
+    """The file system of `uri`, and its path there."""
+    import fsspec
+
+    quoted = {"encoded": True} if uri.startswith(("http://", "https://")) and "%" in uri else {}  # a signature, too
+    try:
+        fs, path = fsspec.core.url_to_fs(uri, **quoted)
+    except ImportError as e:
+        package = re.search(r"[Ii]nstall (\S+)", str(e))
+        raise PlaceError(f"{shown(uri)} needs the package {package[1] if package else 'for its scheme'}.") from e
+    except ValueError as e:
+        raise PlaceError(f"{shown(uri)} has a scheme that is not known: use a path, s3:// or https://.") from e
+    return fs, str(path)
+
+
+def _is_local(fs: Any) -> bool:
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(fs, LocalFileSystem)
+
+
+def _plain(uri: str) -> str:
+    return uri.removeprefix("file://")

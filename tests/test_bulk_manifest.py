@@ -1,0 +1,122 @@
+"""What is to be done, what was done, and in which bundles."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scripts.bulk.manifest import (
+    Entry,
+    ManifestError,
+    bundles,
+    left_to_do,
+    list_entries,
+    parse,
+    summary,
+    to_text,
+)
+from scripts.bulk.places import PlaceError
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Path:
+    for name, size in (("a.mp3", 3), ("a.wav", 5), ("monday/a.mp3", 7), ("notes.txt", 9), (".hidden.mp3", 11)):
+        file = tmp_path / "talks" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(size))
+    return tmp_path / "talks"
+
+
+def test_a_folder_is_listed_with_its_structure(talks: Path) -> None:
+    entries = list_entries([str(talks)], "/out")
+    assert {(entry.uri, entry.output, entry.size) for entry in entries} == {
+        (str(talks / "a.mp3"), "/out/a.mp3", 3),
+        (str(talks / "a.wav"), "/out/a.wav", 5),
+        (str(talks / "monday/a.mp3"), "/out/monday/a.mp3", 7),
+    }
+    assert entries[0].answer == entries[0].output + ".json"
+
+
+def test_same_names_get_different_outputs_and_the_same_file_counts_once(talks: Path) -> None:
+    entries = list_entries([str(talks / "a.mp3"), str(talks / "monday"), str(talks / "a.mp3")], "s3://bucket/out/")
+    assert [entry.uri for entry in entries] == [str(talks / "a.mp3"), str(talks / "monday/a.mp3")]
+    first, second = (entry.output for entry in entries)
+    assert first != second
+    assert all(output.startswith("s3://bucket/out/a.mp3.") for output in (first, second))
+    again = list_entries([str(talks / "monday"), str(talks / "a.mp3")], "s3://bucket/out/")
+    assert {entry.output for entry in again} == {first, second}, "names may not depend on the order"
+
+
+def test_a_manifest_says_what_it_wants(tmp_path: Path) -> None:
+    manifest = tmp_path / "list.jsonl"
+    manifest.write_text(
+        '{"uri": "s3://b/x.mp4", "parameters": {"language": "de"}, "size": 5}\n\n'
+        '{"uri": "https://h.example/y.mp3?key=1", "output": "s3://c/y", "note": "kept out"}\n'
+    )
+    first, second = list_entries([str(manifest)], "/out")
+    assert first == Entry("s3://b/x.mp4", "/out/x.mp4", {"language": "de"}, 5)
+    assert second == Entry("https://h.example/y.mp3?key=1", "s3://c/y")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("{uri: 1}", "line 2 is not JSON"),
+        ('["s3://b/x"]', "line 2 has no uri"),
+        ('{"uri": " "}', "line 2 has no uri"),
+        ('{"uri": "a.mp3", "parameters": "x"}', "line 2: parameters must be an object"),
+        ('{"uri": "a.mp3", "output": 5}', "line 2: parameters must be an object, and output a text"),
+    ],
+)
+def test_a_wrong_line_is_named(line: str, sentence: str) -> None:
+    with pytest.raises(ManifestError, match=sentence):
+        parse('{"uri": "a.mp3"}\n' + line)
+
+
+def test_an_input_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PlaceError, match="nothing is not there, or holds nothing"):
+        list_entries([str(tmp_path / "nothing")], "/out")
+
+
+def test_a_report_is_a_manifest() -> None:
+    entry = Entry("/talks/a b.mp3", "/out/ä", {"language": "de"}, 12)
+    done = replace(entry, status="done", duration=3.5, seconds=0.5)
+    failed = replace(entry, uri="/talks/c.mp3", status="failed", error="It is not audio.")
+    text = to_text([done, failed])
+    assert parse(text) == [entry, replace(entry, uri="/talks/c.mp3")]
+    assert [json.loads(line).get("status") for line in text.splitlines()] == ["done", "failed"]
+    assert json.loads(text.splitlines()[1])["error"] == "It is not audio."
+
+
+def test_what_has_an_answer_is_not_done_again(talks: Path, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    entries = list_entries([str(talks)], str(out))
+    entries[1] = replace(entries[1], output=str(elsewhere / "x"))
+    assert left_to_do(entries, str(out)) == (entries, [])
+    for answer in (entries[0].answer, entries[1].answer, entries[2].output + ".srt"):
+        Path(answer).parent.mkdir(parents=True, exist_ok=True)
+        Path(answer).write_text("{}")
+    left, done = left_to_do(entries, str(out))
+    assert left == [entries[2]], "subtitles alone are no answer"
+    assert done == [replace(entry, status="exists") for entry in entries[:2]]
+
+
+def test_bundles_hold_every_file_once_and_keep_to_their_limits() -> None:
+    entries = [Entry(str(number), size=size) for number, size in enumerate([5, 1, 90, 2, 3, 0, 40, 4])]
+    made = bundles(entries, files=3, size_bytes=10)
+    assert sorted(entry.uri for bundle in made for entry in bundle) == sorted(entry.uri for entry in entries)
+    assert all(len(bundle) <= 3 for bundle in made)
+    sizes = [[entry.size or 90 for entry in bundle] for bundle in made]
+    assert all(sum(bundle) <= 10 or len(bundle) == 1 for bundle in sizes)
+    assert sizes[0] == [90]
+    assert [1, 2, 3] in [sorted(bundle) for bundle in sizes], "short files share a bundle"
+    assert bundles([], files=3, size_bytes=10) == []
+
+
+def test_the_summary_counts() -> None:
+    done = Entry("a", status="done", duration=90.0)
+    text = summary([done, done, Entry("b", status="failed"), Entry("c", status="exists", duration=60.0)])
+    assert text == "2 done (3.0 minutes of audio), 1 there already, 1 failed"
