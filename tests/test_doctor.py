@@ -19,6 +19,7 @@ from scripts.checks.machine import Machine, check_memory
 from scripts.checks.models import Facts
 from scripts.checks.results import Result, guarded
 from scripts.doctor import main
+from tests import openai_checkpoints as checkpoints
 from tests.conftest import DEMO, REPOSITORY
 from tests.hub_stand_in import READER, HubStandIn, online
 
@@ -184,6 +185,23 @@ def test_a_model_of_another_kind_and_a_broken_one(examine, tmp_path: Path) -> No
     _, results = examine(ASR_MODEL=str(whisper))
     assert "cannot be read" in results["ASR_MODEL"].detail
     assert results["disk"].status == "ok"  # the others go on
+
+
+def test_a_checkpoint_of_openai_whisper_and_one_without_its_vocabulary(examine, tmp_path: Path) -> None:
+    dims = checkpoints.dimensions(checkpoints.MULTILINGUAL)
+    file = checkpoints.save(tmp_path / "tiny.pt", dims, checkpoints.random_state(dims))
+    _, results = examine(ASR_MODEL=str(file), ASSISTANT_MODEL="demo/assistant")
+    assert "needs multilingual.tiktoken" in results["ASR_MODEL"].detail
+    assert "put it beside the checkpoint" in results["ASR_MODEL"].advice
+    checkpoints.write_vocabulary(tmp_path, checkpoints.MULTILINGUAL)
+    _, results = examine(ASR_MODEL=str(file), ASSISTANT_MODEL="demo/assistant")
+    assert (results["ASR_MODEL"].status, results["ASR_MODEL"].detail) == (
+        "ok",
+        "checkpoint tiny.pt of openai-whisper",
+    )
+    assert "ASR_MODEL 51865" in results["assistant fits"].detail
+    file.write_bytes(file.read_bytes()[:1000])
+    assert "not a whole file" in examine(ASR_MODEL=str(file))[1]["ASR_MODEL"].detail
 
 
 def test_an_assistant_of_another_vocabulary(examine, hub: HubStandIn) -> None:

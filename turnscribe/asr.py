@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from turnscribe.errors import BadParameters, SettingsError
 from turnscribe.hub import loading, shown
+from turnscribe.openai_checkpoint import is_checkpoint, load_checkpoint
 from turnscribe.stages import Progress, ShouldStop
 from turnscribe.transcript import Chunk, Speculation
 from turnscribe.windows import Window
@@ -144,8 +145,8 @@ def load_asr(
 ) -> Asr:
     """Load a Whisper (and an assistant for speculative decoding) through the transformers pipeline.
 
-    `model` and `assistant` are folders or Hub ids. The weights are of `dtype`: "auto" is float16 on CUDA and float32
-    on the CPU.
+    `model` and `assistant` are folders, Hub ids or checkpoints of openai-whisper (`.pt`). The weights are of
+    `dtype`: "auto" is float16 on CUDA and float32 on the CPU.
     Raises `SettingsError` that names the variable.
     """
     from transformers import pipeline
@@ -154,13 +155,17 @@ def load_asr(
 
     with loading("ASR_MODEL", model), compat.quiet_transformers():
         weights = _weights_type(dtype, device)
-        options = {"device": device, "token": token, **compat.dtype_argument(weights)}
-        loaded: Any = pipeline(
-            "automatic-speech-recognition",
-            model=model,
-            model_kwargs={"attn_implementation": "sdpa"},
-            **options,
-        )
+        loaded: Any
+        if is_checkpoint(model):
+            loaded = load_checkpoint(model, variable="ASR_MODEL", device=device, weights=weights)
+        else:
+            options = {"device": device, "token": token, **compat.dtype_argument(weights)}
+            loaded = pipeline(
+                "automatic-speech-recognition",
+                model=model,
+                model_kwargs={"attn_implementation": "sdpa"},
+                **options,
+            )
     if loaded.model.config.model_type != "whisper":
         raise SettingsError(
             f"ASR_MODEL {shown(model)} is a {loaded.model.config.model_type!r} model: name a Whisper model."
@@ -189,12 +194,15 @@ def _weights_type(dtype: Dtype, device: str) -> Any:
 
 def _load_assistant(assistant: str, model: Any, *, token: str | None, device: str, weights: Any) -> Any:
     """distil-whisper's assistants have the main model's encoder and load as a decoder alone; one with an encoder
-    of another shape loads whole and encodes for itself."""
+    of another shape loads whole and encodes for itself, as one of openai-whisper always does."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, GenerationMixin
 
     from turnscribe import compat
 
-    config = AutoConfig.from_pretrained(assistant, token=token)
+    loaded: Any = None
+    if is_checkpoint(assistant):
+        loaded = load_checkpoint(assistant, variable="ASSISTANT_MODEL", device=device, weights=weights).model
+    config = AutoConfig.from_pretrained(assistant, token=token) if loaded is None else loaded.config
     for name, noun in (("vocab_size", "tokens"), ("num_mel_bins", "mel bins")):
         theirs, ours = getattr(config, name, None), getattr(model.config, name)
         if theirs != ours:
@@ -202,14 +210,15 @@ def _load_assistant(assistant: str, model: Any, *, token: str | None, device: st
                 f"ASSISTANT_MODEL {shown(assistant)} has {theirs} {noun} and ASR_MODEL has {ours}: name an assistant "
                 "of the same vocabulary and generation."
             )
-    shared = all(
+    shared = loaded is None and all(
         getattr(config, name) == getattr(model.config, name)
         for name in ("d_model", "encoder_layers", "encoder_attention_heads")
     )
-    kind = AutoModelForCausalLM if shared else AutoModelForSpeechSeq2Seq
-    loaded: Any = kind.from_pretrained(
-        assistant, token=token, attn_implementation="sdpa", **compat.dtype_argument(weights)
-    )
+    if loaded is None:
+        kind = AutoModelForCausalLM if shared else AutoModelForSpeechSeq2Seq
+        loaded = kind.from_pretrained(
+            assistant, token=token, attn_implementation="sdpa", **compat.dtype_argument(weights)
+        )
     if not shared:
         # Whisper's own `generate` moves the start of the main model's timestamp rules with every draft, and text is
         # lost; the general one drafts as well and leaves them alone.

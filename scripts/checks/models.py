@@ -16,7 +16,9 @@ from typing import Any
 
 from scripts.checks.access import TIMEOUT, hub_file
 from scripts.checks.results import GB, Result, Status
+from turnscribe.errors import SettingsError
 from turnscribe.hub import explain, shown
+from turnscribe.openai_checkpoint import describe_checkpoint, is_checkpoint
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,11 @@ class Facts:
 
 
 def look_at(variable: str, model: str, api: Any, offline: str | None) -> Facts:
-    """A folder, a model in the cache where the Hub cannot be reached, else one on the Hub."""
+    """A checkpoint, a folder, a model in the cache where the Hub cannot be reached, else one on the Hub."""
     path = Path(model)
     try:
+        if is_checkpoint(model) and variable != "DIARIZATION_MODEL":
+            return look_at_checkpoint(variable, model)
         if path.exists():
             return look_at_folder(variable, path.parent if path.suffix == ".yaml" else path)
         return look_at_cache(variable, model, offline) if offline else look_at_hub(variable, model, api)
@@ -90,6 +94,19 @@ def look_at_folder(variable: str, folder: Path) -> Facts:
     parameters = sum(_parameters(file) for file in folder.glob("*.safetensors"))
     parameters = parameters or sum(file.stat().st_size for file in folder.glob("pytorch_model*.bin")) // 2
     return Facts(_kind(variable, f"folder {folder.name}, complete", config), config, parameters)
+
+
+def look_at_checkpoint(variable: str, model: str) -> Facts:
+    """A file of openai-whisper: as loading would judge it, without its weights."""
+    try:
+        dims, parameters = describe_checkpoint(model, variable=variable)
+    except SettingsError as error:
+        detail, _, advice = str(error).removeprefix(f"{variable} ").rstrip(".").partition(": ")
+        return Facts(Result(variable, "FAILED", detail, advice))
+    config = {"vocab_size": dims.n_vocab, "num_mel_bins": dims.n_mels, "d_model": dims.n_text_state}
+    config["decoder_layers"] = dims.n_text_layer
+    detail = f"checkpoint {shown(model)} of openai-whisper"
+    return Facts(Result(variable, "ok", detail), config, parameters)
 
 
 def _missing(variable: str, folder: Path) -> Iterable[str]:

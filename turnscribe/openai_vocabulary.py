@@ -1,0 +1,112 @@
+"""The vocabulary files of openai-whisper (`multilingual.tiktoken`, `gpt2.tiktoken`) as a transformers tokenizer.
+
+A line is a token's bytes in base64 and its rank, the order in which byte-pair encoding came to join it; the special
+tokens follow, in the order of openai/whisper `tokenizer.py`. Knows no model, and needs no network.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from turnscribe.errors import SettingsError
+
+TIMESTAMPS = 1501  # <|0.00|> to <|30.00|>
+SECONDS_PER_TIMESTAMP = 0.02
+END, START, PREVIOUS = "<|endoftext|>", "<|startoftranscript|>", "<|startofprev|>"
+TRANSLATE, TRANSCRIBE, START_OF_LM = "<|translate|>", "<|transcribe|>", "<|startoflm|>"
+NO_SPEECH, NO_TIMESTAMPS = "<|nospeech|>", "<|notimestamps|>"
+LANGUAGES = {51864: 99, 51865: 99, 51866: 100}  # of each vocabulary there is, by its size
+ENGLISH_ONLY = 51864
+
+
+def find_vocabulary(name: str, folder: Path) -> Path | None:
+    """The vocabulary file in `folder`, else in an installed openai-whisper, which is not imported."""
+    folders = [folder]
+    package = importlib.util.find_spec("whisper")  # other packages have this name too
+    if package is not None:
+        folders += [Path(location) / "assets" for location in package.submodule_search_locations or ()]
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def read_ranks(path: Path) -> dict[bytes, int]:
+    """Every token's bytes and rank. Raises `SettingsError` for a file that is not a whole vocabulary."""
+    try:
+        lines = [line.split() for line in path.read_bytes().splitlines() if line]
+        ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+    except ValueError as error:
+        raise SettingsError(_not_whole(path)) from error
+    bytes_are_there = all(bytes([byte]) in ranks for byte in range(256))
+    if sorted(ranks.values()) != list(range(len(lines))) or not bytes_are_there:
+        raise SettingsError(_not_whole(path))
+    return ranks
+
+
+def special_tokens(languages: int) -> list[str]:
+    """Those of a vocabulary with so many languages, in order, from the end token to before the timestamps."""
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES as NAMES
+
+    codes = [f"<|{code}|>" for code in list(NAMES)[:languages]]
+    return [END, START, *codes, TRANSLATE, TRANSCRIBE, START_OF_LM, PREVIOUS, NO_SPEECH, NO_TIMESTAMPS]
+
+
+def make_tokenizer(ranks: Mapping[bytes, int], languages: int) -> Any:
+    """A `WhisperTokenizerFast` with the ids of openai/whisper."""
+    from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+    from transformers import WhisperTokenizerFast  # type: ignore[attr-defined]
+
+    letters = _letters()
+
+    def written(token: bytes) -> str:
+        return "".join(letters[byte] for byte in token)
+
+    vocabulary = {written(token): rank for token, rank in ranks.items()} | {END: len(ranks)}
+    joins = [(written(left), written(right)) for left, right in merges(ranks)]
+    made = Tokenizer(BPE(vocabulary, joins))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    special = special_tokens(languages)
+    made.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+    times = [f"<|{index * SECONDS_PER_TIMESTAMP:.2f}|>" for index in range(TIMESTAMPS)]
+    made.add_tokens([AddedToken(time, normalized=False, special=False) for time in times])
+    tokenizer: Any = WhisperTokenizerFast(tokenizer_object=made, additional_special_tokens=special[1:])
+    tokenizer.set_prefix_tokens()
+    return tokenizer
+
+
+def merges(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
+    """The two tokens that each longer token was joined from, in the order of joining."""
+    for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
+        if len(token) > 1:
+            parts = _parts(token, ranks, rank)
+            if len(parts) == 2:
+                yield parts[0], parts[1]
+
+
+def _parts(token: bytes, ranks: Mapping[bytes, int], limit: int) -> list[bytes]:
+    """What byte-pair encoding makes of a token with the tokens of ranks below `limit`."""
+    parts = [token[index : index + 1] for index in range(len(token))]
+    while len(parts) > 2:
+        joined = [ranks.get(left + right, limit) for left, right in itertools.pairwise(parts)]
+        first = min(joined)
+        if first >= limit:
+            break
+        at = joined.index(first)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts
+
+
+def _letters() -> list[str]:
+    """The letter that byte-level tokenizers write for each byte: itself where it prints, else one from U+0100 on."""
+    prints = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(0x100, 0x200))
+    return [chr(byte if byte in prints else next(others)) for byte in range(256)]
+
+
+def _not_whole(path: Path) -> str:
+    return f"{path.name} is not a whole vocabulary of openai-whisper: copy it from that package's assets again."
