@@ -1,0 +1,105 @@
+"""The container's variables: models, limits of the model server, the handler's own, and no secret by accident.
+
+Knows what Hugging Face's container (multi-model-server) and the PyTorch container (TorchServe) call their limits.
+SageMaker has no place for secrets: whoever may describe the model reads its variables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from config import DEFAULTS_PREFIX, parse_config
+from scripts.endpoints.request import MASK, SECRET_NAME
+from scripts.sagemaker.choice import MB, Way
+from turnscribe.errors import BadParameters, SettingsError
+
+CONTAINERS = ("huggingface", "pytorch")
+LIMITS = {  # what the model server calls its largest request and response, in bytes, and its patience, in seconds
+    "huggingface": ("MMS_MAX_REQUEST_SIZE", "MMS_MAX_RESPONSE_SIZE", "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS"),
+    "pytorch": ("TS_MAX_REQUEST_SIZE", "TS_MAX_RESPONSE_SIZE", "TS_DEFAULT_RESPONSE_TIMEOUT"),
+}
+LARGEST = 2**31 - 1  # both servers are Java, and these are ints
+SLACK = MB  # over SageMaker's own limit, so that it is SageMaker's that is met
+LOADING_S = 900  # the first request loads the models, and the server's patience must outlast that
+VALUE_CHARACTERS = 1024  # AWS: the most one variable may have
+VARIABLES = 100  # and the most variables
+
+
+def build_environment(
+    way: Way,
+    *,
+    models: Mapping[str, str],
+    token: str | None = None,
+    extra: Mapping[str, str] | None = None,
+    container: str = "huggingface",
+) -> dict[str, str]:
+    """Every variable of the container; `extra` wins. Raises `SettingsError`."""
+    request, response, patience = LIMITS[container]
+    environment = {
+        "SAGEMAKER_PROGRAM": "inference.py",
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",  # each would load its own models onto the one GPU
+        request: str(way.payload_bytes + SLACK),
+        response: str(way.payload_bytes + SLACK),
+        patience: str(max(way.seconds, LOADING_S)),
+        "MAX_INPUT_BYTES": str(way.payload_bytes),  # the handler's
+        **models,
+        **({"HF_TOKEN": token} if token else {}),
+        **(extra or {}),
+    }
+    for name in LIMITS[container]:
+        if not environment[name].isdecimal() or not 0 < int(environment[name]) <= LARGEST:
+            raise SettingsError(f"{name} is wrong: give a whole number from 1 to {LARGEST}, which Java can hold.")
+    for name, value in environment.items():
+        if len(value) > VALUE_CHARACTERS:
+            raise SettingsError(f"{name} is too long: SageMaker takes {VALUE_CHARACTERS} characters for a variable.")
+    if len(environment) > VARIABLES:
+        raise SettingsError(f"There are {len(environment)} variables: SageMaker takes {VARIABLES}.")
+    return environment
+
+
+def parse_variables(pairs: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` of the command line. Raises `SettingsError`, also for what ought to be kept off it."""
+    variables = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise SettingsError("--env takes NAME=VALUE, for example --env MAX_AUDIO_SECONDS=7200.")
+        if re.search(SECRET_NAME, name, re.I) or value.startswith("hf_"):
+            raise SettingsError(
+                f"--env {name} looks like a secret, and a command line is no place for one: use --token-file for "
+                "the Hub's token, or put the weights into the archive."
+            )
+        variables[name] = value
+    return variables
+
+
+def parse_parameters(pairs: Sequence[str]) -> dict[str, str]:
+    """A request's parameters, `language=en`, checked as the handler checks them. Raises `SettingsError`."""
+    parameters = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError("--parameter takes NAME=VALUE, for example --parameter language=en.")
+        parameters[name.strip()] = value.strip()
+    try:
+        unknown = parse_config(parameters).ignored
+    except BadParameters as error:
+        raise SettingsError(f"--parameter: {error}") from None
+    if unknown:
+        raise SettingsError(f"--parameter: there is no {', '.join(unknown)}; the README lists the parameters.")
+    return parameters
+
+
+def defaults_of_requests(parameters: Mapping[str, str]) -> dict[str, str]:
+    """The variables that make `parameters` the defaults of every request: `INFERENCE_LANGUAGE=en`."""
+    return {DEFAULTS_PREFIX + name.upper(): value for name, value in parameters.items()}
+
+
+def shown(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables with what looks like a secret masked."""
+    return {name: MASK if re.search(SECRET_NAME, name, re.I) else value for name, value in environment.items()}
+
+
+def secrets_in(environment: Mapping[str, str]) -> list[str]:
+    return [value for name, value in environment.items() if re.search(SECRET_NAME, name, re.I)]

@@ -1,0 +1,134 @@
+"""Recordings and archives on their way: up to S3, to an endpoint, and the answer back.
+
+Knows the payload limits and refuses before anything is sent. Never prints what is in a recording or an answer.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.endpoints.errors import one_line
+from scripts.endpoints.waiting import Tell
+from scripts.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, Way
+from scripts.sagemaker.control_plane import Clients, send
+from scripts.sagemaker.errors import Refused, is_missing
+from scripts.sagemaker.request import build_asynchronous_invocation, build_invocation, check_s3
+from scripts.sagemaker.waiting import wait_for
+from turnscribe.errors import SettingsError
+
+UNKNOWN = "application/octet-stream"  # the handler looks into the file itself
+
+
+def upload(clients: Clients, file: Path, folder: str, *, name: str | None = None) -> str:
+    """The file's address below `folder`, `s3://bucket/prefix`, once it is there. Shows progress."""
+    from tqdm import tqdm
+
+    bucket, prefix = split_address(check_s3(folder, "the address to upload to"))
+    key = f"{prefix.rstrip('/')}/{name or file.name}".lstrip("/")
+    size = file.stat().st_size
+    with tqdm(total=size, unit="B", unit_scale=True, desc=f"upload {file.name}", leave=False) as bar:
+        clients("s3").upload_file(str(file), bucket, key, Callback=bar.update)
+    return f"s3://{bucket}/{key}"
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """`s3://bucket/key` -> bucket, key"""
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def content_type_of(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or UNKNOWN
+
+
+def invoke(
+    clients: Clients,
+    name: str,
+    recording: str,
+    *,
+    content_type: str | None,
+    accept: str,
+    parameters: Mapping[str, str],
+) -> bytes:
+    """A real-time endpoint's answer. Raises `SettingsError` for a file over the limit."""
+    file = check_size(recording, REAL_TIME)
+    with file.open("rb") as body:
+        call = build_invocation(
+            name, body, content_type=content_type or content_type_of(recording), accept=accept, parameters=parameters
+        )
+        return bytes(send(clients, call)["Body"].read())
+
+
+def invoke_asynchronous(
+    clients: Clients,
+    name: str,
+    recording: str,
+    *,
+    folder: str | None,
+    content_type: str | None,
+    accept: str,
+    parameters: Mapping[str, str],
+    timeout: int,
+    every: float,
+    tell: Tell,
+) -> bytes:
+    """The answer, once it lies in S3. `recording` is a file, uploaded to `folder`, or an address in S3.
+
+    `timeout` is for the computing; the queue may take as long again. Raises `SettingsError` and `Refused`.
+    """
+    location = recording
+    if not recording.startswith("s3://"):
+        file = check_size(recording, ASYNCHRONOUS)
+        if not folder:
+            raise SettingsError("--upload-to is missing: an asynchronous endpoint reads recordings from S3.")
+        location = upload(clients, file, folder, name=f"{uuid.uuid4().hex[:12]}{file.suffix}")
+    call = build_asynchronous_invocation(
+        name,
+        location,
+        content_type=content_type or content_type_of(recording),
+        accept=accept,
+        parameters=parameters,
+        timeout_s=timeout,
+    )
+    places = send(clients, call)
+    output, failure = places["OutputLocation"], places.get("FailureLocation")
+    tell(f"queued; the answer will be at {output}" + (f", a failure at {failure}" if failure else ""))
+
+    def look() -> tuple[str, tuple[bytes, bool] | None]:
+        for address, good in ((output, True), (failure, False)):
+            if address and (content := _read(clients, address)) is not None:
+                return "answered" if good else "failed", (content, good)
+        return "queued or running", None
+
+    content, good = wait_for(look, what="The answer", timeout=2 * timeout, every=every, tell=tell)
+    if not good:
+        raise Refused(f"The endpoint could not answer: {one_line(content.decode(errors='replace'))}")
+    return content
+
+
+def check_size(recording: str, way: Way) -> Path:
+    file = Path(recording)
+    if not file.is_file():
+        raise SettingsError(f"{recording} is no file: name one recording.")
+    if file.stat().st_size > way.payload_bytes:
+        other = "an asynchronous endpoint takes 1 GB" if way is REAL_TIME else "compress the audio, or split it"
+        raise SettingsError(
+            f"{recording} has {file.stat().st_size / 1e6:.1f} MB, over the {way.payload_mb} MB of one {way.title} "
+            f"request: {other}."
+        )
+    return file
+
+
+def _read(clients: Clients, address: str) -> bytes | None:
+    bucket, key = split_address(address)
+    try:
+        body: Any = clients("s3").get_object(Bucket=bucket, Key=key)["Body"]
+    except Exception as error:
+        if is_missing(error):
+            return None
+        raise
+    return bytes(body.read())

@@ -1,0 +1,66 @@
+"""What the commands for endpoints and for jobs share: the model's request, a dry run, and being sure.
+
+Between the command line and the requests; knows the names of the options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+
+from scripts.endpoints.request import MODELS, read_token
+from scripts.endpoints.waiting import Tell
+from scripts.sagemaker.choice import Way
+from scripts.sagemaker.control_plane import Clients
+from scripts.sagemaker.environment import build_environment, parse_variables, shown
+from scripts.sagemaker.image import image_for
+from scripts.sagemaker.request import Call, Container, build_model
+from turnscribe.errors import SettingsError
+
+
+def token_of(args: argparse.Namespace, environ: Mapping[str, str]) -> str | None:
+    if getattr(args, "token_file", None):
+        return read_token(args.token_file)
+    if getattr(args, "token_from_environment", False):
+        if not environ.get("HF_TOKEN"):
+            raise SettingsError("--token-from-environment: HF_TOKEN is not set in the environment of this command.")
+        return environ["HF_TOKEN"]
+    return None
+
+
+def model_call(args: argparse.Namespace, way: Way, token: str | None, clients: Clients) -> Call:
+    if not args.asr_model:
+        raise SettingsError("--asr-model is missing: name a Whisper model, on the Hub or in the archive.")
+    if args.container == "pytorch" and not args.image:
+        raise SettingsError("--container pytorch needs its --image: the default is Hugging Face's.")
+    image = args.image or image_for(args.region or clients("sagemaker").meta.region_name, args.instance_type)
+    models = {name: value for name in MODELS if (value := getattr(args, name.lower()))}
+    environment = build_environment(
+        way, models=models, token=token, extra=parse_variables(args.env), container=args.container
+    )
+    return build_model(args.name, Container(image, args.model_data, args.role, environment))
+
+
+def dry_run(calls: Sequence[Call], tell: Tell) -> int:
+    printed = []
+    for call in calls:
+        request = json.loads(json.dumps(call.request))
+        if "PrimaryContainer" in request:
+            request["PrimaryContainer"]["Environment"] = shown(request["PrimaryContainer"]["Environment"])
+        printed.append({"call": f"{call.service} {call.operation}", "request": request})
+    tell("not sent:")
+    tell(json.dumps(printed, indent=2), result=True)
+    return 0
+
+
+def confirm(args: argparse.Namespace, what: str, tell: Tell) -> None:
+    if args.yes:
+        return
+    tell(f"{what} This cannot be undone.")
+    try:
+        answer = input("Type its name to go on: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != args.name:
+        raise SettingsError("Nothing was deleted: type the name, or give --yes.")

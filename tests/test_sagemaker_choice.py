@@ -1,0 +1,406 @@
+"""Which of SageMaker's ways is chosen, and the requests that are built for each: pure, without AWS's library."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.sagemaker.__main__ import main
+from scripts.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, TRANSFORM, WAYS, choose, comparison
+from scripts.sagemaker.environment import LARGEST, build_environment, parse_parameters, parse_variables, shown
+from scripts.sagemaker.image import image_for
+from scripts.sagemaker.request import Fleet, Job, build_endpoint_config, build_transform_job, custom_attributes
+from scripts.sagemaker.scaling import Scaling, build_scaling
+from tests.conftest import REPOSITORY
+from turnscribe.errors import SettingsError
+
+ROLE = "arn:aws:iam::123456789012:role/sagemaker"
+MODEL = (
+    "--model-data",
+    "s3://bucket/m/model.tar.gz",
+    "--role",
+    ROLE,
+    "--asr-model",
+    "whisper",
+    "--region",
+    "eu-west-1",
+)
+QUEUE = ("--output", "s3://bucket/answers", "--failure", "s3://bucket/failures")
+TOKEN = "hf_reader_token"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`main` where nothing may ask AWS; no token may be in what it prints."""
+
+    def aws(service: str) -> Any:
+        raise AssertionError(f"{service} was asked")
+
+    def call(*argv: str, **environ: str) -> tuple[int, str, str]:
+        status = main(argv, clients=aws, environ=environ)
+        out, err = capsys.readouterr()
+        assert TOKEN not in out + err
+        return status, out, err
+
+    return call
+
+
+# --- The choice -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("payload_mb", "latency_s", "per_hour", "request_s", "way", "least", "most"),
+    [
+        (40, 30, 20, None, ASYNCHRONOUS, 1, 1),  # too large for real-time, too soon for a start from zero
+        (4, 20, 200, 20, REAL_TIME, 3, 3),  # 200 x 20 s are 1.1 instances, and twice that for what comes at once
+        (6, 60, 1, 60, REAL_TIME, 1, 1),  # exactly at both limits
+        (6.1, 60, 1, 60, ASYNCHRONOUS, 1, 1),
+        (6, 90, 1, 61, ASYNCHRONOUS, 1, 1),
+        (3, 3600, 0.5, None, ASYNCHRONOUS, 0, 1),  # real-time would fit, and cost all day
+        (900, 3600, 100, 600, ASYNCHRONOUS, 0, 34),
+        (100, math.inf, 5, None, TRANSFORM, 1, 1),
+        (101, math.inf, 5, None, ASYNCHRONOUS, 0, 1),  # over a job's payload, whatever the wait
+        (1000, 24 * 3600, 1, 3600, ASYNCHRONOUS, 0, 2),
+    ],
+)
+def test_payload_latency_and_traffic_choose_a_way(
+    payload_mb, latency_s, per_hour, request_s, way, least, most
+) -> None:
+    choice = choose(payload_mb=payload_mb, latency_s=latency_s, requests_per_hour=per_hour, request_s=request_s)
+    assert choice.way is way
+    assert (choice.min_instances, choice.max_instances) == (least, most)
+    assert set(choice.against) == {other.title for other in WAYS if other is not way}  # each other one has its reason
+    assert choice.reason
+
+
+@pytest.mark.parametrize(
+    ("payload_mb", "latency_s", "request_s", "words"),
+    [
+        (1001, math.inf, 30, "compress"),
+        (900, math.inf, 3601, "split the recordings"),
+        (40, 2, 1, "6 MB"),
+    ],
+)
+def test_what_fits_no_way_is_told_what_would(
+    payload_mb: float, latency_s: float, request_s: float, words: str
+) -> None:
+    choice = choose(payload_mb=payload_mb, latency_s=latency_s, requests_per_hour=1, request_s=request_s)
+    assert choice.way is None
+    assert words in choice.reason
+    assert len(choice.against) == 3
+
+
+def test_an_idle_instance_and_a_busy_zero_are_remarked() -> None:
+    idle = choose(payload_mb=40, latency_s=30, requests_per_hour=1, request_s=10)
+    assert "idle 100% of the time" in " ".join(idle.notes)
+    busy = choose(payload_mb=40, latency_s=3600, requests_per_hour=20, request_s=10)
+    assert "seldom be idle" in " ".join(busy.notes)
+
+
+def test_numbers_that_are_none_are_refused() -> None:
+    for wrong in (0, -1, math.nan):
+        with pytest.raises(ValueError, match="above 0"):
+            choose(payload_mb=wrong, latency_s=1, requests_per_hour=1)
+
+
+def test_choose_prints_the_way_the_reasons_the_command_and_the_table(run) -> None:
+    status, out, err = run(
+        *("choose", "--payload-mb", "40", "--latency-s", "30", "--requests-per-hour", "20", "--table")
+    )
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("asynchronous: ")
+    assert any(line.startswith("Not real-time: 40 MB are over its 6 MB") for line in lines)
+    assert any(line.startswith("Not batch transform: ") for line in lines)
+    assert "python -m scripts.sagemaker asynchronous create NAME --min-instances 1 --max-instances 1" in lines
+    assert comparison() in out
+    assert run("choose", "--payload-mb", "4000", "--latency-s", "inf", "--requests-per-hour", "1")[0] == 1
+    assert run("choose", "--payload-mb", "-4", "--latency-s", "1", "--requests-per-hour", "1")[0] == 2
+
+
+def test_the_table_has_a_cell_for_every_way() -> None:
+    rows = comparison().splitlines()
+    assert rows[0] == "| | real-time | asynchronous | batch transform |"
+    assert {row.count("|") for row in rows} == {5}
+    assert all(way.facts.keys() == REAL_TIME.facts.keys() for way in WAYS)
+
+
+# --- Limits and variables -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_servers_limits_are_over_the_ways_and_fit_java(way) -> None:
+    environment = build_environment(way, models={"ASR_MODEL": "whisper"})
+    assert environment["SAGEMAKER_PROGRAM"] == "inference.py"
+    assert environment["SAGEMAKER_MODEL_SERVER_WORKERS"] == "1"
+    assert environment["MAX_INPUT_BYTES"] == str(way.payload_bytes)
+    for name in ("MMS_MAX_REQUEST_SIZE", "MMS_MAX_RESPONSE_SIZE"):
+        assert way.payload_bytes < int(environment[name]) <= LARGEST
+    assert int(environment["SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS"]) >= max(way.seconds, 900)  # the lazy load
+    assert not [name for name in environment if name.startswith("TS_")]
+
+
+def test_the_pytorch_container_gets_its_own_names() -> None:
+    environment = build_environment(ASYNCHRONOUS, models={"ASR_MODEL": "whisper"}, container="pytorch")
+    assert int(environment["TS_MAX_REQUEST_SIZE"]) > 2**30
+    assert int(environment["TS_MAX_RESPONSE_SIZE"]) > 2**30
+    assert environment["TS_DEFAULT_RESPONSE_TIMEOUT"] == "3600"
+    assert not [name for name in environment if "MMS" in name or "TIMEOUT_SECONDS" in name]
+
+
+@pytest.mark.parametrize("value", ["0", "2147483648", "200MB", "-1"])
+def test_a_limit_that_java_cannot_hold_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="MMS_MAX_REQUEST_SIZE"):
+        build_environment(REAL_TIME, models={}, extra={"MMS_MAX_REQUEST_SIZE": value})
+
+
+def test_variables_over_sagemakers_size_are_refused() -> None:
+    with pytest.raises(SettingsError, match="1024 characters"):
+        build_environment(REAL_TIME, models={}, extra={"INFERENCE_PROMPT": "x" * 1025})
+    with pytest.raises(SettingsError, match="takes 100"):
+        build_environment(REAL_TIME, models={}, extra={f"V{number}": "1" for number in range(95)})
+
+
+@pytest.mark.parametrize("pair", ["HF_TOKEN=abc", "X=hf_abc", "API_KEYS=a", "no", "=x", "1A=x"])
+def test_secrets_and_what_is_no_variable_are_refused(pair: str) -> None:
+    with pytest.raises(SettingsError, match="--env") as raised:
+        parse_variables([pair])
+    assert "abc" not in str(raised.value)
+
+
+def test_variables_are_shown_without_what_looks_like_a_secret() -> None:
+    assert shown({"HF_TOKEN": TOKEN, "api_key": "a", "ASR_MODEL": "b"}) == {
+        "HF_TOKEN": "***",
+        "api_key": "***",
+        "ASR_MODEL": "b",
+    }
+
+
+def test_parameters_are_checked_as_the_handler_checks_them() -> None:
+    assert parse_parameters(["language=en", "timestamps=word"]) == {"language": "en", "timestamps": "word"}
+    for wrong in ("batch_size=many", "no_such=1", "language"):
+        with pytest.raises(SettingsError, match="--parameter"):
+            parse_parameters([wrong])
+    assert custom_attributes({"language": "en", "prompt": "Jürgen & co"}) == "language=en&prompt=J%C3%BCrgen+%26+co"
+    with pytest.raises(SettingsError, match="1024"):
+        custom_attributes({"prompt": "x" * 1024})
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "payload_mb", "allowed"),
+    [(1, 100, True), (4, 25, True), (10, 10, True), (1, 101, False), (2, 51, False), (101, 1, False), (0, 1, False)],
+)
+def test_a_jobs_requests_together_are_at_most_100_mb(concurrency: int, payload_mb: int, allowed: bool) -> None:
+    job = Job("s3://bucket/in", "s3://bucket/out", "ml.g5.xlarge", concurrency=concurrency, payload_mb=payload_mb)
+    if allowed:
+        request = build_transform_job("job", job).request
+        assert (request["MaxConcurrentTransforms"], request["MaxPayloadInMB"]) == (concurrency, payload_mb)
+    else:
+        with pytest.raises(SettingsError, match="MaxPayloadInMB" if concurrency else "from 1"):
+            build_transform_job("job", job)
+
+
+def test_a_job_sends_whole_files_and_waits_as_long_as_it_may() -> None:
+    job = Job("s3://b-k/list.manifest", "s3://b-k/out", "ml.g5.xlarge", manifest=True, accept="text/vtt")
+    request = build_transform_job("job", job, model="talk").request
+    assert request["ModelName"] == "talk"
+    assert request["BatchStrategy"] == "SingleRecord"
+    assert request["ModelClientConfig"]["InvocationsTimeoutInSeconds"] == 3600
+    source = request["TransformInput"]
+    assert (source["SplitType"], source["CompressionType"]) == ("None", "None")
+    assert source["DataSource"]["S3DataSource"] == {"S3DataType": "ManifestFile", "S3Uri": "s3://b-k/list.manifest"}
+    assert (request["TransformOutput"]["Accept"], request["TransformOutput"]["AssembleWith"]) == ("text/vtt", "None")
+    with pytest.raises(SettingsError, match="3600"):
+        build_transform_job("job", Job("s3://b-k/i", "s3://b-k/o", "ml.g5.xlarge", timeout_s=3601))
+
+
+def test_scaling_follows_the_backlog_and_wakes_up_from_zero() -> None:
+    target, track, wake, alarm = (call.request for call in build_scaling("talk", Scaling(0, 3)))
+    assert target["ResourceId"] == "endpoint/talk/variant/all"
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (0, 3)
+    tracked = track["TargetTrackingScalingPolicyConfiguration"]
+    assert tracked["CustomizedMetricSpecification"] == {
+        "Namespace": "AWS/SageMaker",
+        "MetricName": "ApproximateBacklogSizePerInstance",
+        "Dimensions": [{"Name": "EndpointName", "Value": "talk"}],
+        "Statistic": "Average",
+    }
+    assert (tracked["ScaleInCooldown"], tracked["ScaleOutCooldown"]) == (600, 300)
+    assert wake["StepScalingPolicyConfiguration"]["StepAdjustments"] == [
+        {"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}
+    ]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SageMaker", "HasBacklogWithoutCapacity")
+    assert alarm["Dimensions"] == [{"Name": "EndpointName", "Value": "talk"}]
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1.0)
+    assert len(build_scaling("talk", Scaling(1, 3))) == 2  # never at zero: nothing to wake up
+
+
+@pytest.mark.parametrize("scaling", [Scaling(-1, 1), Scaling(2, 1), Scaling(0, 0), Scaling(0, 1, backlog=0)])
+def test_instances_that_cannot_be_are_refused(scaling: Scaling) -> None:
+    with pytest.raises(SettingsError):
+        build_scaling("talk", scaling)
+
+
+def test_an_endpoint_starts_with_an_instance_and_has_time_to_install() -> None:
+    variant = build_endpoint_config("talk", Fleet("ml.g5.xlarge", 0, ami="ami-1")).request["ProductionVariants"][0]
+    assert variant["InitialInstanceCount"] == 1
+    assert variant["ContainerStartupHealthCheckTimeoutInSeconds"] == 1800
+    assert variant["InferenceAmiVersion"] == "ami-1"
+
+
+def test_the_image_is_of_the_region_and_the_instance() -> None:
+    assert image_for("eu-west-1", "ml.g5.xlarge").startswith("763104351884.dkr.ecr.eu-west-1.amazonaws.com/hugging")
+    assert "-gpu-" in image_for("us-east-1", "ml.p4d.24xlarge")
+    assert "-cpu-" in image_for("us-east-1", "ml.c5.xlarge")
+    with pytest.raises(SettingsError, match="--image"):
+        image_for("cn-north-1", "ml.g5.xlarge")
+
+
+# --- The command line -----------------------------------------------------------------------------------------
+
+
+def calls_of(out: str) -> dict[str, dict[str, Any]]:
+    printed = json.loads(out)
+    return {f"{number} {one['call']}": one["request"] for number, one in enumerate(printed)}
+
+
+def test_a_dry_run_prints_every_request_of_an_asynchronous_endpoint_and_masks_the_token(run, tmp_path: Path) -> None:
+    file = tmp_path / "token.txt"
+    file.write_text(TOKEN)
+    options = ("--token-file", str(file), "--max-instances", "2", "--env", "ALLOW_URL_INPUTS=true")
+    topic = ("--success-topic", "arn:aws:sns:eu-west-1:123456789012:done")
+    status, out, err = run("asynchronous", "create", "talk", *MODEL, *QUEUE, *options, *topic, "--dry-run")
+    assert status == 0
+    assert "not sent" in err
+    calls = calls_of(out)
+    assert list(calls) == [
+        "0 sagemaker create_model",
+        "1 sagemaker create_endpoint_config",
+        "2 sagemaker create_endpoint",
+        "3 application-autoscaling register_scalable_target",
+        "4 application-autoscaling put_scaling_policy",
+        "5 application-autoscaling put_scaling_policy",
+        "6 cloudwatch put_metric_alarm",
+    ]
+    variables = calls["0 sagemaker create_model"]["PrimaryContainer"]["Environment"]
+    assert (variables["ASR_MODEL"], variables["HF_TOKEN"]) == ("whisper", "***")
+    assert variables["ALLOW_URL_INPUTS"] == "true"
+    assert calls["1 sagemaker create_endpoint_config"]["AsyncInferenceConfig"] == {
+        "OutputConfig": {
+            "S3OutputPath": "s3://bucket/answers",
+            "S3FailurePath": "s3://bucket/failures",
+            "NotificationConfig": {"SuccessTopic": "arn:aws:sns:eu-west-1:123456789012:done"},
+        },
+        "ClientConfig": {"MaxConcurrentInvocationsPerInstance": 1},
+    }
+
+
+def test_a_dry_run_of_a_job_has_its_parameters_as_variables(run) -> None:
+    places = ("--input", "s3://bucket/in/", "--output", "s3://bucket/out", "--parameter", "language=en")
+    status, out, _ = run("transform", "create", "night", *MODEL, *places, "--dry-run")
+    assert status == 0
+    calls = calls_of(out)
+    assert list(calls) == ["0 sagemaker create_model", "1 sagemaker create_transform_job"]
+    assert calls["1 sagemaker create_transform_job"]["Environment"] == {"INFERENCE_LANGUAGE": "en"}
+    reused = ("--model-name", "night", "--region", "eu-west-1")
+    _, out, _ = run("transform", "create", "night-2", *reused, *places, "--dry-run")
+    assert list(calls_of(out)) == ["0 sagemaker create_transform_job"]
+
+
+def test_the_shells_token_is_only_taken_when_asked_for(run) -> None:
+    create = ("real-time", "create", "talk", *MODEL, "--dry-run")
+    assert "HF_TOKEN" not in run(*create, HF_TOKEN=TOKEN)[1]
+    assert '"HF_TOKEN": "***"' in run(*create, "--token-from-environment", HF_TOKEN=TOKEN)[1]
+    status, _, err = run(*create, "--token-from-environment")
+    assert (status, "HF_TOKEN is not set" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("real-time", "create", "a_b", *MODEL), "name is wrong"),
+        (("real-time", "create", "x" * 64, *MODEL), "at most 63"),
+        (("real-time", "create", "talk", *MODEL[:4], "--region", "eu-west-1"), "--asr-model is missing"),
+        (("real-time", "create", "talk", *MODEL, "--container", "pytorch"), "needs its --image"),
+        (("real-time", "create", "talk", *MODEL[:-1], "cn-north-1"), "give --image"),
+        (("real-time", "create", "talk", *MODEL, "--env", "HF_TOKEN=x"), "--token-file"),
+        (("asynchronous", "create", "talk", *MODEL, "--output", "here", "--failure", "s3://bucket/f"), "--output"),
+        (("asynchronous", "create", "talk", *MODEL, *QUEUE, "--min-instances", "2"), "Instances are wrong"),
+        (("transform", "create", "job", *MODEL, "--output", "s3://bucket/o"), "--input or --manifest"),
+        (
+            ("transform", "create", "job", "--input", "s3://bkt/i", "--output", "s3://bkt/o"),
+            "--model-data and --role",
+        ),
+        (
+            (
+                *("transform", "create", "job", *MODEL, "--input", "s3://bkt/i", "--output", "s3://bkt/o"),
+                *("--concurrency", "4", "--max-payload-mb", "30"),
+            ),
+            "are 120 MB, and SageMaker allows 100 MB",
+        ),
+        (("package", "--model", "whisper"), "NAME=PATH"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_asks_nothing_of_aws(run, argv: tuple[str, ...], words: str) -> None:
+    status, out, err = run(*argv)
+    assert (status, out) == (2, "")
+    assert words in err
+    assert err.startswith("error: ")
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_recordings_over_the_limit_are_refused_before_they_are_sent(run, tmp_path: Path) -> None:
+    for way, size, words in ((REAL_TIME, "6.3 MB", "asynchronous"), (ASYNCHRONOUS, "1073.7 MB", "compress")):
+        recording = tmp_path / f"{way.command}.wav"
+        with recording.open("wb") as file:
+            file.truncate(way.payload_bytes + 1)  # a hole: no disk is used
+        status, _, err = run(way.command, "invoke", "talk", str(recording))
+        assert status == 2
+        assert size in err
+        assert words in err
+    status, _, err = run("asynchronous", "invoke", "talk", str(REPOSITORY / "demo" / "conversation.flac"))
+    assert (status, "--upload-to is missing" in err) == (2, True)
+
+
+def test_every_way_states_its_limits_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for way, words in (
+        (REAL_TIME, "6 MB and 60 s"),
+        (ASYNCHRONOUS, "1 GB and 3600 s"),
+        (TRANSFORM, "100 MB and 3600"),
+    ):
+        with pytest.raises(SystemExit):
+            main([way.command, "--help"])
+        assert words in " ".join(capsys.readouterr().out.split())
+
+
+def test_package_makes_the_archive_with_the_weights_under_their_names(run, tmp_path: Path) -> None:
+    archive = tmp_path / "model.tar.gz"
+    weights = f"whisper={REPOSITORY / 'demo' / 'whisper'}"
+    status, out, _ = run("package", "--output", str(archive), "--model", weights)
+    assert status == 0
+    assert out.startswith(f"{archive}: ")
+    with tarfile.open(archive) as packed:
+        names = packed.getnames()
+    assert "code/inference.py" in names
+    assert "whisper/config.json" in names
+
+
+def test_without_boto3_a_sentence_says_what_to_install(tmp_path: Path) -> None:
+    """The core does not install it; here a folder stands in its place that cannot be imported."""
+    hidden = tmp_path / "boto3"
+    hidden.mkdir()
+    (hidden / "__init__.py").write_text("raise ImportError('hidden')")
+    command = [sys.executable, "-m", "scripts.sagemaker", "real-time", "describe", "talk"]
+    environ = {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "pip install boto3" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
