@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 
 BENCHMARK := .venv-benchmark
 
-.PHONY: demo serve test check test-oldest evaluate demo-models benchmark load clean
+.PHONY: demo serve test check test-oldest test-aws test-flyte test-ray evaluate demo-models benchmark load clean
 
 demo: $(VENV)/installed
 	$(RUN) -m scripts.demo
@@ -28,6 +28,16 @@ check: $(VENV)/installed-dev
 # The first serving container's versions. CI passes `PYTEST_ARGS='-m "not property and not serving"'`.
 test-oldest: $(OLDEST)/installed-dev
 	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
+
+# The platforms' adapters, each with its platform's own software, in an environment of its own.
+test-aws: .venv-aws/installed
+	.venv-aws/bin/python -m pytest tests/platforms/aws
+
+test-flyte: .venv-flyte/installed
+	.venv-flyte/bin/python -m pytest tests/platforms/flyte
+
+test-ray: .venv-ray/installed
+	.venv-ray/bin/python -m pytest tests/platforms/ray
 
 evaluate: $(VENV)/installed-dev
 	ASR_MODEL=demo/whisper ASSISTANT_MODEL=demo/assistant DIARIZATION_MODEL=demo/diarizer \
@@ -65,10 +75,30 @@ $(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-d
 	$(OLDEST)/bin/python -m pip install -r requirements-oldest.txt -r requirements.txt -r requirements-dev.txt
 	touch $@
 
+# The transformers of Amazon's container are older than 5, so its tests are on top of the oldest set.
+.venv-aws/installed: $(OLDEST)/installed-dev requirements-aws.txt tests/platforms/aws/requirements.txt
+	$(call on_top_of,$(OLDEST))
+	.venv-aws/bin/python -m pip install -c requirements-oldest.txt -r tests/platforms/aws/requirements.txt
+	touch $@
+
+.venv-flyte/installed: $(VENV)/installed-dev requirements-flyte.txt tests/platforms/flyte/requirements.txt
+	$(call on_top_of,$(VENV))
+	.venv-flyte/bin/python -m pip install -r tests/platforms/flyte/requirements.txt
+	touch $@
+
+.venv-ray/installed: $(VENV)/installed-dev requirements-ray.txt tests/platforms/ray/requirements.txt
+	$(call on_top_of,$(VENV))
+	.venv-ray/bin/python -m pip install -r tests/platforms/ray/requirements.txt
+	touch $@
+
+# Makes the target's environment, which sees the packages of another one ($1) without changing it.
+on_top_of = test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D); \
+	cd $(@D)/lib/python3*/site-packages && ls -d $(CURDIR)/$(1)/lib/python3*/site-packages > below.pth
+
 $(BENCHMARK)/installed: requirements-benchmark.txt requirements-server.txt requirements.txt
 	test -x $(BENCHMARK)/bin/python || $(PYTHON) -m venv $(BENCHMARK)
 	$(BENCHMARK)/bin/python -m pip install -r requirements-benchmark.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) .venv-clients build
+	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) .venv-clients .venv-aws .venv-flyte .venv-ray build

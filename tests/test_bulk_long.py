@@ -182,7 +182,8 @@ def test_parts_without_speech_or_without_a_diarizer_lose_nothing() -> None:
 
 
 def test_a_part_may_have_fewer_speakers_than_the_whole() -> None:
-    assert part_parameters({"num_speakers": 3, "prompt": "x"}, "de") == {
+    plain = {"num_speakers": 3, "prompt": "x", "sampling_rate": 8000, "encoding": "pcm_s16le", "odd": 1}
+    assert part_parameters(plain, "de") == {
         "max_speakers": 3,
         "prompt": "x",
         "language": "de",

@@ -12,6 +12,7 @@ from scripts.bulk.manifest import (
     Entry,
     ManifestError,
     bundles,
+    from_text,
     left_to_do,
     list_entries,
     parse,
@@ -86,6 +87,7 @@ def test_a_report_is_a_manifest() -> None:
     done = replace(entry, status="done", duration=3.5, seconds=0.5)
     failed = replace(entry, uri="/talks/c.mp3", status="failed", error="It is not audio.")
     text = to_text([done, failed])
+    assert from_text(text) == [done, failed]
     assert parse(text) == [entry, replace(entry, uri="/talks/c.mp3")]
     assert [json.loads(line).get("status") for line in text.splitlines()] == ["done", "failed"]
     assert json.loads(text.splitlines()[1])["error"] == "It is not audio."

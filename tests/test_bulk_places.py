@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.bulk import places
-from scripts.bulk.places import PlaceError, find, join, read, shown, write
+from scripts.bulk.places import PlaceError, Unavailable, find, join, read, shown, write
 
 CONTENT = os.urandom(3 * places.BLOCK_BYTES + 12_345)
 
@@ -157,6 +157,7 @@ def test_what_stays_wrong_is_one_sentence_without_the_query(
         fetch(url, attempts=3)
     assert "s3cret" not in str(caught.value)
     assert "talk.mp3" in str(caught.value)
+    assert isinstance(caught.value, Unavailable) == (status == 500)
     assert len(behaviour.asked) >= attempts
     assert (len(behaviour.asked) > 2) == (status == 500)
 

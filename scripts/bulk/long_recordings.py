@@ -93,8 +93,12 @@ def to_wav(waveform: NDArray[np.float32]) -> bytes:
 
 
 def part_parameters(parameters: Mapping[str, Any], language: str | None) -> dict[str, Any]:
-    """A request's parameters for one of its parts: fewer people than in the whole may speak there."""
-    given = dict(parameters)
+    """A request's parameters for one of its parts, which is a plain wav file, and in which fewer people than in the
+    whole may speak. What no request knows is left out: a warning for each part would say so."""
+    from config import InferenceConfig
+
+    known = {*InferenceConfig.model_fields, "return_timestamps"} - {"encoding", "sampling_rate"}
+    given = {name: value for name, value in parameters.items() if name in known}
     most = given.pop("num_speakers", None) or given.pop("max_speakers", None)
     given.pop("min_speakers", None)
     if most is not None:

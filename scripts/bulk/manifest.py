@@ -136,6 +136,11 @@ def to_text(entries: Iterable[Entry]) -> str:
     return "".join(lines)
 
 
+def from_text(text: str) -> list[Entry]:
+    """The entries of a text of `to_text`, with what became of them."""
+    return [Entry(**json.loads(line)) for line in text.splitlines()]
+
+
 def left_to_do(entries: Sequence[Entry], output: str) -> tuple[list[Entry], list[Entry]]:
     """Those without an answer yet, and those that have one, with the status "exists".
 

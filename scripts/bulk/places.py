@@ -28,6 +28,10 @@ class PlaceError(ValueError):
     """One sentence: which file cannot be read or written, and why; holds no credentials."""
 
 
+class Unavailable(PlaceError):
+    """What was wrong may pass: it was tried several times, and may be tried again later."""
+
+
 def read(uri: str, *, max_bytes: int, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> bytes:
     """The bytes of the file at `uri`, at most `max_bytes` of them.
 
@@ -184,7 +188,7 @@ def _persistently(work: Callable[[], Result], uri: str, done: str, attempts: int
             if not _passes(e):
                 raise PlaceError(f"{shown(uri)} cannot be {done} ({_kind(e)}): check the access rights.") from e
             if attempt == attempts:
-                raise PlaceError(
+                raise Unavailable(
                     f"{shown(uri)} could not be {done} in {attempts} attempts ({_kind(e)}): try again later."
                 ) from e
             time.sleep(wait * 2 ** (attempt - 1))

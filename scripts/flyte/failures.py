@@ -1,0 +1,15 @@
+"""Which failures another attempt may mend. Knows the errors of `turnscribe` and of the places files lie in."""
+
+from __future__ import annotations
+
+from scripts.bulk.places import Unavailable
+from turnscribe.errors import InferenceFailed
+
+
+class TryAgain(Exception):
+    """What was wrong may pass: the same work is worth another attempt."""
+
+
+def may_pass(error: Exception) -> bool:
+    """A store that was busy, or a device that failed; what is wrong with a file, a parameter or a setting stays."""
+    return isinstance(error, Unavailable | InferenceFailed | TryAgain)

@@ -1,0 +1,95 @@
+"""One very long recording: cut into parts, which are transcribed apart, and put together again. Knows no Flyte.
+
+What belongs together and who is who `scripts/bulk/long_recordings.py` knows; here are the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.bulk.files import loaded_handler, write_results
+from scripts.bulk.long_recordings import PartTranscript, merge, opening, part_parameters, split, to_wav
+from scripts.bulk.manifest import Entry, list_entries
+from scripts.bulk.places import read, shown
+from turnscribe.errors import BadParameters
+
+
+@dataclass(frozen=True)
+class Parts:
+    files: list[Path]
+    offsets: list[float]  # seconds from the start of the recording
+    parameters: dict[str, Any]  # of a part's request
+    warnings: list[str]
+
+
+def cut_recording(
+    uri: str, parameters: dict[str, Any], folder: Path, *, part_seconds: float, handler: Any = None
+) -> Parts:
+    """Wav files of about `part_seconds` in `folder`, cut in pauses; the language is judged once, by the opening.
+
+    Raises `PlaceError`, `RequestError`, and what `EndpointHandler.transcribe` raises.
+    """
+    from config import parse_config
+    from turnscribe.audio import decode_audio
+
+    config = parse_config(parameters)
+    if config.channels == "split":
+        raise BadParameters("channels is 'split', and parts are mono: leave it out, or transcribe the file whole.")
+    handler = handler or loaded_handler()
+    audio = decode_audio(
+        read(uri, max_bytes=handler.limits.max_bytes),
+        limits=handler.limits,
+        sampling_rate=config.sampling_rate,
+        encoding=config.encoding,
+    )
+    windows = split(audio.mono, part_seconds=part_seconds, chunk_length_s=config.chunk_length_s)
+    language = config.language or _language(audio.mono, config.chunk_length_s, handler)
+    warnings = list(audio.warnings)
+    if config.ignored:
+        warnings.append(f"Unknown parameters were ignored: {', '.join(config.ignored)}.")
+    files = [folder / f"part-{index:04d}.wav" for index in range(len(windows))]
+    for file, window in zip(files, windows, strict=True):
+        file.write_bytes(to_wav(audio.mono[window.start : window.stop]))
+    return Parts(files, [window.offset for window in windows], part_parameters(parameters, language), warnings)
+
+
+def merge_recording(
+    parts: Sequence[PartTranscript],
+    entry: Entry,
+    parameters: dict[str, Any],
+    *,
+    warnings: Sequence[str] = (),
+    formats: Sequence[str] = (),
+) -> Entry:
+    """The parts' transcripts as one, written to the entry's output. Raises `PlaceError`, `SettingsError`."""
+    from config import load_settings, parse_config
+
+    counts = parse_config(parameters).speaker_counts
+    transcript = merge(parts, threshold=load_settings().speaker_similarity, **counts)
+    transcript = replace(transcript, warnings=(*warnings, *transcript.warnings))
+    write_results(entry, transcript, formats=formats)
+    return replace(entry, status="done", duration=transcript.duration)
+
+
+def only_entry(uri: str, output: str) -> Entry:
+    """The recording at `uri`, with the place of its results. Raises `PlaceError`, `BadParameters`."""
+    entries = list_entries([uri], output)
+    if len(entries) != 1:
+        raise BadParameters(f"{shown(uri)} holds {len(entries)} recordings: name one, or use transcribe_files.")
+    return entries[0]
+
+
+def _language(waveform: NDArray[np.float32], chunk_length_s: float, handler: Any) -> str | None:
+    from config import parse_config
+
+    heard = opening(waveform, chunk_length_s=chunk_length_s)
+    if not len(heard):
+        return None
+    config = parse_config({"chunk_length_s": chunk_length_s, "diarize": False})
+    return handler.transcribe(to_wav(heard), config).language  # type: ignore[no-any-return]

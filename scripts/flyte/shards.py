@@ -1,0 +1,184 @@
+"""Many recordings in shards: listed, transcribed one shard a task, reported together. Knows no Flyte.
+
+A shard is the text of a manifest. What Flyte's cache knows it by, beside that text (addresses, sizes, parameters and
+outputs): the versions of its files and the settings of the models. Weights replaced under the same name, and what
+lies behind a web address, may change unnoticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scripts.bulk.files import FORMATS, attempt, loaded_handler, transcribe_entry
+from scripts.bulk.manifest import REPORT, Entry, from_text, left_to_do, list_entries, summary, to_text
+from scripts.bulk.places import absolute, join, shown, write
+from scripts.flyte.failures import TryAgain, may_pass
+from turnscribe.errors import BadParameters
+
+SHARD_BYTES = 2**27  # files of one shard are in memory together: five hours of mp3 are 1 GB of samples
+LOOKS = 32  # at files, at a time
+NAMED_FAILURES = 20  # in a report's text; the manifest has all
+
+GONE = "It was transcribed before and its answer is gone: run again with --overwrite-cache."
+LOST = "Its task failed in every attempt: the task's log says why; run again."
+
+
+@dataclass(frozen=True)
+class Shard:
+    manifest: str
+    version: str  # of its files' contents, together
+
+
+def list_shards(inputs: Sequence[str], output: str, parameters: dict[str, Any], *, files: int) -> list[Shard]:
+    """The recordings in shards of about `files`; `parameters` are a request's, and a manifest's own win over them.
+
+    Raises `ManifestError`, `PlaceError`.
+    """
+    entries = [
+        replace(entry, parameters={**parameters, **entry.parameters}) for entry in list_entries(inputs, output)
+    ]
+    with ThreadPoolExecutor(LOOKS) as pool:
+        versions = dict(zip((entry.uri for entry in entries), pool.map(_version, entries), strict=True))
+    return [
+        Shard(to_text(shard), _hash("".join(versions[entry.uri] for entry in shard)))
+        for shard in stable_bundles(entries, files=files, size_bytes=SHARD_BYTES)
+    ]
+
+
+def stable_bundles(entries: Sequence[Entry], *, files: int, size_bytes: int) -> list[list[Entry]]:
+    """Bundles of about `files`, at most twice as many, and but for a larger file alone `size_bytes` together.
+
+    Where one ends its files' names say, so a file more or less changes one bundle and the cache keeps the others.
+    Files of a bundle are of similar size, the largest (to a power of two) come first.
+    """
+    made: list[list[Entry]] = []
+    room = 0
+    for entry in sorted(entries, key=lambda entry: (-entry.size.bit_length(), entry.uri)):
+        begins = int(_hash(entry.uri)[:8], 16) % files == 0
+        if not made or begins or len(made[-1]) == 2 * files or entry.size > room:
+            made.append([])
+            room = size_bytes
+        made[-1].append(entry)
+        room -= entry.size
+    return made
+
+
+def transcribe_shard(
+    manifest: str,
+    *,
+    formats: Sequence[str] = (),
+    done: Sequence[Entry] = (),
+    on_done: Callable[[Sequence[Entry]], None] = lambda entries: None,
+    handler: Any = None,
+) -> list[Entry]:
+    """The shard's entries with what became of them; their results are written.
+
+    A file that is itself at fault is one failed entry. What may pass raises `TryAgain`, when all the others are
+    through: those are in `done` of the next attempt, as the last call of `on_done` had them. Raises `SettingsError`.
+    """
+    handler = handler or loaded_handler()  # without models nothing is one file's trouble
+    entries = from_text(manifest)
+    finished = {entry.uri: entry for entry in done}
+    passing: dict[str, str] = {}
+
+    def work(entry: Entry) -> Entry:
+        try:
+            return transcribe_entry(entry, formats=formats, handler=handler)
+        except Exception as error:
+            if may_pass(error):
+                passing[entry.uri] = str(error)
+            raise
+
+    left = [entry for entry in entries if entry.uri not in finished]
+    with ThreadPoolExecutor(max(len(left), 1)) as pool:  # together, so that they share the engine's batches
+        for future in as_completed([pool.submit(attempt, work, entry) for entry in left]):
+            entry = future.result()
+            if entry.uri not in passing:
+                finished[entry.uri] = entry
+                on_done(list(finished.values()))
+    if passing:
+        raise TryAgain(
+            f"{len(passing)} of {len(entries)} recordings may do better later: {next(iter(passing.values()))}"
+        )
+    return [finished[entry.uri] for entry in entries]
+
+
+def build_report(shards: Sequence[str], results: Sequence[str | None], output: str) -> list[Entry]:
+    """Every recording once, with what became of it; `results` has None for a shard whose task failed.
+
+    Of such a shard, answers that are there count as there ("exists"). One listing of `output` tells.
+    """
+    known = [entry for result in results if result is not None for entry in from_text(result)]
+    lost = [
+        replace(entry, status="failed", error=LOST)
+        for shard, result in zip(shards, results, strict=True)
+        if result is None
+        for entry in from_text(shard)
+    ]
+    missing, _ = left_to_do([entry for entry in known if entry.status == "done"] + lost, output)
+    gone = {entry.uri for entry in missing}
+    entries = [
+        replace(entry, status="failed", error=GONE) if entry.status == "done" and entry.uri in gone else entry
+        for entry in known
+    ]
+    entries += [entry if entry.uri in gone else replace(entry, status="exists", error=None) for entry in lost]
+    return sorted(entries, key=lambda entry: entry.uri)
+
+
+def write_report(entries: Sequence[Entry], output: str) -> str:
+    """Writes the manifest beside the results; the text says how many, and names what failed."""
+    write(join(absolute(output), REPORT), to_text(entries))
+    failed = [entry for entry in entries if entry.status == "failed"]
+    lines = [f"failed: {shown(entry.uri)}: {entry.error}" for entry in failed[:NAMED_FAILURES]]
+    if len(failed) > NAMED_FAILURES:
+        lines.append(f"and {len(failed) - NAMED_FAILURES} more: see {REPORT}")
+    return "\n".join([summary(entries), *lines])
+
+
+def request_parameters(text: str) -> dict[str, Any]:
+    """A request's parameters from a JSON object, checked. Raises `BadParameters`."""
+    from config import parse_config
+
+    try:
+        parameters = json.loads(text or "{}")
+    except ValueError as e:
+        raise BadParameters('parameters is not JSON: give an object such as {"language": "en"}.') from e
+    parse_config(parameters)
+    return dict(parameters)
+
+
+def format_names(text: str) -> list[str]:
+    """`"srt vtt"` or `"srt,vtt"` to names of formats. Raises `BadParameters`."""
+    names = re.findall(r"[^\s,]+", text)
+    if wrong := [name for name in names if name not in FORMATS]:
+        raise BadParameters(f"formats has {wrong[0][:40]!r}: choose from {', '.join(FORMATS)}.")
+    return names
+
+
+def model_key() -> str:
+    """The models and request defaults of this process's environment, without the token. Raises `SettingsError`."""
+    from config import load_settings, parse_config
+
+    settings = load_settings().model_dump(mode="json", exclude={"hf_token"})
+    return json.dumps({**settings, **parse_config().model_dump(mode="json")}, sort_keys=True)
+
+
+def _version(entry: Entry) -> str:
+    """Of a file's content: the store's ETag, or the time of the last change. Of a web address, the address."""
+    import fsspec
+
+    try:
+        fs, path = fsspec.core.url_to_fs(entry.uri)
+        return str(fs.ukey(path))
+    except Exception:  # of whatever library the scheme brings; whoever reads the file will say what is wrong
+        return ""
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,244 @@
+"""Flyte workflows: many recordings in parallel, and one very long recording on many machines.
+
+    pyflyte run scripts/flyte/workflow.py transcribe_files --inputs '["talks/"]' --output transcripts
+    pyflyte run scripts/flyte/workflow.py transcribe_recording --recording day.mp3 --output transcripts
+
+`inputs` are folders, prefixes (`s3://...`), manifests and single files; `output` is a folder or a prefix. On a
+cluster both must be where the tasks can reach them. Models, limits and request defaults are the environment's of
+whoever registers (`ASR_MODEL`, ...), and so is what the tasks may use (`TASK_GPU`, `TASK_MEMORY`, ...: see
+`settings.py`).
+
+Caching, by shard and by part. A shard is transcribed again when one of its files' address, size or content (ETag,
+time of change), its parameters, its formats, the output, a model's name, another setting of the handler or
+CACHE_VERSION changes; a part when its samples, its parameters, the models or CACHE_VERSION do. Neither weights
+replaced under the same name nor what lies behind a web address is looked at: `--overwrite-cache`.
+
+Failures. A file that is at fault is a failed entry of the report, and the others of its shard are done. What may pass
+(a busy store, a failing device) makes Flyte retry the shard, which goes on after the files that are done (its
+checkpoint). A shard whose attempts are used up counts against TASK_MIN_SUCCESS_RATIO; with fewer successes the
+workflow fails, and the report is written all the same. Of one recording every part is needed.
+
+A thin layer: what the tasks do is in `shards.py` and `recording.py`. Does not know the models.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from flytekit import HashMethod, Resources, Secret, current_context, map_task, task, workflow
+from flytekit.exceptions.user import FlyteRecoverableException
+from flytekit.extras.accelerators import GPUAccelerator
+from flytekit.types.error.error import FlyteError
+from flytekit.types.file import FlyteFile
+
+from scripts.bulk.long_recordings import PartTranscript, transcribe_part
+from scripts.bulk.manifest import Entry, from_text, to_text
+from scripts.flyte import recording as recordings
+from scripts.flyte import shards as work
+from scripts.flyte.failures import may_pass
+from scripts.flyte.settings import TOKEN, load_task_settings, model_environment
+
+CACHE_VERSION = "1"  # raise it when the same recording and settings give another answer
+
+
+def _hash(file: FlyteFile) -> str:
+    return hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
+
+
+HashedFile = Annotated[FlyteFile, HashMethod(_hash)]  # the cache knows it by its content, wherever it lies
+
+
+class Shards(NamedTuple):
+    shards: list[str]
+    versions: list[str]
+    models: str
+
+
+class Parts(NamedTuple):
+    audio: list[HashedFile]
+    offsets: list[float]
+    parameters: str
+    warnings: list[str]
+    entry: str
+    models: str
+
+
+def token_secret(group: str | None) -> list[Secret] | None:
+    """The token, as the variable of its name, from the cluster's secret `group`."""
+    if group is None:
+        return None
+    return [Secret(group=group, key=TOKEN, env_var=TOKEN, mount_requirement=Secret.MountType.ENV_VAR)]
+
+
+settings = load_task_settings()
+resources = Resources(cpu=settings.cpu, mem=settings.memory, gpu=str(settings.gpu) if settings.gpu else None)
+model_task = functools.partial(
+    task,
+    requests=resources,
+    limits=resources,
+    accelerator=GPUAccelerator(settings.accelerator) if settings.accelerator and settings.gpu else None,
+    environment=model_environment(os.environ),
+    secret_requests=token_secret(settings.secret_group),
+    retries=settings.retries,
+    timeout=timedelta(minutes=settings.timeout_minutes),
+)
+small_task = functools.partial(
+    task,
+    requests=Resources(cpu="1", mem="2Gi"),
+    limits=Resources(cpu="2", mem="4Gi"),
+    environment=model_environment(os.environ),
+    retries=settings.retries,
+)
+
+
+# --- Many recordings ----------------------------------------------------------------------------------------
+
+
+@small_task()
+def list_shards(inputs: list[str], output: str, parameters: str, formats: str, files_per_task: int) -> Shards:
+    """Everything that can be wrong with what was given is found here, before a model is loaded."""
+    work.format_names(formats)
+    with retried():
+        found = work.list_shards(inputs, output, work.request_parameters(parameters), files=files_per_task)
+    return Shards([shard.manifest for shard in found], [shard.version for shard in found], work.model_key())
+
+
+@model_task(cache=True, cache_version=CACHE_VERSION)
+def transcribe_shard(shard: str, version: str, models: str, formats: str) -> str:
+    """The shard's entries, done or failed. `version` and `models` are for the cache."""
+    checkpoint = current_context().checkpoint
+    done = from_text((checkpoint.read() or b"").decode())
+
+    def save(entries: Sequence[Entry]) -> None:
+        checkpoint.write(to_text(entries).encode())
+
+    with retried():
+        entries = work.transcribe_shard(shard, formats=work.format_names(formats), done=done, on_done=save)
+    return to_text(entries)
+
+
+@small_task()
+def report(shards: list[str], results: list[str | None], output: str) -> str:
+    with retried():
+        return work.write_report(work.build_report(shards, results, output), output)
+
+
+@small_task()
+def report_failure(
+    inputs: list[str],
+    output: str,
+    parameters: str,
+    formats: str,
+    files_per_task: int,
+    err: FlyteError | None = None,
+) -> None:
+    """The report of a run in which too many shards failed: what is there, and what is not."""
+    with retried():
+        found = work.list_shards(inputs, output, work.request_parameters(parameters), files=files_per_task)
+        entries = work.build_report([shard.manifest for shard in found], [None] * len(found), output)
+        print(work.write_report(entries, output))
+
+
+@workflow(on_failure=report_failure)
+def transcribe_files(
+    inputs: list[str], output: str, parameters: str = "{}", formats: str = "srt", files_per_task: int = 16
+) -> str:
+    """Every recording's answer (JSON) and `formats` below `output`, and a manifest of how each went."""
+    listed = list_shards(
+        inputs=inputs, output=output, parameters=parameters, formats=formats, files_per_task=files_per_task
+    )
+    results = map_task(
+        functools.partial(transcribe_shard, models=listed.models, formats=formats),
+        concurrency=settings.concurrency,
+        min_success_ratio=settings.min_success_ratio,
+    )(shard=listed.shards, version=listed.versions)
+    return report(shards=listed.shards, results=results, output=output)  # type: ignore[no-any-return]
+
+
+# --- One very long recording --------------------------------------------------------------------------------
+
+
+@model_task()
+def split_recording(recording: str, output: str, parameters: str, formats: str, part_minutes: float) -> Parts:
+    work.format_names(formats)
+    with retried():
+        entry = recordings.only_entry(recording, output)
+        parts = recordings.cut_recording(
+            entry.uri,
+            work.request_parameters(parameters),
+            _folder(),
+            part_seconds=part_minutes * 60,
+        )
+    return Parts(
+        [FlyteFile(str(file)) for file in parts.files],
+        parts.offsets,
+        json.dumps(parts.parameters),
+        parts.warnings,
+        to_text([entry]),
+        work.model_key(),
+    )
+
+
+@model_task(cache=True, cache_version=CACHE_VERSION)
+def transcribe_one_part(audio: FlyteFile, offset: float, parameters: str, models: str) -> FlyteFile:
+    """A part's transcript and voices. `models` is for the cache."""
+    with retried():
+        part = transcribe_part(Path(audio).read_bytes(), offset, json.loads(parameters))
+    file = _folder() / "part.json"
+    file.write_text(part.to_json())
+    return FlyteFile(str(file))
+
+
+@small_task()
+def merge_recording(parts: list[FlyteFile], entry: str, parameters: str, warnings: list[str], formats: str) -> str:
+    with retried():
+        done = recordings.merge_recording(
+            [PartTranscript.from_json(Path(part).read_text()) for part in parts],
+            from_text(entry)[0],
+            work.request_parameters(parameters),
+            warnings=warnings,
+            formats=work.format_names(formats),
+        )
+    return done.answer
+
+
+@workflow
+def transcribe_recording(
+    recording: str, output: str, parameters: str = "{}", formats: str = "srt", part_minutes: float = 10.0
+) -> str:
+    """One recording, in parts of about `part_minutes`, to one answer with one numbering of the speakers."""
+    parts = split_recording(
+        recording=recording, output=output, parameters=parameters, formats=formats, part_minutes=part_minutes
+    )
+    transcripts = map_task(
+        functools.partial(transcribe_one_part, parameters=parts.parameters, models=parts.models),
+        concurrency=settings.concurrency,
+    )(audio=parts.audio, offset=parts.offsets)
+    return merge_recording(  # type: ignore[no-any-return]
+        parts=transcripts, entry=parts.entry, parameters=parameters, warnings=parts.warnings, formats=formats
+    )
+
+
+def _folder() -> Path:
+    """A new one in the task's: run locally, all tasks have the same."""
+    return Path(tempfile.mkdtemp(dir=current_context().working_directory))
+
+
+@contextmanager
+def retried() -> Iterator[Any]:
+    """What may pass is an error that Flyte retries; all others end the task at once."""
+    try:
+        yield
+    except Exception as error:
+        if may_pass(error):
+            raise FlyteRecoverableException(str(error)) from error
+        raise

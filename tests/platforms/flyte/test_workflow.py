@@ -1,0 +1,188 @@
+"""The workflows as users run them, by `pyflyte run`, on the demo models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import fsspec
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+from numpy.typing import NDArray
+
+from config import parse_config
+from scripts.bulk.long_recordings import to_wav
+from scripts.bulk.manifest import REPORT, Entry, from_text
+from scripts.bulk.places import find, read, write
+from scripts.flyte.shards import LOST, list_shards
+from tests.platforms.flyte.conftest import BusyStore, PyFlyte
+
+pytestmark = pytest.mark.models
+WINDOW = {"chunk_length_s": 15}  # seconds: what the demo models hear best
+
+
+def reported(output: Path) -> dict[str, Entry]:
+    return {Path(entry.uri).name: entry for entry in from_text((output / REPORT).read_text())}
+
+
+def spoken(text: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(word["word"], word["speaker"]) for word in text["words"]]
+
+
+def files_command(inputs: list[str], output: str, **more: str) -> list[str]:
+    words = ["transcribe_files", "--inputs", json.dumps(inputs), "--output", output]
+    return words + [word for name, value in more.items() for word in (f"--{name}", value)]
+
+
+def test_many_files_are_transcribed_once_and_a_poison_file_is_reported(
+    pyflyte: PyFlyte, talks: Path, tmp_path: Path, demo_handler: Any
+) -> None:
+    (talks / "poison.mp3").write_bytes(b"this is no recording")
+    output = tmp_path / "out"
+    command = files_command([str(talks)], str(output), formats="srt text", files_per_task="2")
+
+    first = pyflyte(*command)
+    assert first.returncode == 0, first.stdout
+    entries = reported(output)
+    assert {name: entry.status for name, entry in entries.items()} == {
+        "poison.mp3": "failed",
+        "talk0.wav": "done",
+        "talk1.wav": "done",
+    }
+    assert "2 done" in first.stdout
+    assert f"failed: {talks / 'poison.mp3'}: The input is not audio" in first.stdout
+    config = parse_config({"diarize": False})
+    for name in ("talk0.wav", "talk1.wav"):
+        alone = demo_handler.transcribe((talks / name).read_bytes(), config)
+        assert json.loads((output / f"{name}.json").read_text())["text"] == alone.text != ""
+        assert "-->" in (output / f"{name}.srt").read_text()
+        assert (output / f"{name}.txt").read_text().strip() == alone.text
+
+    marked = output / "talk0.wav.json"
+    marked.write_text("by hand")  # whoever transcribed it again would replace this
+    second = pyflyte(*command)
+    assert second.returncode == 0, second.stdout
+    assert marked.read_text() == "by hand"
+    assert reported(output) == entries
+
+    (talks / "talk0.wav").write_bytes((talks / "talk1.wav").read_bytes())  # of the same size
+    third = pyflyte(*command)
+    assert third.returncode == 0, third.stdout
+    texts = [json.loads((output / f"{name}.json").read_text())["text"] for name in ("talk0.wav", "talk1.wav")]
+    assert texts[0] == texts[1]
+
+
+def test_a_share_of_the_tasks_may_fail(
+    pyflyte: PyFlyte, talks: Path, busy_store: BusyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASK_MIN_SUCCESS_RATIO", "0.3")
+    inputs = [str(talks / "talk0.wav"), busy_store.uri]
+    done = pyflyte(*files_command(inputs, str(tmp_path / "out"), files_per_task="1"))
+    assert done.returncode == 0, done.stdout
+    entries = reported(tmp_path / "out")
+    assert (entries["talk0.wav"].status, entries["later.wav"].status) == ("done", "failed")
+    assert entries["later.wav"].error == LOST
+    assert f"failed: {busy_store.uri}" in done.stdout
+
+
+def test_too_many_failed_tasks_fail_the_workflow_and_the_report_is_there(
+    pyflyte: PyFlyte, talks: Path, busy_store: BusyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASK_MIN_SUCCESS_RATIO", "0.9")
+    inputs = [str(talks / "talk0.wav"), busy_store.uri]
+    failed = pyflyte(*files_command(inputs, str(tmp_path / "out"), files_per_task="1"))
+    assert failed.returncode != 0
+    assert "try again later" in failed.stdout
+    entries = reported(tmp_path / "out")
+    assert entries["later.wav"].status == "failed"
+    assert (entries["talk0.wav"].status == "exists") is (tmp_path / "out" / "talk0.wav.json").exists()
+
+
+def test_what_is_wrong_is_found_before_a_model_is_loaded(pyflyte: PyFlyte, talks: Path, tmp_path: Path) -> None:
+    wrong = pyflyte(*files_command([str(talks)], str(tmp_path / "out"), formats="docx"))
+    assert wrong.returncode != 0
+    assert "formats has 'docx'" in wrong.stdout
+    assert "Loading weights" not in wrong.stdout
+
+
+@pytest.fixture
+def bucket(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    fsspec.filesystem("s3").clear_instance_cache()  # it remembers the last server
+    boto3.client("s3").create_bucket(Bucket="talks")
+    yield "s3://talks"
+    server.stop()
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
+def test_recordings_of_a_bucket_get_their_transcripts_there(pyflyte: PyFlyte, talks: Path, bucket: str) -> None:
+    for file in talks.iterdir():
+        write(f"{bucket}/monday/{file.name}", file.read_bytes())
+    done = pyflyte(*files_command([f"{bucket}/monday"], f"{bucket}/transcripts"))
+    assert done.returncode == 0, done.stdout
+    assert "s3cret" not in done.stdout
+    names = ["manifest.jsonl", "talk0.wav.json", "talk0.wav.srt", "talk1.wav.json", "talk1.wav.srt"]
+    assert list(find(f"{bucket}/transcripts")) == [f"{bucket}/transcripts/{name}" for name in names]
+    assert json.loads(read(f"{bucket}/transcripts/talk0.wav.json", max_bytes=2**20))["text"]
+
+
+def test_a_replaced_object_is_another_version(bucket: str) -> None:
+    write(f"{bucket}/tuesday/a.wav", b"1234")
+    [before] = list_shards([f"{bucket}/tuesday"], "out", {}, files=4)
+    write(f"{bucket}/tuesday/a.wav", b"5678")
+    [after] = list_shards([f"{bucket}/tuesday"], "out", {}, files=4)
+    assert before.manifest == after.manifest
+    assert before.version != after.version
+
+
+def test_a_long_recording_in_parts_is_the_single_machines_transcript(
+    pyflyte: PyFlyte,
+    conversation_waveform: NDArray[np.float32],
+    demo_handler: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DIARIZATION_MODEL", "demo/diarizer")
+    recording = tmp_path / "day.wav"
+    recording.write_bytes(to_wav(np.tile(conversation_waveform, 4)))  # over three minutes
+    words = ["transcribe_recording", "--recording", str(recording), "--output", str(tmp_path / "out")]
+    words += ["--part_minutes", "1", "--parameters", json.dumps({**WINDOW, "unknown": 1}), "--formats", "srt rttm"]
+
+    done = pyflyte(*words)
+    assert done.returncode == 0, done.stdout
+    answer = json.loads((tmp_path / "out" / "day.wav.json").read_text())
+    alone = demo_handler.transcribe(recording.read_bytes(), parse_config(WINDOW))
+    assert answer["text"] == alone.text
+    assert answer["duration"] == alone.duration
+    assert answer["language"] == alone.language == "en"
+    assert answer["warnings"] == ["Unknown parameters were ignored: unknown."]
+    pairs = {(theirs.speaker, ours["speaker"]) for theirs, ours in zip(alone.words, answer["words"], strict=True)}
+    assert len(pairs) == len({theirs for theirs, _ in pairs}) == len({ours for _, ours in pairs}) == 3
+    assert "-->" in (tmp_path / "out" / "day.wav.srt").read_text()
+    assert "SPEAKER_02" in (tmp_path / "out" / "day.wav.rttm").read_text()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [('{"channels": "split"}', "parts are mono"), ('{"batch_size": 0}', "batch_size is 0")],
+)
+def test_what_no_part_can_do_is_refused(
+    pyflyte: PyFlyte, talks: Path, tmp_path: Path, parameters: str, said: str
+) -> None:
+    words = ["transcribe_recording", "--recording", str(talks / "talk0.wav"), "--output", str(tmp_path / "out")]
+    refused = pyflyte(*words, "--parameters", parameters)
+    assert refused.returncode != 0
+    assert said in refused.stdout
