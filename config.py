@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from turnscribe.asr import Backend, Dtype
 from turnscribe.errors import BadParameters, SettingsError
+from turnscribe.languages import language_code
 
 # To deploy a copy of this repository without setting a variable, name the model here.
 DEFAULT_ASR_MODEL: str | None = None
@@ -192,15 +193,10 @@ class InferenceConfig(BaseModel):
         """`"German"`, `"de"` and `"de-AT"` -> `"de"`."""
         if value is None:
             return None
-        from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
-
-        name = value.strip().lower()
-        for candidate in (name, name.replace("_", "-").split("-")[0]):
-            if candidate in LANGUAGES:
-                return candidate
-            if candidate in TO_LANGUAGE_CODE:
-                return TO_LANGUAGE_CODE[candidate]
-        raise ValueError("unknown language")
+        code = language_code(value)
+        if code is None:
+            raise ValueError("unknown language")
+        return code
 
 
 def parse_config(parameters: object = None) -> InferenceConfig:

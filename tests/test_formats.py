@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turnscribe.errors import BadParameters
-from turnscribe.formats import FORMATS, known, language_name, milliseconds, render, timestamp
+from turnscribe.formats import FORMATS, known, milliseconds, render, timestamp
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
 
 # The cores are shared: how long an example takes says nothing.
@@ -130,12 +130,6 @@ def test_diarized_json_has_the_shape_of_openai() -> None:
             {"type": "transcript.text.segment", "id": "seg_002", "start": 1.25, "end": 1.5, "text": " Hm."},
         ],
     }
-
-
-def test_language_names_are_those_of_whisper() -> None:
-    languages = pytest.importorskip("transformers.models.whisper.tokenization_whisper").LANGUAGES
-    assert {code: language_name(code) for code in languages} == languages
-    assert language_name("English") == "english"
 
 
 def test_a_list_with_an_unknown_number_is_unknown() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import struct
 import subprocess
 import sys
 import zipfile
@@ -304,6 +305,29 @@ def test_a_torchscript_archive_is_not_loaded(tmp_path: Path, monkeypatch: pytest
     torch.jit.load(file)  # it is one
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was loaded"))
     assert "zip format" in refusal(compressed)
+    assert "zip format" in refusal(file)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_file_that_shows_torch_other_contents_than_python_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two directories: torch reads the first, which has TorchScript in it, zipfile the second, which has not."""
+    compressed, stored, file = (tmp_path / name for name in ("compressed.pt", "stored.pt", "two.pt"))
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), compressed)
+    with zipfile.ZipFile(compressed) as archive, zipfile.ZipFile(stored, "w", zipfile.ZIP_STORED) as plain:
+        for entry in archive.infolist():
+            plain.writestr(entry.filename, archive.read(entry))
+    data = stored.read_bytes()
+    end = data.rfind(b"PK\x05\x06")
+    _, _, _, _, number, size, offset, _ = struct.unpack("<4s4H2LH", data[end : end + 22])
+    harmless = data[offset : offset + size].replace(b"constants.pkl", b"constants.pkx")
+    last = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, number, number, size, offset, 0)
+    file.write_bytes(data[: offset + size] + harmless + last)
+    with zipfile.ZipFile(file) as archive:
+        assert not any(name.endswith("constants.pkl") for name in archive.namelist())
+    torch.jit.load(file)  # it is one
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was loaded"))
     assert "zip format" in refusal(file)
 
 

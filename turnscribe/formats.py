@@ -12,7 +12,6 @@ and token ids are not known here at all. Knows neither files nor HTTP; `answer.p
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from itertools import groupby
 from typing import Any
 
 from turnscribe.errors import BadParameters
+from turnscribe.languages import language_name
 from turnscribe.transcript import Chunk, Transcript, Turn
 
 FORMATS = ("json", "verbose_json", "diarized_json", "text", "srt", "vtt", "tsv", "rttm")
@@ -280,36 +280,3 @@ def _readable(chunk: Chunk) -> Iterator[Chunk]:
 def _piece(chunk: Chunk, first: int, stop: int, text: str) -> Chunk:
     words = chunk.words[first:stop]
     return replace(chunk, text=text, start=words[0].start, end=words[-1].end, words=words)
-
-
-# --- Languages ----------------------------------------------------------------------------------------------
-
-
-def language_name(code: str) -> str:
-    """Whisper's English name of a language code, as OpenAI answers it; what is no code comes back lower-case.
-
-    >>> language_name("de")
-    'german'
-    """
-    return _language_names().get(code.lower(), code.lower())
-
-
-@functools.cache
-def _language_names() -> dict[str, str]:
-    return dict(entry.strip().split(" ", 1) for entry in _LANGUAGES.split(","))
-
-
-_LANGUAGES = """
-af afrikaans, am amharic, ar arabic, as assamese, az azerbaijani, ba bashkir, be belarusian, bg bulgarian,
-bn bengali, bo tibetan, br breton, bs bosnian, ca catalan, cs czech, cy welsh, da danish, de german, el greek,
-en english, es spanish, et estonian, eu basque, fa persian, fi finnish, fo faroese, fr french, gl galician,
-gu gujarati, ha hausa, haw hawaiian, he hebrew, hi hindi, hr croatian, ht haitian creole, hu hungarian,
-hy armenian, id indonesian, is icelandic, it italian, ja japanese, jw javanese, ka georgian, kk kazakh,
-km khmer, kn kannada, ko korean, la latin, lb luxembourgish, ln lingala, lo lao, lt lithuanian, lv latvian,
-mg malagasy, mi maori, mk macedonian, ml malayalam, mn mongolian, mr marathi, ms malay, mt maltese,
-my myanmar, ne nepali, nl dutch, nn nynorsk, no norwegian, oc occitan, pa punjabi, pl polish, ps pashto,
-pt portuguese, ro romanian, ru russian, sa sanskrit, sd sindhi, si sinhala, sk slovak, sl slovenian, sn shona,
-so somali, sq albanian, sr serbian, su sundanese, sv swedish, sw swahili, ta tamil, te telugu, tg tajik,
-th thai, tk turkmen, tl tagalog, tr turkish, tt tatar, uk ukrainian, ur urdu, uz uzbek, vi vietnamese,
-yi yiddish, yo yoruba, yue cantonese, zh chinese
-"""

@@ -167,15 +167,19 @@ def _read(path: Path, name: str) -> tuple[Dimensions, dict[str, Tensor]]:
 
 
 def _is_plain_zip(path: Path) -> bool:
-    """Neither cut off nor compressed, which a mapped file cannot be, nor TorchScript, which torch 2.5 would run."""
+    """Neither cut off nor compressed, which a mapped file cannot be, nor TorchScript, which torch 2.5 would run.
+
+    What is in it the reader says that will load it: a file may be made to show another reader other contents.
+    """
+    import torch
+
     try:
+        records = torch._C.PyTorchFileReader(str(path)).get_all_records()
         with zipfile.ZipFile(path) as archive:
-            return all(
-                entry.compress_type == zipfile.ZIP_STORED and not entry.filename.endswith("constants.pkl")
-                for entry in archive.infolist()
-            )
-    except zipfile.BadZipFile:
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+    except (RuntimeError, zipfile.BadZipFile):
         return False
+    return stored and not any(record.endswith("constants.pkl") for record in records)
 
 
 def _dimensions(named: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> Dimensions:
