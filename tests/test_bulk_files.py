@@ -71,12 +71,32 @@ def test_files_of_a_bundle_go_together_and_a_bad_one_is_reported(tmp_path: Path,
         if name != "gone":
             (tmp_path / name).write_bytes(AUDIO + name.encode())
         entries.append(Entry(str(tmp_path / name), str(tmp_path / "out" / name)))
-    done = transcribe_bundle(entries, handler=handler)
+    told: dict[str, Exception] = {}
+    done = transcribe_bundle(
+        entries, handler=handler, on_error=lambda entry, error: told.update({entry.uri[-4:]: error})
+    )
     assert [entry.status for entry in done] == ["done", "failed", "failed", "failed"]
     assert done[1].error == "The input is not audio."
     assert done[2].error == "RuntimeError: see the worker's log."
     assert "is not there" in str(done[3].error)
+    assert {name: type(error).__name__ for name, error in told.items()} == {
+        "/bad": "BadAudio",
+        "orse": "RuntimeError",
+        "gone": "Missing",
+    }
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.json"]
+
+
+def test_a_signature_is_in_no_output(
+    entry: Entry, handler: FakeHandler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(files, "read", lambda uri, **_: AUDIO)
+    signed = Entry("https://h.example/y.mp3?sig=S3CRET&x=a/b.c", str(tmp_path / "out" / "y"))
+    transcribe_entry(signed, formats=FORMATS, handler=handler)
+    written = [path.read_text() for path in (tmp_path / "out").iterdir()]
+    assert len(written) == 6
+    assert not any("S3CRET" in text for text in written)
+    assert any(text.startswith("SPEAKER y 1 ") for text in written)
 
 
 def test_a_transcript_survives_json() -> None:

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from config import parse_config
 from scripts.bulk.long_recordings import (
     PartTranscript,
+    judge_language,
     merge,
     opening,
+    part_config,
     part_parameters,
     split,
     to_wav,
     transcribe_part,
 )
 from turnscribe.audio import decode_audio
+from turnscribe.errors import InferenceFailed
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
 from turnscribe.windows import SAMPLE_RATE, cut_windows
 
@@ -90,15 +93,15 @@ def test_the_text_is_that_of_one_machine_and_so_are_the_speakers(
 ) -> None:
     parameters = {"chunk_length_s": CHUNK_LENGTH_S}
     whole = demo_handler.transcribe(to_wav(recording), parse_config(parameters))
-    start = opening(recording, chunk_length_s=CHUNK_LENGTH_S)
-    language = demo_handler.transcribe(to_wav(start), parse_config({**parameters, "diarize": False})).language
+    config = parse_config(parameters)
+    language = judge_language(recording, config, handler=demo_handler)
     parts = split(recording, part_seconds=45, chunk_length_s=CHUNK_LENGTH_S)
     assert len(parts) == 3
     made = [
         transcribe_part(
             to_wav(recording[part.start : part.stop]),
             part.offset,
-            part_parameters(parameters, language),
+            part_parameters(config, language),
             handler=demo_handler,
         )
         for part in parts
@@ -117,12 +120,12 @@ def test_the_text_is_that_of_one_machine_and_so_are_the_speakers(
 
 
 def part(offset: float, **voices: list[float]) -> PartTranscript:
-    """Ten seconds, in which each speaker says a word with their name, one after the other."""
+    """Ten seconds, in which each speaker says a word with their name in 2 s, one after the other."""
     turns, chunks = [], []
     for index, speaker in enumerate(voices):
-        turns.append(Turn(speaker, float(index), index + 1.0))
-        words = (Word(f" {speaker}", index + 0.25, index + 0.75, speaker=speaker),)
-        chunks.append(Chunk(f" {speaker}", index + 0.25, index + 0.75, words, speaker))
+        turns.append(Turn(speaker, 2.0 * index, 2.0 * index + 2.0))
+        words = (Word(f" {speaker}", 2 * index + 0.25, 2 * index + 0.75, speaker=speaker),)
+        chunks.append(Chunk(f" {speaker}", 2 * index + 0.25, 2 * index + 0.75, words, speaker))
     text = "".join(chunk.text for chunk in chunks).strip()
     return PartTranscript(offset, Transcript(text, tuple(chunks), 10.0, "en", (), tuple(turns), {"asr": 1.0}), voices)
 
@@ -139,8 +142,8 @@ def test_alike_voices_are_one_person_numbered_by_who_is_heard_first() -> None:
     assert merged.text == "A B A B"
     assert names(merged) == ["SPEAKER_00", "SPEAKER_01", "SPEAKER_01", "SPEAKER_02"]
     assert [turn.speaker for turn in merged.turns] == names(merged)
-    assert [turn.start for turn in merged.turns] == [0.0, 1.0, 10.0, 11.0]
-    assert [chunk.start for chunk in merged.chunks] == [0.25, 1.25, 10.25, 11.25]
+    assert [turn.start for turn in merged.turns] == [0.0, 2.0, 10.0, 12.0]
+    assert [chunk.start for chunk in merged.chunks] == [0.25, 2.25, 10.25, 12.25]
     assert [(spoken.speaker, spoken.text) for spoken in merged.speakers] == [
         ("SPEAKER_00", "A"),
         ("SPEAKER_01", "B A"),
@@ -164,7 +167,7 @@ def test_the_number_of_speakers_that_was_asked_for_wins(counts: dict[str, int], 
     assert len(set(names(merge(parts, threshold=0.5, **counts)))) == people
 
 
-def test_parts_without_speech_or_without_a_diarizer_lose_nothing() -> None:
+def test_parts_without_speech_or_without_turns_lose_nothing() -> None:
     silent = PartTranscript(10.0, Transcript("", (), 10.0))
     plain = part(20.0, A=X)
     plain = replace(
@@ -176,19 +179,61 @@ def test_parts_without_speech_or_without_a_diarizer_lose_nothing() -> None:
     )
     merged = merge([part(0.0, A=X), silent, plain], threshold=0.5)
     assert (merged.text, merged.duration, merged.language) == ("A later", 30.0, "en")
-    assert merged.chunks[-1] == Chunk(" later", 21.0, 22.0)
+    assert merged.chunks[-1] == Chunk(" later", 21.0, 22.0, speaker="SPEAKER_00")
     assert merged.warnings == ("From 20 s: At 3 s: odd.",)
     assert merge([silent], threshold=0.5).text == ""
 
 
 def test_a_part_may_have_fewer_speakers_than_the_whole() -> None:
-    plain = {"num_speakers": 3, "prompt": "x", "sampling_rate": 8000, "encoding": "pcm_s16le", "odd": 1}
-    assert part_parameters(plain, "de") == {
-        "max_speakers": 3,
-        "prompt": "x",
-        "language": "de",
-    }
-    assert part_parameters({"min_speakers": 2, "max_speakers": 5}, None) == {"max_speakers": 5}
+    given = part_parameters(parse_config({"num_speakers": 3, "prompt": "x", "sampling_rate": 8000, "odd": 1}), "de")
+    assert (given["max_speakers"], given["prompt"], given["language"]) == (3, "x", "de")
+    assert not {"num_speakers", "min_speakers", "sampling_rate", "odd"} & set(given)
+    assert part_parameters(parse_config({"min_speakers": 2, "max_speakers": 5}), None)["max_speakers"] == 5
+    assert part_config(given).ignored == ()
+
+
+def test_the_operators_defaults_do_not_change_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFERENCE_NUM_SPEAKERS", "3")
+    monkeypatch.setenv("INFERENCE_ENCODING", "pcm_s16le")
+    monkeypatch.setenv("INFERENCE_SAMPLING_RATE", "8000")
+    config = part_config(part_parameters(parse_config({}), None))
+    assert config.speaker_counts == {"max_speakers": 3}
+    assert (config.encoding, config.sampling_rate) == (None, 16_000)
+    config = part_config(part_parameters(parse_config({"min_speakers": 2}), None))
+    assert config.speaker_counts == {"min_speakers": 1}
+
+
+def test_who_speaks_for_a_moment_is_nobody_new() -> None:
+    moment = [0.4, 0.4, 0.7]  # 0.5 is the least for one person, and to Z it is less
+    short = part(10.0, A=moment)
+    short = replace(short, transcript=replace(short.transcript, turns=(Turn("A", 0.0, 1.9),)))
+    merged = merge([part(0.0, A=X, B=Y, C=Z), short], threshold=0.95)
+    assert names(merged) == ["SPEAKER_00", "SPEAKER_01", "SPEAKER_02", "SPEAKER_02"]
+    both = part(10.0, A=Z, B=Z)  # two of them in one part stay two
+    both = replace(both, transcript=replace(both.transcript, turns=(Turn("A", 0.0, 1.0), Turn("B", 1.0, 2.0))))
+    assert len(set(names(merge([part(0.0, A=Z), both], threshold=0.5))[1:])) == 2
+
+
+def test_what_is_said_where_nobody_was_told_apart_is_the_nearest_speakers() -> None:
+    plain = part(10.0, A=X)
+    chunks = (Chunk(" yes", 1.0, 2.0, (Word(" yes", 1.0, 2.0),)),)
+    plain = replace(plain, voices={}, transcript=replace(plain.transcript, turns=(), chunks=chunks, text="yes"))
+    merged = merge([part(0.0, A=X, B=Y), plain, part(20.0, A=X)], threshold=0.5)
+    assert merged.text == "A B yes A"
+    assert names(merged) == ["SPEAKER_00", "SPEAKER_01", "SPEAKER_01", "SPEAKER_00"]
+    assert "yes" in " ".join(spoken.text for spoken in merged.speakers)
+
+
+@pytest.mark.models
+def test_a_device_that_fails_while_voices_are_heard_may_be_tried_again(
+    demo_handler: Any, recording: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error: s3cret")
+
+    monkeypatch.setattr("diarization_utils.embed", fail)
+    with pytest.raises(InferenceFailed, match="try again"):
+        transcribe_part(to_wav(recording[: 12 * SAMPLE_RATE]), 0.0, {}, handler=demo_handler)
 
 
 def test_a_wav_of_decoded_audio_loses_nothing(recording: NDArray[np.float32]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import tarfile
@@ -14,10 +15,19 @@ from typing import Any
 import pytest
 
 from scripts.sagemaker.__main__ import main
-from scripts.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, TRANSFORM, WAYS, choose, comparison
+from scripts.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, TRANSFORM, WAYS, Way, choose, comparison
 from scripts.sagemaker.environment import LARGEST, build_environment, parse_parameters, parse_variables, shown
 from scripts.sagemaker.image import image_for
-from scripts.sagemaker.request import Fleet, Job, build_endpoint_config, build_transform_job, custom_attributes
+from scripts.sagemaker.package import name_inside
+from scripts.sagemaker.recordings import check_size, plain_name
+from scripts.sagemaker.request import (
+    Fleet,
+    Job,
+    build_asynchronous_invocation,
+    build_endpoint_config,
+    build_transform_job,
+    custom_attributes,
+)
 from scripts.sagemaker.scaling import Scaling, build_scaling
 from tests.conftest import REPOSITORY
 from turnscribe.errors import SettingsError
@@ -68,7 +78,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         (900, 3600, 100, 600, ASYNCHRONOUS, 0, 34),
         (100, math.inf, 5, None, TRANSFORM, 1, 1),
         (101, math.inf, 5, None, ASYNCHRONOUS, 0, 1),  # over a job's payload, whatever the wait
-        (1000, 24 * 3600, 1, 3600, ASYNCHRONOUS, 0, 2),
+        (1024, 24 * 3600, 1, 3600, ASYNCHRONOUS, 0, 2),  # exactly at both limits
     ],
 )
 def test_payload_latency_and_traffic_choose_a_way(
@@ -84,7 +94,7 @@ def test_payload_latency_and_traffic_choose_a_way(
 @pytest.mark.parametrize(
     ("payload_mb", "latency_s", "request_s", "words"),
     [
-        (1001, math.inf, 30, "compress"),
+        (1024.1, math.inf, 30, "compress"),
         (900, math.inf, 3601, "split the recordings"),
         (40, 2, 1, "6 MB"),
     ],
@@ -103,6 +113,21 @@ def test_an_idle_instance_and_a_busy_zero_are_remarked() -> None:
     assert "idle 100% of the time" in " ".join(idle.notes)
     busy = choose(payload_mb=40, latency_s=3600, requests_per_hour=20, request_s=10)
     assert "seldom be idle" in " ".join(busy.notes)
+
+
+@pytest.mark.parametrize("way", [REAL_TIME, ASYNCHRONOUS])
+def test_what_is_chosen_for_a_size_takes_a_file_of_it(way: Way, tmp_path: Path) -> None:
+    recording = tmp_path / "talk.wav"
+    for size, fits in ((way.payload_bytes, True), (way.payload_bytes + 1, False)):
+        with recording.open("wb") as file:
+            file.truncate(size)
+        against = choose(payload_mb=size / 2**20, latency_s=30, requests_per_hour=1, request_s=1).against
+        assert ("are over its" not in against.get(way.title, "")) is fits
+        if fits:
+            check_size(str(recording), way)
+        else:
+            with pytest.raises(SettingsError, match="bytes, over the"):
+                check_size(str(recording), way)
 
 
 def test_numbers_that_are_none_are_refused() -> None:
@@ -220,6 +245,37 @@ def test_a_job_sends_whole_files_and_waits_as_long_as_it_may() -> None:
     assert (request["TransformOutput"]["Accept"], request["TransformOutput"]["AssembleWith"]) == ("text/vtt", "None")
     with pytest.raises(SettingsError, match="3600"):
         build_transform_job("job", Job("s3://b-k/i", "s3://b-k/o", "ml.g5.xlarge", timeout_s=3601))
+
+
+def test_a_job_takes_places_with_spaces() -> None:
+    request = build_transform_job("job", Job("s3://b-k/my talks/", "s3://b-k/my answers", "ml.g5.xlarge")).request
+    assert request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://b-k/my talks/"
+    for wrong in ("s3://my bucket/in", "s3://b-k/in\nout", "my talks"):
+        with pytest.raises(SettingsError, match=r"^--input is no address"):
+            build_transform_job("job", Job(wrong, "s3://b-k/out", "ml.g5.xlarge"))
+
+
+@pytest.mark.parametrize("key", ["my talk.mp3", "Gespräch.mp3", "talk\u00a0.mp3"])
+def test_an_asynchronous_request_takes_plain_addresses(key: str) -> None:
+    with pytest.raises(SettingsError, match=r"^The recording has a space .* copy it to a plain name"):
+        build_asynchronous_invocation("talk", f"s3://b-k/in/{key}", content_type="audio/mpeg")
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("my talk.mp3", ".mp3"), ("talk.part 2", ""), ("talk.mp3é", ""), ("talk", "")]
+)
+def test_an_upload_gets_a_plain_name(name: str, suffix: str) -> None:
+    made = plain_name(Path(name))
+    assert len(made) == 12 + len(suffix)
+    assert made.endswith(suffix)
+    build_asynchronous_invocation("talk", f"s3://b-k/in/{made}", content_type="audio/mpeg")
+
+
+def test_a_full_fleet_is_at_its_target(run) -> None:
+    create = ("asynchronous", "create", "talk", *MODEL, *QUEUE, "--dry-run")
+    for options, target in (((), 1), (("--concurrency", "3"), 3), (("--concurrency", "3", "--backlog", "5"), 5)):
+        policy = calls_of(run(*create, *options)[1])["4 application-autoscaling put_scaling_policy"]
+        assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == target
 
 
 def test_scaling_follows_the_backlog_and_wakes_up_from_zero() -> None:
@@ -346,7 +402,9 @@ def test_the_shells_token_is_only_taken_when_asked_for(run) -> None:
             ),
             "are 120 MB, and SageMaker allows 100 MB",
         ),
+        (("asynchronous", "create", "talk", *MODEL, "--output", "s3://bucket/o o", QUEUE[2], QUEUE[3]), "--output"),
         (("package", "--model", "whisper"), "NAME=PATH"),
+        (("package", "--upload", "bucket"), "--upload is no address"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_asks_nothing_of_aws(run, argv: tuple[str, ...], words: str) -> None:
@@ -358,7 +416,10 @@ def test_wrong_usage_is_one_sentence_and_asks_nothing_of_aws(run, argv: tuple[st
 
 
 def test_recordings_over_the_limit_are_refused_before_they_are_sent(run, tmp_path: Path) -> None:
-    for way, size, words in ((REAL_TIME, "6.3 MB", "asynchronous"), (ASYNCHRONOUS, "1073.7 MB", "compress")):
+    for way, size, words in (
+        (REAL_TIME, "6,291,457 bytes, over the 6,291,456", "asynchronous"),
+        (ASYNCHRONOUS, "1,073,741,825 bytes, over the 1,073,741,824", "compress"),
+    ):
         recording = tmp_path / f"{way.command}.wav"
         with recording.open("wb") as file:
             file.truncate(way.payload_bytes + 1)  # a hole: no disk is used
@@ -366,8 +427,11 @@ def test_recordings_over_the_limit_are_refused_before_they_are_sent(run, tmp_pat
         assert status == 2
         assert size in err
         assert words in err
-    status, _, err = run("asynchronous", "invoke", "talk", str(REPOSITORY / "demo" / "conversation.flac"))
+    invoke = ("asynchronous", "invoke", "talk", str(REPOSITORY / "demo" / "conversation.flac"))
+    status, _, err = run(*invoke)
     assert (status, "--upload-to is missing" in err) == (2, True)
+    status, _, err = run(*invoke, "--upload-to", "s3://bucket/my talks")
+    assert (status, "--upload-to has a space" in err) == (2, True)
 
 
 def test_every_way_states_its_limits_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -384,13 +448,46 @@ def test_every_way_states_its_limits_in_its_help(capsys: pytest.CaptureFixture[s
 def test_package_makes_the_archive_with_the_weights_under_their_names(run, tmp_path: Path) -> None:
     archive = tmp_path / "model.tar.gz"
     weights = f"whisper={REPOSITORY / 'demo' / 'whisper'}"
-    status, out, _ = run("package", "--output", str(archive), "--model", weights)
+    status, out, err = run("package", "--output", str(archive), "--model", weights)
     assert status == 0
     assert out.startswith(f"{archive}: ")
+    assert "options: whisper\n" in err
     with tarfile.open(archive) as packed:
         names = packed.getnames()
     assert "code/inference.py" in names
     assert "whisper/config.json" in names
+
+
+def test_a_checkpoint_in_the_archive_is_told_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "large-v3.pt").touch()
+    assert name_inside("whisper", tmp_path / "large-v3.pt") == "whisper/large-v3.pt"
+    assert name_inside("diarizer", tmp_path) == "diarizer"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("real-time", "create", "talk", *MODEL, "--dry-run"),
+        ("choose", "--payload-mb", "4", "--latency-s", "inf", "--requests-per-hour", "1", "--table"),
+    ],
+)
+def test_a_reader_that_has_enough_is_no_error(argv: tuple[str, ...]) -> None:
+    """As with `| head -0`: its end of the pipe is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.sagemaker", *argv],
+            cwd=REPOSITORY,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=300,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 0
+    assert done.stderr == ("not sent:\n" if "--dry-run" in argv else "")
 
 
 def test_without_boto3_a_sentence_says_what_to_install(tmp_path: Path) -> None:

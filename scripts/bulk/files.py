@@ -27,6 +27,8 @@ from turnscribe.transcript import Transcript
 
 FORMATS = ("text", "srt", "vtt", "tsv", "rttm")  # that can be had beside the answer
 
+OnError = Callable[[Entry, Exception], None]
+
 log = logging.getLogger("turnscribe")
 _loading = threading.Lock()
 
@@ -62,30 +64,45 @@ def transcribe_entry(entry: Entry, *, formats: Sequence[str] = (), handler: Any 
 def write_results(entry: Entry, transcript: Transcript, *, formats: Sequence[str] = ()) -> None:
     """The answer at `entry.answer`, and before it every one of `formats`, each with its suffix."""
     for name in formats:
-        write(f"{entry.output}.{SUFFIXES.get(name, name)}", str(render(transcript, name, name=Path(entry.uri).stem)))
+        write(
+            f"{entry.output}.{SUFFIXES.get(name, name)}",
+            str(render(transcript, name, name=Path(shown(entry.uri)).stem)),
+        )
     answer = to_answer(transcript, words=True, response_format=None)
     write(entry.output + ANSWER, json.dumps(answer, ensure_ascii=False, indent=1) + "\n")
 
 
-def attempt(work: Callable[[Entry], Entry], entry: Entry) -> Entry:
-    """`work(entry)`, or the entry with what went wrong: one bad file is no other's trouble."""
+def attempt(work: Callable[[Entry], Entry], entry: Entry, *, on_error: OnError | None = None) -> Entry:
+    """`work(entry)`, or the entry with what went wrong: one bad file is no other's trouble. `on_error` is told."""
     try:
         return work(entry)
-    except (TurnscribeError, PlaceError) as error:
-        return replace(entry, status="failed", error=str(error))
     except Exception as error:  # a batch of thousands goes on
+        if on_error is not None:
+            on_error(entry, error)
+        if isinstance(error, TurnscribeError | PlaceError):
+            return replace(entry, status="failed", error=str(error))
         log.exception("%s failed", shown(entry.uri))
         return replace(entry, status="failed", error=f"{type(error).__name__}: see the worker's log.")
 
 
-def transcribe_bundle(entries: Sequence[Entry], *, formats: Sequence[str] = (), handler: Any = None) -> list[Entry]:
-    """All entries at once, so that they share the engine's batches; those that fail say why."""
+def transcribe_bundle(
+    entries: Sequence[Entry],
+    *,
+    formats: Sequence[str] = (),
+    handler: Any = None,
+    on_error: OnError | None = None,
+    threads: int = 8,
+) -> list[Entry]:
+    """`threads` entries at a time, so that they share the engine's batches; those that fail say why."""
     handler = handler or loaded_handler()
 
     def one(entry: Entry) -> Entry:
-        return attempt(lambda entry: transcribe_entry(entry, formats=formats, handler=handler), entry)
+        def work(entry: Entry) -> Entry:
+            return transcribe_entry(entry, formats=formats, handler=handler)
 
-    with ThreadPoolExecutor(max_workers=max(len(entries), 1)) as pool:
+        return attempt(work, entry, on_error=on_error)
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
         return list(pool.map(one, entries))
 
 

@@ -19,13 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from config import InferenceConfig, parse_config
 from scripts.bulk.transcripts import from_json, to_json
+from turnscribe.errors import InferenceFailed
 from turnscribe.known_speakers import voice_of
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
 from turnscribe.windows import SAMPLE_RATE, Window, cut_windows, is_silent
 
 OPENING_WINDOWS = 4  # the engine judges the language by as many
 APART = 1e6  # a distance no average can hide: two speakers of one part are two people
+FARTHEST = 2.5  # more than any two voices are apart: 1 minus a cosine is 2 at most
+SHORTEST_VOICE = 2.0  # seconds of speech by which somebody new is known
 PAUSE = SAMPLE_RATE // 10  # samples on each side of a cut, by which its loudness is judged
 
 
@@ -92,44 +96,64 @@ def to_wav(waveform: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def part_parameters(parameters: Mapping[str, Any], language: str | None) -> dict[str, Any]:
-    """A request's parameters for one of its parts, which is a plain wav file, and in which fewer people than in the
-    whole may speak. What no request knows is left out: a warning for each part would say so."""
-    from config import InferenceConfig
+def part_parameters(config: InferenceConfig, language: str | None) -> dict[str, Any]:
+    """The parameters for a part of a request, all of them, so that no default changes them on the way.
 
-    known = {*InferenceConfig.model_fields, "return_timestamps"} - {"encoding", "sampling_rate"}
-    given = {name: value for name, value in parameters.items() if name in known}
-    most = given.pop("num_speakers", None) or given.pop("max_speakers", None)
-    given.pop("min_speakers", None)
-    if most is not None:
-        given["max_speakers"] = most
-    if language is not None:
-        given["language"] = language
-    return given
+    Fewer people than in the whole may speak in a part.
+    """
+    names = set(InferenceConfig.model_fields) - {"encoding", "sampling_rate", "response_format"}
+    counts = config.speaker_counts
+    given = {name: getattr(config, name) for name in names if name not in ("num_speakers", "min_speakers")}
+    given["max_speakers"] = counts.get("num_speakers") or counts.get("max_speakers")
+    if counts and given["max_speakers"] is None:
+        given["min_speakers"] = 1  # a count that is given puts the operator's aside
+    given["language"] = language or config.language
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def part_config(parameters: Mapping[str, Any]) -> InferenceConfig:
+    """`part_parameters` for a wav file of ours, whatever the operator's default for files is."""
+    return parse_config(dict(parameters)).model_copy(update={"encoding": None, "sampling_rate": SAMPLE_RATE})
+
+
+def judge_language(waveform: NDArray[np.float32], config: InferenceConfig, *, handler: Any) -> str | None:
+    """The language of a recording `[samples]`, as the engine would judge it; `None` where nothing is to be heard."""
+    heard = opening(waveform, chunk_length_s=config.chunk_length_s)
+    if config.language or not len(heard):
+        return config.language
+    parameters = {"chunk_length_s": config.chunk_length_s, "diarize": False}
+    return handler.transcribe(to_wav(heard), part_config(parameters)).language  # type: ignore[no-any-return]
 
 
 def transcribe_part(
     audio: bytes, offset: float, parameters: Mapping[str, Any], *, handler: Any = None
 ) -> PartTranscript:
     """The wav file of a part to its transcript and voices. Raises what `EndpointHandler.transcribe` raises."""
-    import torch
-
-    from config import parse_config
-    from diarization_utils import embed
     from scripts.bulk.files import loaded_handler
     from turnscribe.audio import decode_audio
 
     handler = handler or loaded_handler()
-    transcript = handler.transcribe(audio, parse_config(dict(parameters)))
-    speakers = sorted({turn.speaker for turn in transcript.turns})
-    voices: dict[str, Sequence[float]] = {}
-    if speakers:
+    transcript = handler.transcribe(audio, part_config(parameters))
+    voices = {}
+    if transcript.turns:
         waveform = decode_audio(audio, limits=handler.limits).mono
-        with torch.inference_mode():
-            for speaker in speakers:
-                voice = embed(handler.diarizer, voice_of(waveform, transcript.turns, speaker))
-                voices[speaker] = [float(value) for value in voice]
+        voices = _voices(waveform, transcript.turns, handler.diarizer)
     return PartTranscript(offset, transcript, voices)
+
+
+def _voices(waveform: NDArray[np.float32], turns: Sequence[Turn], diarizer: Any) -> dict[str, Sequence[float]]:
+    import torch
+
+    from diarization_utils import embed
+
+    try:
+        with torch.inference_mode():
+            return {
+                speaker: [float(value) for value in embed(diarizer, voice_of(waveform, turns, speaker))]
+                for speaker in sorted({turn.speaker for turn in turns})
+            }
+    except RuntimeError as error:  # a device that fails or is full
+        raise InferenceFailed("The voices of a part could not be heard: try again.") from error
 
 
 def merge(
@@ -145,7 +169,7 @@ def merge(
     `threshold` is the least cosine of the angle between two voices of one person (`SPEAKER_SIMILARITY`); the counts
     are the request's, and win over it. Two speakers of one part stay two.
     """
-    from diarization_utils import group_turns
+    from diarization_utils import assign_speakers, group_turns
 
     parts = sorted(parts, key=lambda part: part.offset)
     names = _people(parts, threshold, num_speakers or min_speakers, num_speakers or max_speakers)
@@ -158,6 +182,9 @@ def merge(
             Turn(own[turn.speaker], _later(turn.start, part.offset), _later(turn.end, part.offset))
             for turn in part.transcript.turns
         ]
+    if turns:  # what was said in a part where nobody was told apart goes to the nearest, as in one recording
+        heard = [[chunk] if chunk.speaker else assign_speakers([chunk], turns) for chunk in chunks]
+        chunks = [chunk for pieces in heard for chunk in pieces]
     transcripts = [part.transcript for part in parts]
     speculations = [transcript.speculation for transcript in transcripts if transcript.speculation]
     stages = dict.fromkeys(stage for transcript in transcripts for stage in transcript.timings)
@@ -180,30 +207,52 @@ def merge(
 def _people(
     parts: Sequence[PartTranscript], threshold: float, fewest: int | None, most: int | None
 ) -> dict[tuple[int, str], str]:
-    """The name of each speaker of each part (by its index), by average linkage of their voices."""
-    from scipy.cluster.hierarchy import fcluster, linkage
+    """The name of each speaker of each part (by its index), by average linkage of their voices.
 
-    heard: dict[tuple[int, str], None] = {}  # in the order in which they are first heard
+    Who speaks for a moment only joins whoever sounds most alike: too little is heard of them to be somebody new.
+    """
+    seconds: dict[tuple[int, str], float] = {}  # in the order in which they are first heard
     for index, part in enumerate(parts):
-        heard.update(dict.fromkeys((index, turn.speaker) for turn in part.transcript.turns))
-    speakers = list(heard)
-    if len(speakers) < 2:
-        return dict.fromkeys(speakers, "SPEAKER_00")
+        for turn in part.transcript.turns:
+            speaker = (index, turn.speaker)
+            seconds[speaker] = seconds.get(speaker, 0.0) + turn.end - turn.start
+    speakers = list(seconds)
+    if not speakers:
+        return {}
     voices = np.array([parts[index].voices[speaker] for index, speaker in speakers], dtype=np.float64)  # [S, D]
     voices /= np.maximum(np.linalg.norm(voices, axis=1, keepdims=True), 1e-12)
     distances = np.maximum(1 - np.nan_to_num(voices @ voices.T, nan=-1.0), 0.0)  # [S, S]
     owners = np.array([index for index, _ in speakers])
     distances[owners[:, None] == owners[None, :]] = APART
-    tree = linkage(distances[np.triu_indices(len(speakers), 1)], "average")
+    known = [number for number, speaker in enumerate(speakers) if seconds[speaker] >= SHORTEST_VOICE]
+    if len(known) < (most or fewest or 1):
+        known = list(range(len(speakers)))
+    people = dict(zip(known, _clusters(distances[np.ix_(known, known)], threshold, fewest, most), strict=True))
+    for number in range(len(speakers)):
+        if number not in people:
+            groups = {person: [other for other in people if people[other] == person] for person in people.values()}
+            nearest = min(groups, key=lambda person: float(distances[number, groups[person]].mean()))
+            alone = float(distances[number, groups[nearest]].mean()) > FARTHEST  # all others are of the same part
+            people[number] = max(groups) + 1 if alone else nearest
+    names: dict[int, str] = {}
+    for number in range(len(speakers)):
+        names.setdefault(people[number], f"SPEAKER_{len(names):02d}")
+    return {speaker: names[people[number]] for number, speaker in enumerate(speakers)}
+
+
+def _clusters(distances: NDArray[np.float64], threshold: float, fewest: int | None, most: int | None) -> list[int]:
+    """The cluster of each, from their `distances` `[S, S]`, by average linkage."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    size = len(distances)
+    if size < 2:
+        return [1] * size
+    tree = linkage(distances[np.triu_indices(size, 1)], "average")
     heights = tree[:, 2]
-    number = len(speakers) - int(np.sum(heights <= 1 - threshold))
-    number = min(max(number, fewest or 1), most or len(speakers))
-    number = max(number, len(speakers) - int(np.sum(heights < 2.5)))  # cosines alone end at 2
-    people = fcluster(tree, number, "maxclust")
-    numbers: dict[int, str] = {}
-    for person in people:
-        numbers.setdefault(int(person), f"SPEAKER_{len(numbers):02d}")
-    return {speaker: numbers[int(person)] for speaker, person in zip(speakers, people, strict=True)}
+    number = size - int(np.sum(heights <= 1 - threshold))
+    number = min(max(number, fewest or 1), most or size)
+    number = max(number, size - int(np.sum(heights <= FARTHEST)))
+    return [int(person) for person in fcluster(tree, number, "maxclust")]
 
 
 def _moved(chunk: Chunk, offset: float, names: Mapping[str, str]) -> Chunk:

@@ -14,15 +14,18 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from scripts.bulk.places import PlaceError, absolute, find, join, read, shown
-from scripts.transcribe import MEDIA
+from scripts.bulk.places import Missing, PlaceError, absolute, find, join, read, shown
+from scripts.transcribe import MEDIA, SUFFIXES
 
 MANIFEST_SUFFIX = ".jsonl"
 MAX_MANIFEST_BYTES = 2**30
+MANY_FOLDERS = 20  # of outputs: beyond, asking for each file is less work than listing
+LOOKS = 32  # at places, at a time
 REPORT = "manifest.jsonl"  # in the output folder
 ANSWER = ".json"  # the output that is written last: where it is, the others are
 
@@ -56,24 +59,33 @@ def list_entries(inputs: Sequence[str], output: str) -> list[Entry]:
     """The recordings in folders, below prefixes, in manifests and given singly, each once, in order.
 
     `output` is the folder (or prefix) of the results: a recording's have its name below what was given, its suffix
-    included (`talks/a.mp3.json`), and where two would be the same, a piece of their URIs' hashes as well. Where the
-    results of an earlier run are below it, its own folder may be among the inputs. Raises `ManifestError`, or
-    `PlaceError` for an input that is not there.
+    included (`talks/a.mp3.json`), and where two would be the same, a piece of their URIs' hashes as well. Raises
+    `ManifestError`, or `PlaceError` for an input that is not there.
     """
     found: dict[str, tuple[Entry, str]] = {}  # by URI: the entry, and its name
     for given in inputs:
         for entry, name in _found(given):
-            found.setdefault(entry.uri, (entry, name))
+            known, _ = found.setdefault(entry.uri, (entry, name))
+            if (known.output, known.parameters) != (entry.output, entry.parameters):
+                raise ManifestError(
+                    f"{shown(entry.uri)} is named twice with other parameters or outputs: name it once a run."
+                )
     names = Counter(name.casefold() for entry, name in found.values() if not entry.output)
-    return [
+    entries = [
         entry if entry.output else replace(entry, output=join(absolute(output), _distinct(entry, name, names)))
         for entry, name in found.values()
     ]
+    for place, number in Counter(entry.output for entry in entries).items():
+        if number > 1:
+            raise ManifestError(f"{shown(place)} is the output of {number} recordings: give each its own.")
+    return entries
 
 
 def _found(given: str) -> Iterator[tuple[Entry, str]]:
     if given.endswith(MANIFEST_SUFFIX):
-        for entry in parse(read(given, max_bytes=MAX_MANIFEST_BYTES).decode(errors="replace"), name=shown(given)):
+        for entry in parse(
+            read(given, max_bytes=MAX_MANIFEST_BYTES).decode("utf-8-sig", errors="replace"), name=shown(given)
+        ):
             yield entry, _last(entry.uri)
         return
     place = absolute(given)
@@ -100,9 +112,12 @@ def _distinct(entry: Entry, name: str, names: Counter[str]) -> str:
 
 
 def parse(text: str, *, name: str = "The manifest") -> list[Entry]:
-    """The entries of a manifest's text. Names that are not an entry's are left out. Raises `ManifestError`."""
+    """The entries of a manifest's text, as yet to be done; what failed before says so.
+
+    Names that are not an entry's are left out. Raises `ManifestError`.
+    """
     entries = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         wrong = f"{name}, line {number}"
@@ -115,6 +130,8 @@ def parse(text: str, *, name: str = "The manifest") -> list[Entry]:
         parameters = values.get("parameters") or {}
         if not isinstance(parameters, dict) or not isinstance(values.get("output") or "", str):
             raise ManifestError(f"{wrong}: parameters must be an object, and output a text.")
+        if (values.get("output") or "").endswith("/"):
+            raise ManifestError(f"{wrong}: output is a folder; name the results too, without a suffix.")
         output, size = values.get("output") or "", values.get("size")
         entries.append(
             Entry(
@@ -122,6 +139,7 @@ def parse(text: str, *, name: str = "The manifest") -> list[Entry]:
                 absolute(output) if output else "",
                 parameters,
                 size if isinstance(size, int) else 0,
+                "failed" if values.get("status") == "failed" else None,
             )
         )
     return entries
@@ -132,30 +150,75 @@ def to_text(entries: Iterable[Entry]) -> str:
     lines = []
     for entry in entries:
         values = {name: value for name, value in asdict(entry).items() if value not in (None, "", {}) and value != 0}
-        lines.append(json.dumps(values, ensure_ascii=False) + "\n")
+        lines.append(json.dumps(values) + "\n")  # in ASCII: some letters end a line
     return "".join(lines)
 
 
 def from_text(text: str) -> list[Entry]:
     """The entries of a text of `to_text`, with what became of them."""
-    return [Entry(**json.loads(line)) for line in text.splitlines()]
+    return [Entry(**json.loads(line)) for line in text.split("\n") if line]
 
 
-def left_to_do(entries: Sequence[Entry], output: str) -> tuple[list[Entry], list[Entry]]:
-    """Those without an answer yet, and those that have one, with the status "exists".
+def read_report(output: str) -> list[Entry]:
+    """What an earlier run into `output` left behind; nothing where none was. Raises `PlaceError`, `ManifestError`."""
+    place = join(absolute(output), REPORT)
+    try:
+        text = read(place, max_bytes=MAX_MANIFEST_BYTES).decode(errors="replace")
+    except Missing:
+        return []
+    try:
+        return from_text(text)
+    except (ValueError, TypeError) as e:
+        raise ManifestError(f"{shown(place)} is no report of an earlier run: give another output.") from e
 
-    One listing of `output` tells, and of the places outside it that a manifest names.
+
+def merge_report(entries: Sequence[Entry], earlier: Sequence[Entry]) -> list[Entry]:
+    """`entries`, and after them those of the `earlier` report that are not among them.
+
+    What was done before keeps its duration and seconds. Raises `ManifestError` where an output belongs to another
+    recording: its answer would be taken for this one's.
     """
-    folders = dict.fromkeys([absolute(output), *(entry.output.rpartition("/")[0] for entry in entries)])
-    listed: set[str] = set()
-    searched: list[str] = []
-    for folder in folders:
-        if not any(folder == other or folder.startswith(other.rstrip("/") + "/") for other in searched):
-            searched.append(folder)
-            listed.update(find(folder))
-    there = [entry.answer in listed for entry in entries]
+    before = {entry.output: entry for entry in earlier if entry.status != "failed"}
+    for entry in entries:
+        owner = before.get(entry.output, entry).uri
+        if owner != entry.uri and not (_is_signed(owner) and shown(owner) == shown(entry.uri)):
+            raise ManifestError(
+                f"{shown(entry.output)} holds the answer of {shown(owner)}, and not of {shown(entry.uri)}: give "
+                "another output."
+            )
+    known = [
+        replace(entry, duration=before[entry.output].duration, seconds=before[entry.output].seconds)
+        if entry.status == "exists" and entry.output in before
+        else entry
+        for entry in entries
+    ]
+    own = {entry.output for entry in entries}
+    return known + [entry for entry in earlier if entry.output not in own]
+
+
+def _is_signed(uri: str) -> bool:
+    """Whether the query is a signature, which differs from day to day, rather than a name."""
+    return re.search("[?&](X-Amz-Signature|X-Goog-Signature|sig|Signature)=", uri) is not None
+
+
+def left_to_do(entries: Sequence[Entry], output: str, formats: Sequence[str] = ()) -> tuple[list[Entry], list[Entry]]:
+    """Those of whose results one is missing or empty, and the others, with the status "exists".
+
+    One listing of `output` tells; of outputs elsewhere, one for each folder, or where these are many, each file's.
+    """
+    base = absolute(output).rstrip("/") + "/"
+    suffixes = [ANSWER, *(f".{SUFFIXES.get(name, name)}" for name in formats)]
+    elsewhere = [
+        entry.output + suffix for entry in entries if not entry.output.startswith(base) for suffix in suffixes
+    ]
+    places = list(dict.fromkeys(file.rpartition("/")[0] for file in elsewhere))
+    if len(places) > MANY_FOLDERS:
+        places = elsewhere
+    with ThreadPoolExecutor(LOOKS) as pool:
+        sizes = {uri: size for listed in pool.map(find, [absolute(output), *places]) for uri, size in listed.items()}
+    there = [all(sizes.get(entry.output + suffix) for suffix in suffixes) for entry in entries]
     return (
-        [entry for entry, done in zip(entries, there, strict=True) if not done],
+        [replace(entry, status=None) for entry, done in zip(entries, there, strict=True) if not done],
         [replace(entry, status="exists") for entry, done in zip(entries, there, strict=True) if done],
     )
 
@@ -164,9 +227,9 @@ def bundles(entries: Sequence[Entry], *, files: int, size_bytes: int) -> list[li
     """The entries in bundles of at most `files` of them and, but for a larger one alone, `size_bytes` together.
 
     The largest come first, so that none of them is begun when the others have ended; files of one bundle are of
-    similar length, and share the engine's batches. A file of unknown size counts as the largest.
+    similar length, and share the engine's batches. A file of unknown size counts as a quarter of a bundle.
     """
-    most = max((entry.size for entry in entries), default=0)
+    most = size_bytes // 4
     by_size = sorted(entries, key=lambda entry: -(entry.size or most))
     made: list[list[Entry]] = []
     room = 0

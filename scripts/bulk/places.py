@@ -7,18 +7,19 @@ when they are missing.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 BLOCK_BYTES = 2**22  # of one read: an object store takes a request for each
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.5  # before the second attempt; doubled before each further one
+LASTING = (errno.ENAMETOOLONG, errno.EROFS)
 PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)  # of HTTP: worth another try
 
 Result = TypeVar("Result")
@@ -26,6 +27,14 @@ Result = TypeVar("Result")
 
 class PlaceError(ValueError):
     """One sentence: which file cannot be read or written, and why; holds no credentials."""
+
+
+class Missing(PlaceError):
+    """Nothing is there."""
+
+
+class TooLarge(PlaceError):
+    """It is over the limit."""
 
 
 class Unavailable(PlaceError):
@@ -53,7 +62,7 @@ def write(uri: str, content: str | bytes, *, attempts: int = ATTEMPTS, wait: flo
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name[:100]}.{uuid4().hex}.part")
+        unfinished = target.with_name(f".{uuid4().hex}.part")
         try:
             unfinished.write_bytes(data)
             os.replace(unfinished, target)
@@ -68,7 +77,7 @@ def find(place: str, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECON
 
     A single file is itself; a place where nothing is holds no files. Raises `PlaceError`.
     """
-    if place.startswith(("http://", "https://")):  # a web server has no listing
+    if _is_web(place):  # a web server has no listing
         return {place: 0}
     fs, path = _opened(place)
 
@@ -79,9 +88,19 @@ def find(place: str, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECON
 
     try:
         found = _persistently(listed, place, "listed", attempts, wait)
-    except _Missing:
+    except Missing:
         return {}
     return {_plain(uri): size for uri, size in found.items()}
+
+
+def version(uri: str, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> str:
+    """What tells this content of the file from another: its size, and its ETag or the time of its change.
+
+    Raises `PlaceError`.
+    """
+    fs, path = _opened(uri)
+    found = _persistently(lambda: _version(fs, path), uri, "read", attempts, wait)
+    return f"{found.size}-{found.mark}"
 
 
 def join(place: str, name: str) -> str:
@@ -104,14 +123,13 @@ def shown(uri: str) -> str:
     >>> shown("https://key:secret@store.example/talk.mp3?signature=1")
     'https://store.example/talk.mp3'
     """
-    if "://" not in uri:
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
         return uri
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-class _Missing(PlaceError):
-    pass
+    if _is_web(uri):
+        rest = re.split("[?#]", rest, maxsplit=1)[0]  # elsewhere these are letters of a name
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 class _Version(NamedTuple):
@@ -157,9 +175,9 @@ class _Reading:
                     self.data += block
                     self._check(len(self.data))
         except ValueError as e:
-            if self.from_start or "range" not in str(e):
+            if self.from_start or not re.search("range|seek", str(e)):
                 raise
-            self.from_start = True  # this web server knows no ranges
+            self.from_start = True  # this web server knows no ranges, or tells no size
             return self.go_on()
         if version.size not in (None, len(self.data)):
             raise OSError(f"{len(self.data)} of {version.size} bytes came")
@@ -170,32 +188,35 @@ class _Reading:
     def _check(self, size: int) -> None:
         if size > self.max_bytes:
             limit = f"{self.max_bytes / 2**20:g} MiB"
-            raise PlaceError(f"{shown(self.uri)} is over {limit}: raise MAX_INPUT_BYTES, or use a smaller file.")
+            raise TooLarge(f"{shown(self.uri)} is over {limit}: raise MAX_INPUT_BYTES, or use a smaller file.")
 
 
 def _persistently(work: Callable[[], Result], uri: str, done: str, attempts: int, wait: float) -> Result:
+    """`work()`, several times where what goes wrong may pass. Causes are not chained: they hold whole URLs."""
     for attempt in range(1, attempts + 1):
         try:
             return work()
         except PlaceError:
             raise
         except Exception as error:  # of whatever library the scheme brings
-            e = _cause(error)
+            e = _web_cause(error) if _is_web(uri) else error
             if isinstance(e, FileNotFoundError):
-                raise _Missing(f"{shown(uri)} is not there: check the name.") from e
+                raise Missing(f"{shown(uri)} is not there: check the name.") from None
             if isinstance(e, IsADirectoryError):
-                raise PlaceError(f"{shown(uri)} is a folder: name a file in it.") from e
+                raise PlaceError(f"{shown(uri)} is a folder: name a file in it.") from None
             if not _passes(e):
-                raise PlaceError(f"{shown(uri)} cannot be {done} ({_kind(e)}): check the access rights.") from e
+                raise PlaceError(
+                    f"{shown(uri)} cannot be {done} ({_kind(e)}): check the access rights and the name."
+                ) from None
             if attempt == attempts:
                 raise Unavailable(
                     f"{shown(uri)} could not be {done} in {attempts} attempts ({_kind(e)}): try again later."
-                ) from e
+                ) from None
             time.sleep(wait * 2 ** (attempt - 1))
     raise AssertionError("at least one attempt is made")
 
 
-def _cause(error: Exception) -> Exception:
+def _web_cause(error: Exception) -> Exception:
     """What a web server really answered: fsspec calls whatever goes wrong with one a missing file."""
     cause = error.__cause__
     if isinstance(error, FileNotFoundError) and isinstance(cause, Exception):
@@ -207,6 +228,8 @@ def _passes(error: Exception) -> bool:
     status = getattr(error, "status", None)  # aiohttp's
     if isinstance(status, int) and status:
         return status in PASSING_STATUSES
+    if isinstance(error, OSError) and error.errno in LASTING:
+        return False
     lasting = isinstance(error, PermissionError | NotADirectoryError | ValueError | TypeError | ImportError)
     return not lasting and "Credentials" not in type(error).__name__  # botocore's, when there are none
 
@@ -220,15 +243,20 @@ def _opened(uri: str) -> tuple[Any, str]:
     """The file system of `uri`, and its path there."""
     import fsspec
 
-    quoted = {"encoded": True} if uri.startswith(("http://", "https://")) and "%" in uri else {}  # a signature, too
+    scheme = uri.partition("://")[0] if "://" in uri else "file"
+    options = {"encoded": True} if _is_web(uri) and "%" in uri else {}  # a signature has to stay as it is
     try:
-        fs, path = fsspec.core.url_to_fs(uri, **quoted)
+        fs = fsspec.filesystem(scheme, **options)
     except ImportError as e:
         package = re.search(r"[Ii]nstall (\S+)", str(e))
         raise PlaceError(f"{shown(uri)} needs the package {package[1] if package else 'for its scheme'}.") from e
     except ValueError as e:
         raise PlaceError(f"{shown(uri)} has a scheme that is not known: use a path, s3:// or https://.") from e
-    return fs, str(path)
+    return fs, str(fs._strip_protocol(uri))  # `url_to_fs` would take "::" in a name for a chain of addresses
+
+
+def _is_web(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
 
 
 def _is_local(fs: Any) -> bool:

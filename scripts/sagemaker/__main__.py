@@ -33,8 +33,8 @@ from scripts.sagemaker.arguments import parser
 from scripts.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, TRANSFORM, choose, comparison
 from scripts.sagemaker.control_plane import Clients
 from scripts.sagemaker.errors import Refused, explained
-from scripts.sagemaker.package import build_archive
-from scripts.sagemaker.request import check_name
+from scripts.sagemaker.package import build_archive, name_inside
+from scripts.sagemaker.request import check_name, check_s3
 from scripts.sagemaker.steps import token_of
 from turnscribe.errors import SettingsError
 
@@ -56,7 +56,11 @@ def main(
     hidden = [environ.get(name, "") for name in SECRETS]
 
     def tell(text: str, *, result: bool = False) -> None:
-        print(masked(text, hidden), file=sys.stdout if result else sys.stderr, flush=True)
+        stream = sys.stdout if result else sys.stderr
+        try:
+            print(masked(text, hidden), file=stream, flush=True)
+        except BrokenPipeError:  # `| head` has read enough; what is being done goes on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
     try:
         if args.way == "choose":
@@ -141,6 +145,8 @@ def _choose(args: argparse.Namespace, tell: Tell) -> int:
 def _package(args: argparse.Namespace, clients: Clients, tell: Tell) -> int:
     from tqdm import tqdm
 
+    if args.upload:
+        check_s3(args.upload, "--upload")
     models = {}
     for pair in args.model:
         name, equals, path = pair.partition("=")
@@ -152,6 +158,9 @@ def _package(args: argparse.Namespace, clients: Clients, tell: Tell) -> int:
             Path(args.output), models=models, on_progress=lambda share: bar.update(int(100 * share) - bar.n)
         )
     tell(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB", result=not args.upload)
+    if models:
+        inside = ", ".join(name_inside(name, path) for name, path in models.items())
+        tell(f"for --asr-model and the other models' options: {inside}")
     if args.upload:
         tell(recordings.upload(clients, archive, args.upload), result=True)
     return 0

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _choose(commands: argparse._SubParsersAction) -> None:
     add = _command(commands, "choose", "say which of the three ways fits, and why")
-    add("--payload-mb", type=float, required=True, metavar="MB", help="the largest recording")
+    add("--payload-mb", type=float, required=True, metavar="MB", help="the largest recording, in MB of 2**20 bytes")
     add("--latency-s", type=float, required=True, metavar="SECONDS", help="the longest wait; inf: whenever")
     add("--requests-per-hour", type=float, required=True, metavar="N", help="on average")
     add("--request-s", type=float, metavar="SECONDS", help="what a request takes to compute; default: 30 at most")
@@ -52,7 +52,8 @@ def _package(commands: argparse._SubParsersAction) -> None:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="weights to take along, a folder or a .pt file; ASR_MODEL=NAME then names a folder. Repeatable",
+        help="weights to take along. A folder is then --asr-model NAME (or the like), a checkpoint FILE.pt "
+        "--asr-model NAME/FILE.pt. Repeatable",
     )
     add("--upload", metavar="S3", help="upload it below this address, s3://bucket/prefix")
     add("--region", help="AWS's region; default: the AWS configuration's")
@@ -99,7 +100,8 @@ def _queue(add: Add) -> None:
     add("--concurrency", type=int, default=concurrency, help="requests at once on one instance; default: 1")
     add("--min-instances", type=int, default=scaling.least, help="default: 0")
     add("--max-instances", type=int, default=scaling.most, help="default: 1")
-    add("--backlog", type=float, default=scaling.backlog, help="requests for one instance before another; default: 5")
+    backlog = "requests that wait or run for one instance before another starts; default: the concurrency"
+    add("--backlog", type=float, metavar="N", help=backlog)
     add("--scale-in-cooldown", type=int, default=scaling.in_cooldown_s, metavar="SECONDS", help="default: 600")
     add("--scale-out-cooldown", type=int, default=scaling.out_cooldown_s, metavar="SECONDS", help="default: 300")
 
@@ -132,7 +134,11 @@ def _model(add: Add, *, needed: bool = True) -> None:
     add("--image", metavar="URI", help=f"the container; default: Hugging Face's, {VERSION}")
     add("--container", choices=CONTAINERS, default=CONTAINERS[0], help="whose limits are set; pytorch needs --image")
     for name in MODELS:
-        add("--" + name.lower().replace("_", "-"), metavar="MODEL", help=f"{name}: a Hub id, or a name of `package`")
+        add(
+            "--" + name.lower().replace("_", "-"),
+            metavar="MODEL",
+            help=f"{name}: a Hub id, or what `package` printed",
+        )
     add("--env", action="append", default=[], metavar="NAME=VALUE", help="any other variable; repeatable. " + _ENV)
     add("--token-file", metavar="FILE", help="the Hub's token, as HF_TOKEN; whoever may describe the model reads it")
     add("--token-from-environment", action="store_true", help="this shell's HF_TOKEN instead")

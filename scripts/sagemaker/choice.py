@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-MB = 2**20
+MB = 2**20  # as AWS counts: 6 MB are 6291456 in the description of its API
 WAKE_S = 600  # from no instance to an answer: the machine, the container, the packages, the weights
 RELAY_S = 5  # of an asynchronous request: S3 in, the queue, S3 out, and noticing it
 GATHER_S = 6 * 3600  # who waits longer can be served by a job now and then; also the longest an asynchronous
@@ -21,20 +21,22 @@ REQUEST_S = 30  # of computing, where nobody says otherwise
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """One way to be served; `payload_mb` and `seconds` are the most one request may have."""
+    """One way to be served; `payload_bytes` and `seconds` are the most one request may have."""
 
     command: str  # of `python -m scripts.sagemaker`
     title: str
-    payload_mb: int
     payload_bytes: int
     seconds: int
     facts: Mapping[str, str]  # the rows of the comparison
+
+    @property
+    def payload_mb(self) -> int:
+        return self.payload_bytes // MB
 
 
 REAL_TIME = Way(
     "real-time",
     "real-time",
-    6,
     6 * MB,
     60,
     {
@@ -50,8 +52,7 @@ REAL_TIME = Way(
 ASYNCHRONOUS = Way(
     "asynchronous",
     "asynchronous",
-    1000,
-    2**30,
+    1024 * MB,
     3600,
     {
         "Payload, at most": "1 GB, in S3",
@@ -66,7 +67,6 @@ ASYNCHRONOUS = Way(
 TRANSFORM = Way(
     "transform",
     "batch transform",
-    100,
     100 * MB,
     3600,
     {
@@ -155,7 +155,7 @@ def comparison() -> str:
 def _ruled_out(payload_mb: float, latency_s: float, request_s: float) -> dict[str, str]:
     against = {}
     for way in WAYS:
-        if payload_mb > way.payload_mb:
+        if payload_mb * MB > way.payload_bytes:
             against[way.title] = f"{payload_mb:g} MB are over its {way.payload_mb} MB a request."
         elif request_s > way.seconds:
             against[way.title] = f"{request_s:g} s of computing are over its {way.seconds} s a request."
@@ -179,7 +179,7 @@ def _second(other: Way, chosen: Way) -> str:
 
 
 def _way_out(payload_mb: float, latency_s: float, request_s: float) -> str:
-    if payload_mb > ASYNCHRONOUS.payload_mb:
+    if payload_mb * MB > ASYNCHRONOUS.payload_bytes:
         return (
             f"No way takes {payload_mb:g} MB: compress the audio (an hour of speech is about 15 MB in Opus), "
             "take it out of its video, or split it."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 
 from scripts.endpoints.request import masked
@@ -26,10 +25,9 @@ def create(args: argparse.Namespace, token: str | None, clients: Clients, tell: 
     queue = scaling = None
     if way is ASYNCHRONOUS:
         queue = Queue(args.output, args.failure, args.success_topic, args.error_topic, args.concurrency)
+        backlog = args.concurrency if args.backlog is None else args.backlog
         scaling = check_scaling(
-            Scaling(
-                args.min_instances, args.max_instances, args.backlog, args.scale_in_cooldown, args.scale_out_cooldown
-            )
+            Scaling(args.min_instances, args.max_instances, backlog, args.scale_in_cooldown, args.scale_out_cooldown)
         )
     calls = [model, build_endpoint_config(args.name, fleet, queue), build_endpoint(args.name)]
     if args.dry_run:
@@ -105,7 +103,7 @@ def invoke(args: argparse.Namespace, token: str | None, clients: Clients, tell: 
             every=args.every,
             tell=tell,
         )
-    sys.stdout.write(answer.decode(errors="replace").rstrip("\n") + "\n")
+    tell(answer.decode(errors="replace").rstrip("\n"), result=True)
     return 0
 
 

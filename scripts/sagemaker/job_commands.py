@@ -60,7 +60,8 @@ def _watch(args: argparse.Namespace, clients: Clients, tell: Tell) -> int:
         state = wait_for(at, what=f"The job {args.name}", timeout=args.timeout, every=args.every, tell=tell)
     if not state.startswith(("Completed", "InProgress")):
         raise Refused(
-            f"The job {args.name} is at its end ({state}), and a name serves once: give the next another name."
+            f"The job {args.name} is at its end ({state}): what was transcribed is at {args.output}. A name serves "
+            "once: give the next job another."
         )
     tell(f"{args.name}: {state}; {args.output}", result=True)
     return 0

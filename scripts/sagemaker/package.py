@@ -79,6 +79,11 @@ def build_archive(
     return destination
 
 
+def name_inside(name: str, model: Path) -> str:
+    """What ASR_MODEL and the others call these weights: `whisper`, or `whisper/tiny.pt` of a checkpoint."""
+    return f"{name}/{model.name}" if model.is_file() else name
+
+
 def build_requirements(text: str) -> str:
     """`requirements.txt` as the containers need it, in its own order: first what they must keep."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

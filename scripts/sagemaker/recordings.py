@@ -6,6 +6,7 @@ Knows the payload limits and refuses before anything is sent. Never prints what 
 from __future__ import annotations
 
 import mimetypes
+import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 
 from scripts.endpoints.errors import one_line
 from scripts.endpoints.waiting import Tell
-from scripts.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, Way
+from scripts.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, WAKE_S, Way
 from scripts.sagemaker.control_plane import Clients, send
 from scripts.sagemaker.errors import Refused, is_missing
-from scripts.sagemaker.request import build_asynchronous_invocation, build_invocation, check_s3
+from scripts.sagemaker.request import build_asynchronous_invocation, build_invocation, check_plain
 from scripts.sagemaker.waiting import wait_for
 from turnscribe.errors import SettingsError
 
@@ -27,7 +28,7 @@ def upload(clients: Clients, file: Path, folder: str, *, name: str | None = None
     """The file's address below `folder`, `s3://bucket/prefix`, once it is there. Shows progress."""
     from tqdm import tqdm
 
-    bucket, prefix = split_address(check_s3(folder, "the address to upload to"))
+    bucket, prefix = split_address(folder)
     key = f"{prefix.rstrip('/')}/{name or file.name}".lstrip("/")
     size = file.stat().st_size
     with tqdm(total=size, unit="B", unit_scale=True, desc=f"upload {file.name}", leave=False) as bar:
@@ -78,14 +79,16 @@ def invoke_asynchronous(
 ) -> bytes:
     """The answer, once it lies in S3. `recording` is a file, uploaded to `folder`, or an address in S3.
 
-    `timeout` is for the computing; the queue may take as long again. Raises `SettingsError` and `Refused`.
+    `timeout` is for the computing; the queue may take as long again, and an endpoint at zero instances starts one
+    first. Raises `SettingsError` and `Refused`.
     """
     location = recording
     if not recording.startswith("s3://"):
         file = check_size(recording, ASYNCHRONOUS)
         if not folder:
             raise SettingsError("--upload-to is missing: an asynchronous endpoint reads recordings from S3.")
-        location = upload(clients, file, folder, name=f"{uuid.uuid4().hex[:12]}{file.suffix}")
+        check_plain(folder, "--upload-to")
+        location = upload(clients, file, folder, name=plain_name(file))
     call = build_asynchronous_invocation(
         name,
         location,
@@ -104,21 +107,34 @@ def invoke_asynchronous(
                 return "answered" if good else "failed", (content, good)
         return "queued or running", None
 
-    content, good = wait_for(look, what="The answer", timeout=2 * timeout, every=every, tell=tell)
+    content, good = wait_for(
+        look,
+        what="The answer",
+        timeout=2 * timeout + WAKE_S,
+        every=every,
+        tell=tell,
+        then=f"it will still come to {output}" + (f", a failure to {failure}." if failure else "."),
+    )
     if not good:
         raise Refused(f"The endpoint could not answer: {one_line(content.decode(errors='replace'))}")
     return content
+
+
+def plain_name(file: Path) -> str:
+    """A new name for an upload; of the file's own it keeps the suffix, where that is plain."""
+    suffix = file.suffix if re.fullmatch(r"\.\w+", file.suffix, re.ASCII) else ""
+    return f"{uuid.uuid4().hex[:12]}{suffix}"
 
 
 def check_size(recording: str, way: Way) -> Path:
     file = Path(recording)
     if not file.is_file():
         raise SettingsError(f"{recording} is no file: name one recording.")
-    if file.stat().st_size > way.payload_bytes:
+    size = file.stat().st_size
+    if size > way.payload_bytes:
         other = "an asynchronous endpoint takes 1 GB" if way is REAL_TIME else "compress the audio, or split it"
         raise SettingsError(
-            f"{recording} has {file.stat().st_size / 1e6:.1f} MB, over the {way.payload_mb} MB of one {way.title} "
-            f"request: {other}."
+            f"{recording} has {size:,} bytes, over the {way.payload_bytes:,} of one {way.title} request: {other}."
         )
     return file
 

@@ -18,6 +18,7 @@ from turnscribe.errors import SettingsError
 VARIANT = "all"  # of the traffic: the endpoint's only variant
 JOB_VARIABLES = 16  # AWS: the most a transform job may add
 NAME_CHARACTERS = 63
+COPY = "copy it to a plain name, or give the file on this machine, whose upload gets one"
 ATTRIBUTE_CHARACTERS = 1024  # AWS: the most CustomAttributes may have
 
 
@@ -87,8 +88,18 @@ def check_name(name: str) -> str:
 
 
 def check_s3(address: str, option: str) -> str:
-    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?", address):
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\x00-\x1f\x7f]*)?", address):
         raise SettingsError(f"{option} is no address in S3: give s3://bucket/prefix.")
+    return address
+
+
+def check_plain(address: str, option: str, instead: str = "take a plain name") -> str:
+    """Of an asynchronous request: its places go to and fro in HTTP headers."""
+    if not re.fullmatch("[!-~]+", check_s3(address, option)):
+        raise SettingsError(
+            f"{option} has a space or a letter beyond ASCII, and asynchronous requests have their addresses in HTTP "
+            f"headers, which are not made for these: {instead}."
+        )
     return address
 
 
@@ -125,8 +136,8 @@ def build_endpoint_config(name: str, fleet: Fleet, queue: Queue | None = None) -
 
 def _asynchronous(queue: Queue) -> dict[str, Any]:
     output: dict[str, Any] = {
-        "S3OutputPath": check_s3(queue.output, "--output"),
-        "S3FailurePath": check_s3(queue.failure, "--failure"),
+        "S3OutputPath": check_plain(queue.output, "--output"),
+        "S3FailurePath": check_plain(queue.failure, "--failure"),
     }
     topics = {"SuccessTopic": queue.success_topic, "ErrorTopic": queue.error_topic}
     if given := {name: topic for name, topic in topics.items() if topic}:
@@ -200,7 +211,7 @@ def build_asynchronous_invocation(
         raise SettingsError(f"An asynchronous request may take 1 to {ASYNCHRONOUS.seconds} s: SageMaker's limit.")
     request: dict[str, Any] = {
         "EndpointName": check_name(name),
-        "InputLocation": check_s3(location, "--input"),
+        "InputLocation": check_plain(location, "The recording", COPY),
         "ContentType": content_type,
         "Accept": accept,
         "InvocationTimeoutSeconds": timeout_s,

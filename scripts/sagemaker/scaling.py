@@ -1,8 +1,8 @@
 """An asynchronous endpoint between few and many instances: the requests to Application Auto Scaling and CloudWatch.
 
 Two policies, as AWS documents them. Target tracking holds the backlog for each instance near a number, and goes to
-zero when nothing is left; without an instance there is no backlog for each instance, so a step policy, which an alarm
-on HasBacklogWithoutCapacity sets off, brings the first one back.
+zero when nothing is left; from there it comes back only once the backlog exceeds that number. A step policy, which an
+alarm on HasBacklogWithoutCapacity sets off, brings the first instance back for the first request already.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ WAKE_COOLDOWN_S = 300  # as AWS's example has it: the first instance is on its w
 
 @dataclass(frozen=True)
 class Scaling:
-    """`backlog` is of requests that wait or run for each instance; cooldowns are seconds after a change."""
+    """`backlog` is of requests that wait or run for each instance; cooldowns are seconds after a change.
+
+    As many as an instance takes at once, and a full fleet is never below it, so that none is taken away at work.
+    """
 
     least: int = 0
     most: int = 1
-    backlog: float = 5
+    backlog: float = 1
     in_cooldown_s: int = 600
     out_cooldown_s: int = 300
 
@@ -33,7 +36,9 @@ def check_scaling(scaling: Scaling) -> Scaling:
     if not 0 <= scaling.least <= scaling.most or scaling.most < 1:
         raise SettingsError("Instances are wrong: at least 0, at most 1 or more, and the one not above the other.")
     if scaling.backlog <= 0 or min(scaling.in_cooldown_s, scaling.out_cooldown_s) < 0:
-        raise SettingsError("The backlog is a number above 0, and cooldowns are seconds from 0.")
+        raise SettingsError(
+            "The backlog, or else the concurrency, is a number above 0, and cooldowns are seconds from 0."
+        )
     return scaling
 
 

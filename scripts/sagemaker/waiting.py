@@ -14,12 +14,22 @@ from scripts.sagemaker.errors import Refused, is_passing
 
 Answer = TypeVar("Answer")
 REMINDER_S = 60  # without a change, that long between two signs of life
+THEN = "`describe` shows it, and repeating the command goes on waiting."
 
 
 def wait_for(
-    look: Callable[[], tuple[str, Answer | None]], *, what: str, timeout: float, every: float, tell: Tell
+    look: Callable[[], tuple[str, Answer | None]],
+    *,
+    what: str,
+    timeout: float,
+    every: float,
+    tell: Tell,
+    then: str = THEN,
 ) -> Answer:
-    """What `look` answers beside a state, once it answers anything. Raises `Refused` after `timeout` seconds."""
+    """What `look` answers beside a state, once it answers anything.
+
+    Raises `Refused` after `timeout` seconds; `then` says what becomes of it.
+    """
     started, told, told_at, failures = time.monotonic(), "", 0.0, 0
     while True:
         try:
@@ -37,8 +47,5 @@ def wait_for(
         if answer is not None:
             return answer
         if seconds >= timeout:
-            raise Refused(
-                f"{what} is not there after {timeout:.0f} s and goes on ({state}): `describe` shows it, and "
-                "repeating the command goes on waiting."
-            )
+            raise Refused(f"{what} is not there after {timeout:.0f} s and goes on ({state}): {then}")
         time.sleep(max(0.0, min(every, timeout - seconds)))

@@ -30,6 +30,7 @@ from botocore.validate import validate_parameters
 from moto import mock_aws
 from moto.sagemakerruntime.models import sagemakerruntime_backends
 
+from scripts.sagemaker import recordings
 from scripts.sagemaker.__main__ import connect, main
 from scripts.sagemaker.errors import Refused, explained
 from scripts.sagemaker.waiting import wait_for
@@ -257,7 +258,7 @@ def test_waiting_has_an_end(run, account: Account) -> None:
     account.client("sagemaker").meta.events.register("after-call.sagemaker.DescribeEndpoint", creating)
     status, _, err = run(*REAL_TIME, "--wait", *FAST, "--timeout", "0.1")
     assert status == 1
-    assert "is not there after 0 s and goes on (Creating)" in err
+    assert "is not there after 0 s and goes on (Creating): `describe` shows it, and repeating" in err
 
 
 def test_a_recording_is_answered(run, account: Account, tmp_path: Path) -> None:
@@ -446,16 +447,24 @@ def test_a_failure_of_the_endpoint_is_told(run, account: Account, bucket: Any) -
     assert "The endpoint could not answer: The audio cannot be decoded." in err
 
 
-def test_an_answer_is_waited_for_no_longer_than_said(run, account: Account, bucket: Any) -> None:
+def test_an_answer_is_waited_for_no_longer_than_said_and_a_start_from_zero(
+    run, account: Account, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert recordings.WAKE_S == 600
+    monkeypatch.setattr(recordings, "WAKE_S", 1)
+
     def elsewhere(parsed: dict[str, Any], **_: Any) -> None:
         parsed["OutputLocation"] = "s3://bucket/answers/never.out"
+        parsed["FailureLocation"] = "s3://bucket/failures/never.out"
 
     account.client("sagemaker-runtime").meta.events.register("after-call.*.InvokeEndpointAsync", elsewhere)
     sagemakerruntime_backends[ACCOUNT][REGION].async_results_queue.append((False, "late"))
     began = time.monotonic()
     status, _, err = run("asynchronous", "invoke", "talk", "s3://bucket/in/a.mp3", *FAST, "--timeout", "1")
-    assert (status, "is not there after 2 s" in err) == (1, True)
-    assert time.monotonic() - began >= 2
+    assert (status, "is not there after 3 s" in err) == (1, True)
+    assert "it will still come to s3://bucket/answers/never.out, a failure to s3://bucket/failures/never.out." in err
+    assert "repeat" not in err
+    assert time.monotonic() - began >= 3
 
 
 # --- Batch transform ------------------------------------------------------------------------------------------
@@ -507,7 +516,7 @@ def test_a_failed_job_says_why(run, account: Account) -> None:
     for argv in ((*TRANSFORM, "--wait"), TRANSFORM):
         status, _, err = run(*argv)
         assert status == 1
-        assert "(Failed: AlgorithmError: see the log)" in err
+        assert "(Failed: AlgorithmError: see the log): what was transcribed is at s3://bucket/out." in err
     status, out, _ = run("transform", "describe", "night")
     assert (status, "Failed: AlgorithmError" in out) == (1, True)
 
@@ -541,6 +550,7 @@ SHAPES = [
     (*ASYNCHRONOUS, *G5),
     (*ASYNCHRONOUS, "--instance-type", "ml.g6e.xlarge", "--min-instances", "1"),
     (*TRANSFORM, *G5),
+    (*TRANSFORM, *G5, "--input", "s3://bucket/my talks/"),
     (*TRANSFORM, "--instance-type", "ml.g6.xlarge", "--concurrency", "4", "--max-payload-mb", "25"),
 ]
 
