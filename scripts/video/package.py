@@ -2,7 +2,7 @@
 
     python -m scripts.video.package build/video
 
-The functions' code is theirs and the four files of the package that render subtitles; boto3 is Lambda's own. Uploads
+The functions' code is theirs and the five files of the package that render subtitles; boto3 is Lambda's own. Uploads
 and deploys nothing: the AWS command line does.
 """
 
@@ -23,6 +23,7 @@ CODE = (
     "turnscribe/__init__.py",
     "turnscribe/errors.py",
     "turnscribe/formats.py",
+    "turnscribe/languages.py",
     "turnscribe/transcript.py",
 )
 

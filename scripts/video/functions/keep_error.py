@@ -8,15 +8,19 @@ from typing import Any
 from scripts.video.functions.places import head
 from scripts.video.functions.write_transcript import ERROR
 
+NO_CAUSE = "No cause was given: the history of the execution shows where it failed."
+
 
 def handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
-    """Writes nothing where the video is another by now (`etag`, if it came so far): it is not the new one's error."""
+    """Writes nothing where the video is gone or another by now (`etag`, if it came so far): the error is not of what
+    is there."""
     import boto3
 
     s3 = boto3.client("s3")
-    found = head(s3, event["bucket"], event["key"]) if event["etag"] else None
-    if found is not None and found["ETag"] != event["etag"]:
-        return {"written": False}
+    if event["etag"]:
+        found = head(s3, event["bucket"], event["key"])
+        if found is None or found["ETag"] != event["etag"]:
+            return {"written": False}
     kept = {
         "error": event["error"]["Error"],
         "message": message(event["error"].get("Cause", "")),
@@ -30,7 +34,7 @@ def handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
 
 
 def message(cause: str) -> str:
-    """What a function said, without the lines of code it said it in; any other cause as it is.
+    """What a function said, without the lines of code it said it in; any other cause as it is; always a sentence.
 
     >>> message('{"errorMessage": "It is empty.", "errorType": "UnsupportedVideo", "stackTrace": ["..."]}')
     'It is empty.'
@@ -38,5 +42,5 @@ def message(cause: str) -> str:
     try:
         told = json.loads(cause)
     except ValueError:
-        return cause
-    return str(told.get("errorMessage", cause)) if isinstance(told, dict) else cause
+        return cause or NO_CAUSE
+    return (str(told.get("errorMessage", cause)) if isinstance(told, dict) else cause) or NO_CAUSE

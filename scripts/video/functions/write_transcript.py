@@ -1,7 +1,8 @@
 """Last step: the answer, the text and the subtitles beside the video.
 
 `talk.mp4` gets `talk.mp4.json`, `.txt`, `.srt` and `.vtt`, so that `talk.mov` has its own. The answer comes last: who
-waits for it finds the others. Renders with the repository's own formats, which need nothing but Python.
+waits for it finds the others, and by its `video_etag` which video they are of. Renders with the repository's own
+formats, which need nothing but Python.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ RENDERED = {  # suffix: the format's name, the type of the file
     ".vtt": ("vtt", "text/vtt; charset=utf-8"),
 }
 ANSWER, ERROR = ".json", ".error.json"
+ETAG = "video_etag"  # what the answer beside the video has more
 
 
 def handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
@@ -33,11 +35,12 @@ def handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
     if found is None or found["ETag"] != event["etag"]:
         return {"written": False}
     place, name = split(event["output"])
-    body = s3.get_object(Bucket=place, Key=name)["Body"].read()
-    transcript = read_transcript(json.loads(body))
+    answer = json.loads(s3.get_object(Bucket=place, Key=name)["Body"].read())
+    transcript = read_transcript(answer)
     for suffix, (response_format, content_type) in RENDERED.items():
         text = str(render(transcript, response_format)).encode()
         s3.put_object(Bucket=bucket, Key=key + suffix, Body=text, ContentType=content_type)
+    body = json.dumps({**answer, ETAG: event["etag"].strip('"')}, ensure_ascii=False).encode()
     s3.put_object(Bucket=bucket, Key=key + ANSWER, Body=body, ContentType="application/json")
     s3.delete_object(Bucket=bucket, Key=key + ERROR)  # of an earlier try
     return {"written": True}

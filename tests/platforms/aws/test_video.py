@@ -4,6 +4,7 @@ container of SageMaker, ffmpeg in place of MediaConvert, and the AWS command lin
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import re
 import subprocess
@@ -21,7 +22,7 @@ from cfnlint.decode.cfn_yaml import load as load_template
 
 from scripts.sagemaker.package import build_archive
 from scripts.video.functions import check_video
-from scripts.video.functions.keep_error import message
+from scripts.video.functions.keep_error import NO_CAUSE, message
 from scripts.video.functions.media import CONVERTED, DECODED, VideoTooLarge
 from scripts.video.functions.write_transcript import read_transcript
 from scripts.video.package import REPOSITORY, VIDEO, lay_out
@@ -103,6 +104,7 @@ def test_an_uploaded_video_gets_its_transcript_and_subtitles(cloud: Cloud, video
     files = stack.files()
     assert set(files) == {key, *(key + suffix for suffix in (".json", ".txt", ".srt", ".vtt"))}
     answer = json.loads(files[f"{key}.json"])
+    assert answer["video_etag"] == hashlib.md5(video).hexdigest()
     assert _alike(answer["text"]) > 0.9
     assert len(answer["words"]) == len(answer["text"].split())
     assert answer["duration"] == pytest.approx(SECONDS, abs=0.2)
@@ -175,6 +177,7 @@ def test_a_video_replaced_meanwhile_keeps_the_transcript_of_the_new_one(
     assert [output["transcript"]["written"] for output in outputs] == [False, True]
     answer = json.loads(cloud.plain.files("replaced.mp4.json")["replaced.mp4.json"])
     assert answer["duration"] == pytest.approx(5, abs=0.2)
+    assert answer["video_etag"] == hashlib.md5(other).hexdigest()
 
 
 def test_a_failure_of_a_replaced_video_is_not_kept_beside_the_new_one(cloud: Cloud, video: bytes) -> None:
@@ -187,6 +190,21 @@ def test_a_failure_of_a_replaced_video_is_not_kept_beside_the_new_one(cloud: Clo
         cloud.relay.held.clear()
     assert [cloud.plain.wait(one)["status"] for one in (first, second)] == ["FAILED", "SUCCEEDED"]
     assert "mended.mp4.error.json" not in cloud.plain.files("mended.mp4")
+
+
+@pytest.mark.parametrize(("name", "error"), [("gone.mp4", None), ("gone-unread.mp4", "TranscriptionFailed")])
+def test_nothing_is_written_beside_a_video_that_was_deleted_meanwhile(
+    cloud: Cloud, video: bytes, name: str, error: str | None
+) -> None:
+    cloud.relay.held.set()
+    try:
+        (execution,) = cloud.plain.upload(name, b"this is no video" if error else video)
+        _until(lambda: "WaitForTranscription" in cloud.plain.visited(execution))
+        cloud.account.client("s3").delete_object(Bucket=cloud.plain.videos, Key=name)
+    finally:
+        cloud.relay.held.clear()
+    assert cloud.plain.wait(execution).get("error") == error
+    assert cloud.plain.files(name) == {}
 
 
 # --- What starts it -------------------------------------------------------------------------------------------
@@ -329,13 +347,27 @@ def test_a_video_over_the_endpoints_limit_is_told_the_way_out(cloud: Cloud, monk
     assert check_video.handler({**event, "extract": "mediaconvert"})["size"] == 101
 
 
+def test_an_error_without_a_cause_still_fails_the_execution_by_its_name(cloud: Cloud) -> None:
+    states, failed = cloud.account.client("stepfunctions"), {"Failed": _machine()["States"]["Failed"]}
+    machine = states.create_state_machine(
+        name="failed",
+        definition=json.dumps({"StartAt": "Failed", "States": failed}),
+        roleArn="arn:aws:iam::123456789012:role/workflow",
+    )
+    error = {"Error": "Sandbox.Timedout"}
+    started = states.start_execution(stateMachineArn=machine["stateMachineArn"], input=json.dumps({"error": error}))
+    ended = cloud.plain.wait(started["executionArn"])
+    assert (ended["status"], ended["error"], json.loads(ended["cause"])) == ("FAILED", "Sandbox.Timedout", error)
+
+
 @pytest.mark.parametrize(
     ("cause", "shown"),
     [
         ('{"errorMessage": "It is empty.", "stackTrace": ["  File x"]}', "It is empty."),
         ("Rate Exceeded. (Service: AWSLambda)", "Rate Exceeded. (Service: AWSLambda)"),
         ("[1]", "[1]"),
-        ("", ""),
+        ("", NO_CAUSE),
+        ('{"errorMessage": "", "errorType": "ValueError"}', NO_CAUSE),
     ],
 )
 def test_a_cause_is_shown_without_lines_of_code(cause: str, shown: str) -> None:
@@ -507,7 +539,12 @@ def test_the_endpoint_runs_on_a_gpu_or_a_cpu(cloud: Cloud, instance: str) -> Non
     sagemaker = cloud.account.client("sagemaker")
     config = sagemaker.describe_endpoint(EndpointName=stack.endpoint)["EndpointConfigName"]
     described = sagemaker.describe_endpoint_config(EndpointConfigName=config)
-    assert described["ProductionVariants"][0]["InstanceType"] == instance
+    (variant,) = described["ProductionVariants"]
+    assert variant["InstanceType"] == instance
+    assert variant["ContainerStartupHealthCheckTimeoutInSeconds"] == 1800
+    assert variant["ModelDataDownloadTimeoutInSeconds"] == 1800
+    container = sagemaker.describe_model(ModelName=variant["ModelName"])["PrimaryContainer"]
+    assert container["Environment"]["MAX_AUDIO_SECONDS"] == "14400"
     paths = described["AsyncInferenceConfig"]["OutputConfig"]
     work = stack.names["WorkBucket"]
     assert paths == {"S3OutputPath": f"s3://{work}/output", "S3FailurePath": f"s3://{work}/failure"}
