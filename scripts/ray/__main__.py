@@ -5,10 +5,11 @@
     python -m scripts.ray s3://bucket/talks --output s3://bucket/transcripts --address auto --format srt
 
 Each recording's answer is `<output>/<its path>.json`, beside it the other formats; `<output>/manifest.jsonl` says how
-each went. What has an answer is not done again, so the same command goes on where it was stopped.
+each went, also in earlier runs. What has all its results is not done again, so the same command goes on where it was
+stopped.
 
-Exit status: 0 all there, 1 some failed or the workers died, 2 wrong usage or settings, 130 Ctrl-C (a second one ends
-at once).
+Exit status: 0 all there, 1 some failed or the workers died, 2 wrong usage, settings or cluster, 130 Ctrl-C (a
+second one ends at once).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from dataclasses import replace
 from typing import Any
 
 from scripts.bulk.files import FORMATS
-from scripts.bulk.manifest import Entry, ManifestError, left_to_do, list_entries
+from scripts.bulk.manifest import Entry, ManifestError, left_to_do, list_entries, merge_report, read_report
 from scripts.bulk.places import PlaceError
-from scripts.ray.cluster import build_actor, build_environment, build_init, check_address
+from scripts.ray.cluster import build_actor, build_environment, join_cluster
 from scripts.ray.passes import Pool, WorkersDie, transcribe_all
 from scripts.ray.report import Report
 from turnscribe.errors import TurnscribeError
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (TurnscribeError, ManifestError, PlaceError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-        except (WorkersDie, ConnectionError) as error:
+        except WorkersDie as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
@@ -50,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     environment = build_environment(os.environ, args.env)
     entries = build_entries(args.inputs, args.output, args.parameters)
-    left, there = left_to_do(entries, args.output)
-    status = {entry.uri: entry for entry in there}
-    with Report([status.get(entry.uri, entry) for entry in entries], args.output) as report:
+    left, there = left_to_do(entries, args.output, formats=args.format)
+    found = {entry.uri: entry for entry in [*left, *there]}
+    merged = merge_report([found[entry.uri] for entry in entries], read_report(args.output))
+    with Report(merged[: len(entries)], args.output, others=merged[len(entries) :]) as report:
         try:
             if left:
                 _transcribe(left, args, environment, report)
@@ -76,13 +78,9 @@ def build_entries(inputs: Sequence[str], output: str, parameters: Mapping[str, A
 def _transcribe(
     left: Sequence[Entry], args: argparse.Namespace, environment: Mapping[str, Any], report: Report
 ) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process, which would print it
+    join_cluster(args)
     import ray
 
-    if args.address not in (None, "auto"):
-        check_address(args.address)
-    ray.init(**build_init(args))  # ends with the process, after the report is written
     actors, share = build_actor(args, ray.cluster_resources())
     pool = Pool(actors, share, environment, args.format, args.files_per_bundle, int(args.bundle_mb * 2**20))
     nodes = sum(node["Alive"] for node in ray.nodes())
@@ -122,7 +120,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--address",
         help="auto (the cluster this machine is in) or HOST:PORT; default: one of this machine, for this job",
     )
-    cluster("--actors", type=_positive, metavar="N", help="default: as many as the cluster has room for")
+    cluster(
+        "--actors",
+        type=_positive,
+        metavar="N",
+        help="each with the models in memory; default: one a GPU, without any one a processor",
+    )
     cluster("--gpus-per-actor", type=float, metavar="N", help="default: 1 where the cluster has any; may be 0.5")
     cluster("--cpus-per-actor", type=float, default=1, metavar="N", help="threads of the models (default: 1)")
     cluster("--env", action="append", default=[], metavar="NAME", help="a further variable for the workers")

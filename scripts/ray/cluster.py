@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,15 @@ LEFT_AT_HOME = (  # of the code that goes to a cluster, beside what .gitignore n
 
 
 def build_init(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `ray.init`; without an address, of a cluster of this machine that ends with the job."""
+    """The arguments of `ray.init`; without an address, of a cluster of this machine that ends with the job.
+
+    That one is asked for by name: without it Ray would join a cluster that RAY_ADDRESS or a file of its own names.
+    """
     given: dict[str, Any] = {"log_to_driver": args.worker_logs, "logging_level": "error"}
     if args.address is None:
         sizes = {"object_store_memory": args.object_store_memory, "_temp_dir": args.temp_dir, "num_cpus": args.cpus}
-        return given | {"include_dashboard": False} | {name: value for name, value in sizes.items() if value}
+        given |= {"address": "local", "include_dashboard": False}
+        return given | {name: value for name, value in sizes.items() if value}
     if args.upload:
         given["runtime_env"] = {"working_dir": str(ROOT), "excludes": LEFT_AT_HOME}
     return given | {"address": args.address}
@@ -40,6 +45,26 @@ def check_address(address: str) -> None:
         raise SettingsError(
             f"No cluster answers at {address}: give the address that `ray start --head` printed, or auto."
         ) from e
+
+
+def join_cluster(args: argparse.Namespace) -> None:
+    """`ray.init`; raises `SettingsError` for whatever it raises."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process, which would print it
+    import ray
+    from ray.exceptions import RayError
+
+    if args.address not in (None, "auto"):
+        check_address(args.address)
+    try:
+        ray.init(**build_init(args))  # ends with the process, after the report is written
+    except (RayError, ValueError, RuntimeError, OSError) as e:
+        why = " ".join(str(e).split()) or type(e).__name__
+        if args.address is None:
+            what, check = "on this machine could not be started", "--cpus, --object-store-memory and --temp-dir"
+        else:  # a wrong token is seldom called one
+            what, check = f"at {args.address} could not be joined", "that it runs, RAY_AUTH_TOKEN and Ray's version"
+        raise SettingsError(f"The cluster {what} ({why}): check {check}.") from e
 
 
 def build_environment(environ: Mapping[str, str], names: Sequence[str] = ()) -> dict[str, SecretStr]:

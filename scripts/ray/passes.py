@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
-from scripts.bulk.manifest import Entry, bundles, left_to_do
-from scripts.ray.worker import Transcriber, packed, unpacked
+from scripts.bulk.manifest import Entry, bundles, from_text, left_to_do, to_text
+from scripts.ray.worker import Transcriber
 from turnscribe.errors import SettingsError
 
 PASSES = 3  # two nodes may be lost under a file before it is given up
-LOST_BUNDLES = 10  # that a pass survives, beside two for each actor and a tenth of all
+LOST_BUNDLES = 10  # that the first pass survives, beside two for each actor and a tenth of all
+ALL = -1
 FAILED_STARTS = 3  # of actors, one after another
 
 Tell = Callable[[str], None]
@@ -49,12 +50,14 @@ def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, tell: T
         # so many files to a bundle that every actor has one
         files = min(pool.files, math.ceil(len(left) / pool.actors)) if number == 0 else 1
         made = bundles(list(left.values()), files=files, size_bytes=pool.size_bytes)
-        for entry in one_pass(made, pool):
+        # in the first, workers that die of everything end the job; what is left then may all be such that kill them
+        may_lose = LOST_BUNDLES + 2 * pool.actors + len(made) // 10 if number == 0 else ALL
+        for entry in one_pass(made, pool, may_lose=may_lose):
             if left.pop(entry.uri, None):
                 yield entry
         if not left:
             return
-        lost, there = left_to_do(list(left.values()), output)
+        lost, there = left_to_do(list(left.values()), output, formats=pool.formats)
         left = {entry.uri: entry for entry in lost}
         yield from (replace(entry, status="done") for entry in there)  # written before the worker died
         if left and number + 1 < PASSES:
@@ -63,7 +66,7 @@ def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, tell: T
     yield from (replace(entry, status="failed", error=died) for entry in left.values())
 
 
-def one_pass(made: Sequence[Sequence[Entry]], pool: Pool) -> Iterator[Entry]:
+def one_pass(made: Sequence[Sequence[Entry]], pool: Pool, *, may_lose: int) -> Iterator[Entry]:
     """The entries of the bundles as they come; without those whose worker died."""
     import ray.data
     from ray.exceptions import RayError
@@ -73,9 +76,9 @@ def one_pass(made: Sequence[Sequence[Entry]], pool: Pool) -> Iterator[Entry]:
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1  # a long recording shows none for hours
     context.max_consecutive_actor_init_deaths = FAILED_STARTS
-    context.max_errored_blocks = LOST_BUNDLES + 2 * pool.actors + len(made) // 10
+    context.max_errored_blocks = may_lose
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a trace for every lost bundle
-    rows = [{"bundle": packed(bundle)} for bundle in made]
+    rows = [{"bundle": to_text(bundle)} for bundle in made]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # max_task_retries is to go in Ray 2.64; until then nothing takes its place
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
@@ -91,7 +94,7 @@ def one_pass(made: Sequence[Sequence[Entry]], pool: Pool) -> Iterator[Entry]:
         for row in results.iter_rows():
             if row["refused"]:
                 raise SettingsError(row["refused"])
-            yield from unpacked(row["entry"])
+            yield from from_text(row["entry"])
     except RayError as error:
         raise WorkersDie(
             f"Too many workers died or did not start ({type(error).__name__}): see Ray's logs, or --worker-logs."

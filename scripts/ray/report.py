@@ -17,9 +17,13 @@ LINE_SECONDS = 10.0  # between lines, where there is no terminal
 
 
 class Report:
-    """The entries of a job, written when it begins, now and then, and however it ends."""
+    """The entries of a job, written when it begins, now and then, and however it ends.
 
-    def __init__(self, entries: Sequence[Entry], output: str) -> None:
+    `others`, of earlier jobs with the same output, stay in what is written and are not counted.
+    """
+
+    def __init__(self, entries: Sequence[Entry], output: str, *, others: Sequence[Entry] = ()) -> None:
+        self.others = others
         self.entries = {entry.uri: entry for entry in entries}
         self.place = join(absolute(output), REPORT)
         ended = sum(entry.status is not None for entry in entries)
@@ -64,6 +68,6 @@ class Report:
 
     def _write(self) -> None:
         began = time.monotonic()
-        write(self.place, to_text(self.entries.values()))
+        write(self.place, to_text([*self.entries.values(), *self.others]))
         now = time.monotonic()
         self.next_write = now + max(REPORT_SECONDS, 20 * (now - began))

@@ -5,15 +5,18 @@ Imports nothing heavy: a variable such as HF_HUB_OFFLINE counts only where it is
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from pydantic import SecretStr
 
-from scripts.bulk.manifest import Entry
+from scripts.bulk.manifest import from_text, to_text
+
+BROKEN = 3  # failures in a row, no success between them: it is not the files
+
+log = logging.getLogger("turnscribe")
 
 
 class Transcriber:
@@ -22,31 +25,52 @@ class Transcriber:
     def __init__(self, environment: Mapping[str, SecretStr], formats: Sequence[str]) -> None:
         os.environ.update({name: secret.get_secret_value() for name, secret in environment.items()})
         self.formats = formats
-        self.refused = _refused()
+        self.handler: Watched | None = None
+        self.refused = ""
+        self._load()
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         from scripts.bulk.files import transcribe_bundle
 
         if self.refused:
             return [{"entry": "", "refused": self.refused}]
-        done = transcribe_bundle(unpacked(row["bundle"]), formats=self.formats)
-        return [{"entry": packed([entry]), "refused": ""} for entry in done]
+        done = transcribe_bundle(from_text(row["bundle"]), formats=self.formats, handler=self.handler)
+        return [{"entry": to_text([entry]), "refused": ""} for entry in done]
+
+    def _load(self) -> None:
+        from scripts.bulk.files import loaded_handler
+        from turnscribe.errors import SettingsError
+
+        try:
+            self.handler = Watched(loaded_handler())
+        except SettingsError as error:
+            self.refused = str(error)
 
 
-def packed(entries: Sequence[Entry]) -> str:
-    return json.dumps([asdict(entry) for entry in entries])
+class Watched:
+    """A handler that ends its process where it answers nothing any more.
 
+    After some errors a device fails every call at once, until its process ends; a worker with such a one would be the
+    fastest of all, and fail what the others could do. Once dead it is started anew, and its bundle goes elsewhere.
+    """
 
-def unpacked(text: str) -> list[Entry]:
-    return [Entry(**values) for values in json.loads(text)]
+    def __init__(self, handler: Any) -> None:
+        self.limits = handler.limits
+        self.handler = handler
+        self.failures = 0
 
+    def transcribe(self, *args: Any, **kwargs: Any) -> Any:
+        from turnscribe.errors import InferenceFailed, OutOfMemory
 
-def _refused() -> str:
-    from scripts.bulk.files import loaded_handler
-    from turnscribe.errors import SettingsError
-
-    try:
-        loaded_handler()
-    except SettingsError as error:
-        return str(error)
-    return ""
+        try:
+            transcript = self.handler.transcribe(*args, **kwargs)
+        except OutOfMemory:
+            raise  # that is the recording's
+        except InferenceFailed:
+            self.failures += 1
+            if self.failures >= BROKEN:
+                log.critical("%d recordings in a row failed: this worker ends, to start anew.", self.failures)
+                os._exit(1)  # SystemExit would end a thread of it
+            raise
+        self.failures = 0
+        return transcript

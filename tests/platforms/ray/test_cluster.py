@@ -201,6 +201,35 @@ def test_files_that_fail_or_kill_their_worker_are_reported_and_the_others_done(
     assert sorted(written) == names
 
 
+def test_a_worker_whose_device_is_broken_starts_anew_and_fails_no_file(
+    start: Callable[..., Any], clips: list[bytes], texts: list[str], opened: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    names = [f"breaks-a-device-{index:02}.wav" for index in range(12)]
+    for index, name in enumerate(names):
+        (tmp_path / "in" / name).write_bytes(clips[index % CLIPS])
+    _, err = start("--files-per-bundle", "6").communicate(timeout=A_WHILE)
+    assert (tmp_path / "in" / "broken").exists()
+    assert "6 files were with workers that died" in err
+    assert "12 done" in err
+    assert [answers(tmp_path / "out")[name]["text"] for name in names] == [texts[i % CLIPS] for i in range(12)]
+
+
+def test_a_wrong_token_is_one_sentence(
+    start: Callable[..., Any], nodes: Cluster, clips: list[bytes], tmp_path: Path
+) -> None:
+    fill(tmp_path / "in", clips, 1)
+    wrong = "f" * 32
+    job = start(RAY_AUTH_TOKEN=wrong)
+    out, err = job.communicate(timeout=A_WHILE)
+    assert job.returncode == 2, err
+    (said,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert f"at {nodes.address} could not be joined (" in said
+    assert "RAY_AUTH_TOKEN" in said
+    assert "Traceback" not in err
+    assert wrong not in out + err
+
+
 def test_recordings_and_results_in_s3_with_the_shells_keys(
     start: Callable[..., Any], nodes: Cluster, clips: list[bytes], texts: list[str], s3: Any
 ) -> None:

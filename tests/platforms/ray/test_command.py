@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from scripts.bulk.manifest import REPORT, Entry
+from scripts.bulk.manifest import REPORT, Entry, from_text, to_text
 from scripts.ray.__main__ import build_entries, main, parse_arguments
 from scripts.ray.cluster import build_actor, build_environment, build_init
-from scripts.ray.passes import Pool
+from scripts.ray.passes import ALL, LOST_BUNDLES, Pool, transcribe_all
 from scripts.ray.report import Report
-from scripts.ray.worker import packed, unpacked
+from scripts.ray.worker import BROKEN, Watched
 from tests.conftest import REPOSITORY
-from turnscribe.errors import BadParameters, SettingsError
+from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, OutOfMemory, SettingsError
 
 
 def arguments(*argv: str):
@@ -29,7 +30,7 @@ def test_without_an_address_a_cluster_of_this_machine_is_made() -> None:
     assert init["object_store_memory"] == 200_000_000
     assert init["num_cpus"] == 2
     assert init["include_dashboard"] is False
-    assert "address" not in init
+    assert init["address"] == "local"  # and not the cluster that RAY_ADDRESS names
     assert "runtime_env" not in init
 
 
@@ -107,9 +108,132 @@ def test_a_manifests_own_parameters_come_before_the_jobs(tmp_path: Path) -> None
         build_entries([str(tmp_path / "list.jsonl")], "out", {"task": "sing"})
 
 
-def test_entries_travel_whole() -> None:
-    entries = [Entry("s3://b/ä.wav", "out/ä.wav", {"language": "en"}, 7, "failed", "why", 1.5, 2.0), Entry("/b.wav")]
-    assert unpacked(packed(entries)) == entries
+class Device:
+    """What a handler says to one recording after another: a transcript, or an error to raise."""
+
+    limits = "of the handler"
+
+    def __init__(self, *says: object) -> None:
+        self.says = iter(says)
+
+    def transcribe(self, audio: bytes, config: object, *, should_stop: object = None) -> object:
+        said = next(self.says)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+BAD, SHORT, FAILED = BadAudio("not audio"), OutOfMemory("too little"), InferenceFailed("see the log")
+
+
+@pytest.mark.parametrize(
+    ("says", "ends_at"),
+    [
+        ((FAILED, FAILED, FAILED, "text"), BROKEN),
+        ((FAILED, BAD, FAILED, SHORT, FAILED), 5),  # files of which it cannot be told
+        ((FAILED, FAILED, "text", FAILED, FAILED), None),
+        ((BAD, BAD, BAD, SHORT, SHORT, SHORT), None),
+    ],
+)
+def test_a_worker_ends_when_only_failures_follow_one_another(
+    says: tuple[object, ...], ends_at: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr("os._exit", end)
+    watched = Watched(Device(*says))
+    assert watched.limits == "of the handler"
+    for number, said in enumerate(says, start=1):
+        if number == ends_at:
+            with pytest.raises(SystemExit) as ended:
+                watched.transcribe(b"", None, should_stop=None)
+            assert ended.value.code == 1
+            return
+        if isinstance(said, Exception):
+            with pytest.raises(type(said)):
+                watched.transcribe(b"", None)
+        else:
+            assert watched.transcribe(b"", None) == said
+    assert ends_at is None
+
+
+def test_only_the_first_pass_ends_a_job_of_many_lost_bundles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passes = []
+
+    def all_die(made, pool, *, may_lose):
+        passes.append((len(made), may_lose))
+        return iter(())
+
+    monkeypatch.setattr("scripts.ray.passes.one_pass", all_die)
+    entries = [Entry(f"/{index}.wav", str(tmp_path / f"{index}.wav"), size=1) for index in range(80)]
+    ended = list(transcribe_all(entries, Pool(2, {}, {}, files=2), output=str(tmp_path), tell=print))
+    assert passes == [(40, LOST_BUNDLES + 4 + 4), (80, ALL), (80, ALL)]
+    assert {entry.status for entry in ended} == {"failed"}
+    assert len(ended) == 80
+
+
+def test_a_format_that_is_missing_beside_its_answer_is_left_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.wav").write_bytes(b"-")
+    (tmp_path / "b.wav").write_bytes(b"-")
+    for name in ("a.wav.json", "b.wav.json", "b.wav.srt"):
+        (tmp_path / name).write_text("{}")
+    asked = []
+    monkeypatch.setattr("scripts.ray.__main__._transcribe", lambda left, *_: asked.extend(left))
+    given = [str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), "--output", str(tmp_path)]
+    assert main(given) == 0
+    assert asked == []
+    assert main([*given, "--format", "srt"]) == 0
+    assert [entry.uri for entry in asked] == [str(tmp_path / "a.wav")]
+
+
+@pytest.fixture
+def done_before(tmp_path: Path) -> list[Entry]:
+    """In `out`: monday's recording with its answer, and one that failed, both in the report."""
+    done = Entry(
+        str(tmp_path / "monday" / "a.wav"), str(tmp_path / "out" / "a.wav"), status="done", duration=9, seconds=2
+    )
+    failed = Entry(str(tmp_path / "monday" / "b.wav"), str(tmp_path / "out" / "b.wav"), status="failed", error="why")
+    for folder in ("monday", "tuesday", "out"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "monday" / "a.wav").write_bytes(b"-")
+    (tmp_path / "out" / "a.wav.json").write_text("{}")
+    (tmp_path / "out" / REPORT).write_text(to_text([done, failed]))
+    return [done, failed]
+
+
+def test_what_earlier_runs_did_stays_in_the_report(
+    done_before: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tuesday" / "c.wav").write_bytes(b"-")
+    out = str(tmp_path / "out")
+
+    def transcribe(left, args, environment, report) -> None:
+        for entry in left:
+            report.ended(replace(entry, status="done", duration=60))
+
+    monkeypatch.setattr("scripts.ray.__main__._transcribe", transcribe)
+    assert main([str(tmp_path / "tuesday"), "--output", out]) == 0  # what failed before is not this run's
+    assert "1 done (1.0 minutes of audio), 0 there already, 0 failed" in capsys.readouterr().err
+    entries = from_text((tmp_path / "out" / REPORT).read_text())
+    assert entries[1:] == done_before
+    assert [Path(entry.uri).name for entry in entries] == ["c.wav", "a.wav", "b.wav"]
+    assert main([str(tmp_path / "monday" / "a.wav"), "--output", out]) == 0
+    first = from_text((tmp_path / "out" / REPORT).read_text())[0]
+    assert (first.status, first.duration, first.seconds) == ("exists", 9, 2)
+
+
+def test_the_answer_of_another_recording_is_not_taken_for_its_own(
+    done_before: list[Entry], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tuesday" / "a.wav").write_bytes(b"-")
+    assert main([str(tmp_path / "tuesday"), "--output", str(tmp_path / "out")]) == 2
+    assert "a.wav holds the answer of" in capsys.readouterr().err
+    assert from_text((tmp_path / "out" / REPORT).read_text()) == done_before
 
 
 def test_where_everything_is_there_ray_is_not_even_imported(tmp_path: Path) -> None:
@@ -135,7 +259,7 @@ def test_without_a_model_the_workers_say_so(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"-")
     done = subprocess.run(
         [sys.executable, "-m", "scripts.ray", str(tmp_path / "a.wav"), "--output", str(tmp_path / "out")],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "RAY_ADDRESS": "127.0.0.1:9"},  # nobody is there
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -176,7 +300,7 @@ def test_a_cluster_that_is_not_there_is_named_and_the_report_written(address: st
         capture_output=True,
         text=True,
     )
-    assert done.returncode in (1, 2), done.stderr
+    assert done.returncode == 2, done.stderr
     assert "error: " in done.stderr
     assert "Traceback" not in done.stderr
     assert "status" not in json.loads((tmp_path / "out" / REPORT).read_text())
