@@ -11,7 +11,7 @@ import pytest
 
 from config import parse_config
 from scripts.bulk import files, places
-from scripts.bulk.files import FORMATS, transcribe_bundle, transcribe_entry, transcribe_file
+from scripts.bulk.files import FORMATS, attempt, transcribe_bundle, transcribe_entry, transcribe_file
 from scripts.bulk.manifest import Entry
 from scripts.bulk.places import PlaceError
 from scripts.bulk.transcripts import from_json, to_json
@@ -71,20 +71,22 @@ def test_files_of_a_bundle_go_together_and_a_bad_one_is_reported(tmp_path: Path,
         if name != "gone":
             (tmp_path / name).write_bytes(AUDIO + name.encode())
         entries.append(Entry(str(tmp_path / name), str(tmp_path / "out" / name)))
-    told: dict[str, Exception] = {}
-    done = transcribe_bundle(
-        entries, handler=handler, on_error=lambda entry, error: told.update({entry.uri[-4:]: error})
-    )
+    done = transcribe_bundle(entries, handler=handler)
     assert [entry.status for entry in done] == ["done", "failed", "failed", "failed"]
     assert done[1].error == "The input is not audio."
     assert done[2].error == "RuntimeError: see the worker's log."
     assert "is not there" in str(done[3].error)
-    assert {name: type(error).__name__ for name, error in told.items()} == {
-        "/bad": "BadAudio",
-        "orse": "RuntimeError",
-        "gone": "Missing",
-    }
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.json"]
+
+
+def test_whoever_attempts_an_entry_may_hear_of_its_error(entry: Entry) -> None:
+    def work(_: Entry) -> Entry:
+        raise BadAudio("The input is not audio.")
+
+    told: list[tuple[Entry, str]] = []
+    failed = attempt(work, entry, on_error=lambda entry, error: told.append((entry, str(error))))
+    assert told == [(entry, "The input is not audio.")]
+    assert failed.error == told[0][1]
 
 
 def test_a_signature_is_in_no_output(

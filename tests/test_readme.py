@@ -1,6 +1,6 @@
 """Every command of the README, run: the calls against an endpoint on loopback with the demo models behind it,
 the deployment against a stand-in of the Hub that keeps what the real client sends. `make demo` and `make test`
-are CI's.
+are CI's; those of the platforms are run in `platforms/`, in each one's environment.
 """
 
 from __future__ import annotations
@@ -27,9 +27,29 @@ from tests.conftest import REPOSITORY
 from tests.hub_stand_in import HubStandIn, listening
 
 README = (REPOSITORY / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 HUB_VERSION = tuple(int(part) for part in huggingface_hub.__version__.split(".")[:2])
 
+PLATFORMS = {  # the tests below tests/platforms/, and the blocks that they run: the file, the language, a marker
+    "aws/test_readme_aws.py": [
+        ("README.md", "sh", "scripts.sagemaker choose"),
+        ("README.md", "sh", "scripts.sagemaker package"),
+        ("README.md", "sh", "asynchronous create"),
+        ("README.md", "sh", "real-time create"),
+        ("README.md", "sh", "transform create"),
+        ("README.md", "sh", "cloudformation deploy"),
+        ("scripts/sagemaker/README.md", "python", "build_archive"),
+        ("scripts/sagemaker/README.md", "python", "invoke_endpoint"),
+    ],
+    "flyte/test_readme_flyte.py": [
+        ("README.md", "sh", "requirements-flyte.txt"),
+        ("README.md", "sh", "scripts/flyte/Dockerfile"),
+    ],
+    "ray/test_readme_ray.py": [
+        ("README.md", "json", "monday.mp4"),  # the manifest, which Flyte reads by the same code
+        ("README.md", "sh", "requirements-ray.txt"),
+        ("README.md", "sh", "ray start"),
+    ],
+}
 PRELUDE = """
 import os
 from huggingface_hub import constants
@@ -39,9 +59,14 @@ READ_TOKEN, WRITE_TOKEN = "hf_read", "hf_write"
 """
 
 
-def block(language: str, marker: str) -> str:
+def blocks(file: str = "README.md") -> list[tuple[str, str]]:
+    """Language and text of each."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", (REPOSITORY / file).read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def block(language: str, marker: str, file: str = "README.md") -> str:
     """The only block of a language that holds the marker."""
-    (found,) = [text for name, text in BLOCKS if name == language and marker in text]
+    (found,) = [text for name, text in blocks(file) if name == language and marker in text]
     return found
 
 
@@ -173,17 +198,34 @@ def test_every_block_is_run_here_or_by_ci() -> None:
             "/v1/jobs",
             "scripts.transcribe",
             "deploy_endpoint update",
-            "docker build",
+            "docker push ghcr.io",
             "scripts.doctor",
             '"$ENDPOINT_URL"',
             "scripts.evaluate",
         ),
         "json": ("speculation",),
     }
-    assert sum(map(len, markers.values())) == len(BLOCKS)
+    elsewhere = [found for platform in PLATFORMS.values() for found in platform if found[0] == "README.md"]
+    assert sum(map(len, markers.values())) + len(elsewhere) == len(blocks())
     assert all(block(language, marker) for language, group in markers.items() for marker in group)
     ci = (REPOSITORY / ".ci" / "run").read_text()
     assert all(command in ci for command in block("sh", "make demo").split("\n"))
+
+
+def test_every_block_of_a_platform_is_run_there() -> None:
+    run = {found for platform in PLATFORMS.values() for found in platform}
+    texts = {(file, block(language, marker, file)) for file, language, marker in run}
+    section = README.partition("\n## Run it on your platform\n")[2].partition("\n## ")[0]
+    wanted = {("README.md", text) for _, text in blocks() if text in section}
+    wanted |= {
+        (file, text)
+        for file in ("scripts/sagemaker/README.md", "scripts/flyte/README.md")
+        for _, text in blocks(file)
+    }
+    assert texts == wanted
+    for platform, found in PLATFORMS.items():
+        tests = (REPOSITORY / "tests/platforms" / platform).read_text()
+        assert all(json.dumps(marker) in tests for _, _, marker in found)
 
 
 def test_every_parameter_and_variable_is_in_its_table() -> None:
@@ -255,7 +297,7 @@ def test_the_commands_create_an_endpoint_wait_for_it_change_it_and_delete_it(tmp
 @has_env
 def test_the_container_that_docker_pushes_is_the_one_that_is_deployed(tmp_path: Path) -> None:
     """Docker itself is not run: `test_container_image.py` has what goes into the image."""
-    text = block("sh", "docker build")
+    text = block("sh", "docker push ghcr.io")
     commands = [line for line in text.splitlines() if not line.startswith("docker ")]
     with listening() as server:
         deploy("\n".join(commands), tmp_path, server)

@@ -90,7 +90,6 @@ def transcribe_bundle(
     *,
     formats: Sequence[str] = (),
     handler: Any = None,
-    on_error: OnError | None = None,
     threads: int = 8,
 ) -> list[Entry]:
     """`threads` entries at a time, so that they share the engine's batches; those that fail say why."""
@@ -100,7 +99,7 @@ def transcribe_bundle(
         def work(entry: Entry) -> Entry:
             return transcribe_entry(entry, formats=formats, handler=handler)
 
-        return attempt(work, entry, on_error=on_error)
+        return attempt(work, entry)
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
         return list(pool.map(one, entries))

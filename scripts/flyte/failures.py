@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scripts.bulk.places import Unavailable
-from turnscribe.errors import InferenceFailed
+from scripts.bulk.places import Missing, TooLarge, Unavailable
+from turnscribe.errors import InferenceFailed, RequestError
 
 
 class TryAgain(Exception):
@@ -13,3 +13,8 @@ class TryAgain(Exception):
 def may_pass(error: Exception) -> bool:
     """A store that was busy, or a device that failed; what is wrong with a file, a parameter or a setting stays."""
     return isinstance(error, Unavailable | InferenceFailed | TryAgain)
+
+
+def of_the_file(error: Exception) -> bool:
+    """The file or its parameters are at fault: it fails on every machine, until one of them is another."""
+    return isinstance(error, RequestError | Missing | TooLarge)

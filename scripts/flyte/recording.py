@@ -10,11 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scripts.bulk.files import loaded_handler, write_results
-from scripts.bulk.long_recordings import PartTranscript, merge, opening, part_parameters, split, to_wav
+from scripts.bulk.long_recordings import PartTranscript, judge_language, merge, part_parameters, split, to_wav
 from scripts.bulk.manifest import Entry, list_entries
 from scripts.bulk.places import read, shown
 from turnscribe.errors import BadParameters
@@ -49,14 +46,14 @@ def cut_recording(
         encoding=config.encoding,
     )
     windows = split(audio.mono, part_seconds=part_seconds, chunk_length_s=config.chunk_length_s)
-    language = config.language or _language(audio.mono, config.chunk_length_s, handler)
+    language = judge_language(audio.mono, config, handler=handler)
     warnings = list(audio.warnings)
     if config.ignored:
         warnings.append(f"Unknown parameters were ignored: {', '.join(config.ignored)}.")
     files = [folder / f"part-{index:04d}.wav" for index in range(len(windows))]
     for file, window in zip(files, windows, strict=True):
         file.write_bytes(to_wav(audio.mono[window.start : window.stop]))
-    return Parts(files, [window.offset for window in windows], part_parameters(parameters, language), warnings)
+    return Parts(files, [window.offset for window in windows], part_parameters(config, language), warnings)
 
 
 def merge_recording(
@@ -83,13 +80,3 @@ def only_entry(uri: str, output: str) -> Entry:
     if len(entries) != 1:
         raise BadParameters(f"{shown(uri)} holds {len(entries)} recordings: name one, or use transcribe_files.")
     return entries[0]
-
-
-def _language(waveform: NDArray[np.float32], chunk_length_s: float, handler: Any) -> str | None:
-    from config import parse_config
-
-    heard = opening(waveform, chunk_length_s=chunk_length_s)
-    if not len(heard):
-        return None
-    config = parse_config({"chunk_length_s": chunk_length_s, "diarize": False})
-    return handler.transcribe(to_wav(heard), config).language  # type: ignore[no-any-return]

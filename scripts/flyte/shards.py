@@ -1,31 +1,44 @@
 """Many recordings in shards: listed, transcribed one shard a task, reported together. Knows no Flyte.
 
 A shard is the text of a manifest. What Flyte's cache knows it by, beside that text (addresses, sizes, parameters and
-outputs): the versions of its files and the settings of the models. Weights replaced under the same name, and what
-lies behind a web address, may change unnoticed.
+outputs): the versions of its files and the settings of the models. Weights replaced under the same name may change
+unnoticed, and so may a file behind a web address whose server tells neither ETag nor time of change.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 from scripts.bulk.files import FORMATS, attempt, loaded_handler, transcribe_entry
-from scripts.bulk.manifest import REPORT, Entry, from_text, left_to_do, list_entries, summary, to_text
-from scripts.bulk.places import absolute, join, shown, write
-from scripts.flyte.failures import TryAgain, may_pass
+from scripts.bulk.manifest import (
+    REPORT,
+    Entry,
+    from_text,
+    left_to_do,
+    list_entries,
+    merge_report,
+    read_report,
+    summary,
+    to_text,
+)
+from scripts.bulk.places import PlaceError, absolute, join, shown, version, write
+from scripts.flyte.failures import TryAgain, of_the_file
 from turnscribe.errors import BadParameters
 
 SHARD_BYTES = 2**27  # files of one shard are in memory together: five hours of mp3 are 1 GB of samples
 LOOKS = 32  # at files, at a time
+TOGETHER = 8  # files of a shard at a time: they share the engine's batches, and the first are soon done
 NAMED_FAILURES = 20  # in a report's text; the manifest has all
 
-GONE = "It was transcribed before and its answer is gone: run again with --overwrite-cache."
+GONE = "It was transcribed before and its answer is gone: run again with this report as the input."
 LOST = "Its task failed in every attempt: the task's log says why; run again."
 
 
@@ -38,16 +51,20 @@ class Shard:
 def list_shards(inputs: Sequence[str], output: str, parameters: dict[str, Any], *, files: int) -> list[Shard]:
     """The recordings in shards of about `files`; `parameters` are a request's, and a manifest's own win over them.
 
-    Raises `ManifestError`, `PlaceError`.
+    What failed, as a report among the inputs says, makes its shard one that no cache knows. Raises `BadParameters`,
+    `ManifestError`, `PlaceError`.
     """
+    check_positive("files_per_task", files)
     entries = [
         replace(entry, parameters={**parameters, **entry.parameters}) for entry in list_entries(inputs, output)
     ]
+    merge_report(entries, read_report(output))  # refuses to write over another recording's answer
     with ThreadPoolExecutor(LOOKS) as pool:
         versions = dict(zip((entry.uri for entry in entries), pool.map(_version, entries), strict=True))
+    waiting = [replace(entry, status=None, error=None) for entry in entries]
     return [
         Shard(to_text(shard), _hash("".join(versions[entry.uri] for entry in shard)))
-        for shard in stable_bundles(entries, files=files, size_bytes=SHARD_BYTES)
+        for shard in stable_bundles(waiting, files=files, size_bytes=SHARD_BYTES)
     ]
 
 
@@ -55,17 +72,22 @@ def stable_bundles(entries: Sequence[Entry], *, files: int, size_bytes: int) -> 
     """Bundles of about `files`, at most twice as many, and but for a larger file alone `size_bytes` together.
 
     Where one ends its files' names say, so a file more or less changes one bundle and the cache keeps the others.
-    Files of a bundle are of similar size, the largest (to a power of two) come first.
+    Files of a bundle are of similar size, the largest (to a power of two) come first. An unknown size counts as a
+    quarter of `size_bytes`.
     """
+
+    def size(entry: Entry) -> int:
+        return entry.size or size_bytes // 4
+
     made: list[list[Entry]] = []
     room = 0
-    for entry in sorted(entries, key=lambda entry: (-entry.size.bit_length(), entry.uri)):
+    for entry in sorted(entries, key=lambda entry: (-size(entry).bit_length(), entry.uri)):
         begins = int(_hash(entry.uri)[:8], 16) % files == 0
-        if not made or begins or len(made[-1]) == 2 * files or entry.size > room:
+        if not made or begins or len(made[-1]) == 2 * files or size(entry) > room:
             made.append([])
             room = size_bytes
         made[-1].append(entry)
-        room -= entry.size
+        room -= size(entry)
     return made
 
 
@@ -79,40 +101,43 @@ def transcribe_shard(
 ) -> list[Entry]:
     """The shard's entries with what became of them; their results are written.
 
-    A file that is itself at fault is one failed entry. What may pass raises `TryAgain`, when all the others are
-    through: those are in `done` of the next attempt, as the last call of `on_done` had them. Raises `SettingsError`.
+    A file that is itself at fault is one failed entry, since this result may be kept. Whatever else goes wrong raises
+    `TryAgain`, when all the others are through: those are in `done` of the next attempt, as the last call of
+    `on_done` had them. Raises `SettingsError`.
     """
     handler = handler or loaded_handler()  # without models nothing is one file's trouble
     entries = from_text(manifest)
     finished = {entry.uri: entry for entry in done}
-    passing: dict[str, str] = {}
+    again: dict[str, str | None] = {}
 
     def work(entry: Entry) -> Entry:
-        try:
-            return transcribe_entry(entry, formats=formats, handler=handler)
-        except Exception as error:
-            if may_pass(error):
-                passing[entry.uri] = str(error)
-            raise
+        return transcribe_entry(entry, formats=formats, handler=handler)
+
+    def on_error(entry: Entry, error: Exception) -> None:
+        if not of_the_file(error):
+            again[entry.uri] = None
 
     left = [entry for entry in entries if entry.uri not in finished]
-    with ThreadPoolExecutor(max(len(left), 1)) as pool:  # together, so that they share the engine's batches
-        for future in as_completed([pool.submit(attempt, work, entry) for entry in left]):
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        for future in as_completed([pool.submit(attempt, work, entry, on_error=on_error) for entry in left]):
             entry = future.result()
-            if entry.uri not in passing:
+            if entry.uri in again:
+                again[entry.uri] = entry.error
+            else:
                 finished[entry.uri] = entry
                 on_done(list(finished.values()))
-    if passing:
-        raise TryAgain(
-            f"{len(passing)} of {len(entries)} recordings may do better later: {next(iter(passing.values()))}"
-        )
+    if again:
+        raise TryAgain(f"{len(again)} of {len(entries)} recordings may do better later: {next(iter(again.values()))}")
     return [finished[entry.uri] for entry in entries]
 
 
-def build_report(shards: Sequence[str], results: Sequence[str | None], output: str) -> list[Entry]:
+def build_report(
+    shards: Sequence[str], results: Sequence[str | None], output: str, *, formats: Sequence[str] = ()
+) -> list[Entry]:
     """Every recording once, with what became of it; `results` has None for a shard whose task failed.
 
-    Of such a shard, answers that are there count as there ("exists"). One listing of `output` tells.
+    Of such a shard, answers that are there with their `formats` count as there ("exists"). One listing of `output`
+    tells.
     """
     known = [entry for result in results if result is not None for entry in from_text(result)]
     lost = [
@@ -121,7 +146,7 @@ def build_report(shards: Sequence[str], results: Sequence[str | None], output: s
         if result is None
         for entry in from_text(shard)
     ]
-    missing, _ = left_to_do([entry for entry in known if entry.status == "done"] + lost, output)
+    missing, _ = left_to_do([entry for entry in known if entry.status == "done"] + lost, output, formats=formats)
     gone = {entry.uri for entry in missing}
     entries = [
         replace(entry, status="failed", error=GONE) if entry.status == "done" and entry.uri in gone else entry
@@ -132,8 +157,9 @@ def build_report(shards: Sequence[str], results: Sequence[str | None], output: s
 
 
 def write_report(entries: Sequence[Entry], output: str) -> str:
-    """Writes the manifest beside the results; the text says how many, and names what failed."""
-    write(join(absolute(output), REPORT), to_text(entries))
+    """Writes the manifest beside the results, with earlier runs' entries; the text says how many of this one's are
+    done, and names what failed."""
+    write(join(absolute(output), REPORT), to_text(merge_report(entries, read_report(output))))
     failed = [entry for entry in entries if entry.status == "failed"]
     lines = [f"failed: {shown(entry.uri)}: {entry.error}" for entry in failed[:NAMED_FAILURES]]
     if len(failed) > NAMED_FAILURES:
@@ -161,6 +187,12 @@ def format_names(text: str) -> list[str]:
     return names
 
 
+def check_positive(name: str, value: float) -> None:
+    """Raises `BadParameters`."""
+    if not (value > 0 and math.isfinite(value)):
+        raise BadParameters(f"{name} is {value:g}: give a number above 0.")
+
+
 def model_key() -> str:
     """The models and request defaults of this process's environment, without the token. Raises `SettingsError`."""
     from config import load_settings, parse_config
@@ -170,14 +202,13 @@ def model_key() -> str:
 
 
 def _version(entry: Entry) -> str:
-    """Of a file's content: the store's ETag, or the time of the last change. Of a web address, the address."""
-    import fsspec
-
+    """Of a file's content, as its place tells; where it tells nothing, and of what failed, one that never was."""
+    if entry.status == "failed":
+        return uuid4().hex
     try:
-        fs, path = fsspec.core.url_to_fs(entry.uri)
-        return str(fs.ukey(path))
-    except Exception:  # of whatever library the scheme brings; whoever reads the file will say what is wrong
-        return ""
+        return version(entry.uri)
+    except PlaceError:  # whoever reads the file will say what is wrong
+        return uuid4().hex
 
 
 def _hash(text: str) -> str:

@@ -10,13 +10,14 @@ whoever registers (`ASR_MODEL`, ...), and so is what the tasks may use (`TASK_GP
 
 Caching, by shard and by part. A shard is transcribed again when one of its files' address, size or content (ETag,
 time of change), its parameters, its formats, the output, a model's name, another setting of the handler or
-CACHE_VERSION changes; a part when its samples, its parameters, the models or CACHE_VERSION do. Neither weights
-replaced under the same name nor what lies behind a web address is looked at: `--overwrite-cache`.
+CACHE_VERSION changes, or when a report among the inputs says that one of its files failed; a part when its samples,
+its parameters, the models or CACHE_VERSION do. Weights replaced under the same name are not looked at:
+`--overwrite-cache`.
 
-Failures. A file that is at fault is a failed entry of the report, and the others of its shard are done. What may pass
-(a busy store, a failing device) makes Flyte retry the shard, which goes on after the files that are done (its
-checkpoint). A shard whose attempts are used up counts against TASK_MIN_SUCCESS_RATIO; with fewer successes the
-workflow fails, and the report is written all the same. Of one recording every part is needed.
+Failures. A file that is at fault is a failed entry of the report, and the others of its shard are done. Whatever else
+goes wrong (a busy store, a refused access, a failing device) makes Flyte retry the shard, which goes on after the
+files that are done (its checkpoint). A shard whose attempts are used up counts against TASK_MIN_SUCCESS_RATIO; with
+fewer successes the workflow fails, and the report is written all the same. Of one recording every part is needed.
 
 A thin layer: what the tasks do is in `shards.py` and `recording.py`. Does not know the models.
 """
@@ -26,6 +27,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -48,6 +50,8 @@ from scripts.flyte.failures import may_pass
 from scripts.flyte.settings import TOKEN, load_task_settings, model_environment
 
 CACHE_VERSION = "1"  # raise it when the same recording and settings give another answer
+
+log = logging.getLogger("turnscribe")
 
 
 def _hash(file: FlyteFile) -> str:
@@ -115,21 +119,18 @@ def list_shards(inputs: list[str], output: str, parameters: str, formats: str, f
 @model_task(cache=True, cache_version=CACHE_VERSION)
 def transcribe_shard(shard: str, version: str, models: str, formats: str) -> str:
     """The shard's entries, done or failed. `version` and `models` are for the cache."""
-    checkpoint = current_context().checkpoint
-    done = from_text((checkpoint.read() or b"").decode())
-
-    def save(entries: Sequence[Entry]) -> None:
-        checkpoint.write(to_text(entries).encode())
-
     with retried():
-        entries = work.transcribe_shard(shard, formats=work.format_names(formats), done=done, on_done=save)
+        entries = work.transcribe_shard(
+            shard, formats=work.format_names(formats), done=_saved_entries(), on_done=_save_entries
+        )
     return to_text(entries)
 
 
 @small_task()
-def report(shards: list[str], results: list[str | None], output: str) -> str:
+def report(shards: list[str], results: list[str | None], output: str, formats: str) -> str:
     with retried():
-        return work.write_report(work.build_report(shards, results, output), output)
+        entries = work.build_report(shards, results, output, formats=work.format_names(formats))
+        return work.write_report(entries, output)
 
 
 @small_task()
@@ -144,7 +145,12 @@ def report_failure(
     """The report of a run in which too many shards failed: what is there, and what is not."""
     with retried():
         found = work.list_shards(inputs, output, work.request_parameters(parameters), files=files_per_task)
-        entries = work.build_report([shard.manifest for shard in found], [None] * len(found), output)
+        entries = work.build_report(
+            [shard.manifest for shard in found],
+            [None] * len(found),
+            output,
+            formats=work.format_names(formats),
+        )
         print(work.write_report(entries, output))
 
 
@@ -161,7 +167,7 @@ def transcribe_files(
         concurrency=settings.concurrency,
         min_success_ratio=settings.min_success_ratio,
     )(shard=listed.shards, version=listed.versions)
-    return report(shards=listed.shards, results=results, output=output)  # type: ignore[no-any-return]
+    return report(shards=listed.shards, results=results, output=output, formats=formats)  # type: ignore[no-any-return]
 
 
 # --- One very long recording --------------------------------------------------------------------------------
@@ -170,6 +176,7 @@ def transcribe_files(
 @model_task()
 def split_recording(recording: str, output: str, parameters: str, formats: str, part_minutes: float) -> Parts:
     work.format_names(formats)
+    work.check_positive("part_minutes", part_minutes)
     with retried():
         entry = recordings.only_entry(recording, output)
         parts = recordings.cut_recording(
@@ -228,6 +235,22 @@ def transcribe_recording(
     )
 
 
+def _saved_entries() -> list[Entry]:
+    """Those that the attempt before had done. An attempt that saved none leaves a place where nothing can be read."""
+    try:
+        return from_text((current_context().checkpoint.read() or b"").decode())
+    except Exception as error:  # of whatever library the store brings
+        log.warning("The checkpoint cannot be read (%s): the shard begins anew.", type(error).__name__)
+        return []
+
+
+def _save_entries(entries: Sequence[Entry]) -> None:
+    try:
+        current_context().checkpoint.write(to_text(entries).encode())
+    except Exception as error:  # the next file's may be written, and without any the shard would begin anew
+        log.warning("The checkpoint cannot be written (%s).", type(error).__name__)
+
+
 def _folder() -> Path:
     """A new one in the task's: run locally, all tasks have the same."""
     return Path(tempfile.mkdtemp(dir=current_context().working_directory))
@@ -235,10 +258,13 @@ def _folder() -> Path:
 
 @contextmanager
 def retried() -> Iterator[Any]:
-    """What may pass is an error that Flyte retries; all others end the task at once."""
+    """What may pass is an error that Flyte retries; all others end the task at once.
+
+    Causes are left out: a library's may hold a URL with its query.
+    """
     try:
         yield
     except Exception as error:
         if may_pass(error):
-            raise FlyteRecoverableException(str(error)) from error
-        raise
+            raise FlyteRecoverableException(str(error)) from None
+        raise error from None

@@ -82,3 +82,4 @@ def test_the_image_is_the_repositorys_with_flytekit() -> None:
     assert copied == ["requirements.txt", "requirements-flyte.txt"]
     assert all((REPOSITORY / name).exists() for name in copied)
     assert "ENTRYPOINT []" in lines  # or the server would start, with Flyte's command as its arguments
+    assert "ENV HOME=/tmp HF_HOME=/tmp/huggingface" in lines  # the user has no home to write to

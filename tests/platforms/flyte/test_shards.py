@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scripts.bulk.manifest import REPORT, Entry, from_text, parse, to_text
-from scripts.bulk.places import PlaceError, Unavailable
-from scripts.flyte.failures import TryAgain, may_pass
+from scripts.bulk.manifest import REPORT, Entry, ManifestError, from_text, parse, read_report, to_text
+from scripts.bulk.places import Missing, PlaceError, TooLarge, Unavailable
+from scripts.flyte import shards as shards_module
+from scripts.flyte.failures import TryAgain, may_pass, of_the_file
 from scripts.flyte.settings import load_task_settings, model_environment
 from scripts.flyte.shards import (
     GONE,
     LOST,
+    TOGETHER,
     build_report,
     format_names,
     list_shards,
@@ -75,6 +79,43 @@ def test_another_content_of_the_same_size_is_another_version(tmp_path: Path) -> 
     assert before == same
     assert (before.manifest, before.version) != (after.manifest, after.version)
     assert before.manifest == after.manifest
+
+
+def test_recordings_of_unknown_size_are_a_few_to_a_bundle() -> None:
+    entries = [Entry(f"https://talks.example/{index}.mp3") for index in range(100)]
+    bundles = stable_bundles(entries, files=10**9, size_bytes=1000)
+    assert sum(len(bundle) for bundle in bundles) == 100
+    assert max(len(bundle) for bundle in bundles) == 4
+
+
+def test_what_cannot_be_looked_at_is_never_known_to_the_cache(tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text(json.dumps({"uri": str(tmp_path / "none.wav")}) + "\n")
+    versions = {list_shards([str(tmp_path / "list.jsonl")], "out", {}, files=4)[0].version for _ in range(2)}
+    assert len(versions) == 2
+
+
+def test_a_report_as_the_input_tries_again_what_failed_and_nothing_else(
+    recordings: list[Entry], tmp_path: Path
+) -> None:
+    report = tmp_path / "report.jsonl"
+
+    def listed(*entries: Entry) -> dict[str, str]:
+        report.write_text(to_text(entries))
+        return {shard.manifest: shard.version for shard in list_shards([str(report)], "out", {}, files=1)}
+
+    a, b, c = recordings
+    before = listed(a, b, c)
+    failed = (replace(a, status="done"), replace(b, status="failed", error="Bad."), replace(c, status="exists"))
+    after = listed(*failed)
+    assert set(before) == set(after) == {to_text([entry]) for entry in recordings}
+    assert [shard for shard in before if before[shard] != after[shard]] == [to_text([b])]
+    assert listed(*failed)[to_text([b])] != after[to_text([b])]  # nor does the cache know it the next time
+
+
+@pytest.mark.parametrize("files", [0, -1])
+def test_the_size_of_a_task_is_checked_before_anything_is_read(files: int) -> None:
+    with pytest.raises(BadParameters, match=f"files_per_task is {files}: give a number above 0"):
+        list_shards(["/no/such/folder"], "out", {}, files=files)
 
 
 def test_a_manifests_own_parameters_win(tmp_path: Path) -> None:
@@ -156,12 +197,78 @@ def test_what_may_pass_is_tried_again_and_what_is_done_is_not(recordings: list[E
     assert [entry.uri for entry in done] == [entry.uri for entry in recordings]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        PlaceError("s3://talks/b.wav cannot be read (PermissionError): check the access rights and the name."),
+        KeyError("https://talks.example/b.wav?X-Amz-Signature=s3cret"),
+    ],
+)
+def test_what_is_not_the_files_own_fault_is_no_result(
+    recordings: list[Entry], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def transcribe_entry(entry: Entry, **_: Any) -> Entry:
+        if entry.uri == recordings[1].uri:
+            raise error
+        return replace(entry, status="done")
+
+    monkeypatch.setattr(shards_module, "transcribe_entry", transcribe_entry)
+    kept: list[list[Entry]] = []
+    with pytest.raises(TryAgain, match="1 of 3") as raised:
+        transcribe_shard(to_text(recordings), on_done=lambda entries: kept.append(list(entries)), handler=object())
+    assert "s3cret" not in str(raised.value)
+    assert {entry.uri for entry in kept[-1]} == {recordings[0].uri, recordings[2].uri}
+
+
+def test_a_missing_file_is_a_failed_entry(recordings: list[Entry]) -> None:
+    Path(recordings[1].uri).unlink()
+    done = transcribe_shard(to_text(recordings), handler=FakeHandler())
+    assert [entry.status for entry in done] == ["done", "failed", "done"]
+    assert "is not there" in str(done[1].error)
+
+
+def test_few_files_at_a_time_so_that_the_first_are_soon_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [Entry(f"/talks/{index}.wav", f"/out/{index}") for index in range(3 * TOGETHER)]
+    running: set[str] = set()
+    numbers: list[int] = []
+
+    def transcribe_entry(entry: Entry, **_: Any) -> Entry:
+        running.add(entry.uri)
+        numbers.append(len(running))
+        time.sleep(0.05)
+        running.remove(entry.uri)
+        return replace(entry, status="done")
+
+    monkeypatch.setattr(shards_module, "transcribe_entry", transcribe_entry)
+    done = transcribe_shard(to_text(entries), handler=object())
+    assert [entry.status for entry in done] == ["done"] * len(entries)
+    assert 1 < max(numbers) <= TOGETHER
+
+
 def test_without_models_the_shard_fails_and_no_file_does(
     recordings: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ASR_MODEL", raising=False)
     with pytest.raises(SettingsError):
         transcribe_shard(to_text(recordings))
+
+
+@pytest.mark.parametrize(
+    ("error", "own"),
+    [
+        (BadAudio("no audio"), True),
+        (BadParameters("batch_size is 0"), True),
+        (Missing("s3://a is not there: check the name."), True),
+        (TooLarge("s3://a is over 1 MiB: raise MAX_INPUT_BYTES, or use a smaller file."), True),
+        (PlaceError("s3://a cannot be read (PermissionError): check the access rights and the name."), False),
+        (Unavailable("s3://a could not be read in 5 attempts (TimeoutError): try again later."), False),
+        (InferenceFailed("12ab"), False),
+        (SettingsError("no model"), False),
+        (KeyError("a bug"), False),
+    ],
+)
+def test_only_a_files_own_fault_is_a_result(error: Exception, own: bool) -> None:
+    assert of_the_file(error) is own
 
 
 @pytest.mark.parametrize(
@@ -196,10 +303,38 @@ def test_the_report_has_every_recording_once(recordings: list[Entry], tmp_path: 
     ]
 
 
+def test_an_answer_without_a_format_that_was_asked_for_is_missed(recordings: list[Entry], tmp_path: Path) -> None:
+    shard = to_text(recordings[:1])
+    Path(recordings[0].answer).parent.mkdir()
+    Path(recordings[0].answer).write_text("{}")
+
+    def status() -> str | None:
+        return build_report([shard], [None], str(tmp_path / "out"), formats=["srt"])[0].status
+
+    assert status() == "failed"
+    Path(f"{recordings[0].output}.srt").write_text("1")
+    assert status() == "exists"
+
+
 def test_a_cached_answer_that_was_removed_is_missed(recordings: list[Entry], tmp_path: Path) -> None:
     done = replace(recordings[0], status="done")
     [entry] = build_report([to_text(recordings[:1])], [to_text([done])], str(tmp_path / "out"))
     assert (entry.status, entry.error) == ("failed", GONE)
+
+
+def test_another_recordings_answer_is_not_written_over_and_stays_in_the_report(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    monday, tuesday, other = (tmp_path / name for name in ("monday/rec.wav", "tuesday/rec.wav", "tuesday/other.wav"))
+    for file in (monday, tuesday, other):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"1234")
+    done = [Entry(str(monday), f"{out}/rec.wav", status="done", duration=1.0)]
+    write_report(done, out)
+    with pytest.raises(ManifestError, match=r"holds the answer of .*monday/rec\.wav"):
+        list_shards([str(tuesday.parent)], out, {}, files=4)
+    assert list_shards([str(other)], out, {}, files=4)
+    write_report([Entry(str(other), f"{out}/other.wav", status="done")], out)
+    assert {entry.uri for entry in read_report(out)} == {str(monday), str(other)}
 
 
 def test_the_report_names_failures_and_is_a_manifest(tmp_path: Path) -> None:

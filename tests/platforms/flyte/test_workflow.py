@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -17,9 +20,13 @@ from numpy.typing import NDArray
 from config import parse_config
 from scripts.bulk.long_recordings import to_wav
 from scripts.bulk.manifest import REPORT, Entry, from_text
-from scripts.bulk.places import find, read, write
-from scripts.flyte.shards import LOST, list_shards
+from scripts.bulk.places import Unavailable, find, read, write
+from scripts.flyte import shards, workflow
+from scripts.flyte.shards import GONE, LOST, list_shards
+from scripts.flyte.workflow import retried, split_recording, transcribe_shard
+from tests.live import FakeHandler
 from tests.platforms.flyte.conftest import BusyStore, PyFlyte
+from turnscribe.errors import BadParameters
 
 pytestmark = pytest.mark.models
 WINDOW = {"chunk_length_s": 15}  # seconds: what the demo models hear best
@@ -74,6 +81,15 @@ def test_many_files_are_transcribed_once_and_a_poison_file_is_reported(
     assert third.returncode == 0, third.stdout
     texts = [json.loads((output / f"{name}.json").read_text())["text"] for name in ("talk0.wav", "talk1.wav")]
     assert texts[0] == texts[1]
+
+    (output / "talk1.wav.json").unlink()
+    missed = pyflyte(*command)
+    assert missed.returncode == 0, missed.stdout
+    assert reported(output)["talk1.wav"].error == GONE
+    again = pyflyte(*files_command([str(output / REPORT)], str(output), formats="srt text", files_per_task="2"))
+    assert again.returncode == 0, again.stdout
+    assert reported(output)["talk1.wav"].status == "done"
+    assert json.loads((output / "talk1.wav.json").read_text())["text"] == texts[1]
 
 
 def test_a_share_of_the_tasks_may_fail(
@@ -173,6 +189,69 @@ def test_a_long_recording_in_parts_is_the_single_machines_transcript(
     assert len(pairs) == len({theirs for theirs, _ in pairs}) == len({ours for _, ours in pairs}) == 3
     assert "-->" in (tmp_path / "out" / "day.wav.srt").read_text()
     assert "SPEAKER_02" in (tmp_path / "out" / "day.wav.rttm").read_text()
+
+
+def test_a_file_is_one_version_however_it_was_listed(bucket: str, tmp_path: Path) -> None:
+    write(f"{bucket}/friday/a.wav", b"1234")
+    manifest = tmp_path / "list.jsonl"
+    manifest.write_text(json.dumps({"uri": f"{bucket}/friday/a.wav", "size": 4}) + "\n")
+    versions = {
+        list_shards([given], "out", {}, files=4)[0].version
+        for given in (f"{bucket}/friday", f"{bucket}/friday/a.wav", str(manifest))
+    }
+    assert len(versions) == 1
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
+def test_the_length_of_a_part_is_checked_before_anything_is_read(minutes: float) -> None:
+    with pytest.raises(BadParameters, match=r"part_minutes is .*: give a number above 0"):
+        split_recording.task_function(
+            recording="/no/such.mp3", output="out", parameters="{}", formats="", part_minutes=minutes
+        )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("https://talks.example/a.mp3 could not be read in 5 attempts: try again later."),
+        BadParameters("batch_size is 0: give a whole number from 1 to 512."),
+    ],
+)
+def test_an_error_brings_no_url_with_its_query_along(error: Exception) -> None:
+    @retried()
+    def read() -> None:
+        try:
+            raise ConnectionError("https://talks.example/a.mp3?X-Amz-Signature=s3cret")
+        except ConnectionError as e:
+            raise error from e
+
+    with pytest.raises(Exception, match=re.escape(str(error))) as raised:
+        read()
+    assert "s3cret" not in "".join(traceback.format_exception(raised.value))
+
+
+class Checkpoint:
+    """A store that is out of reach."""
+
+    def read(self) -> bytes:
+        raise ConnectionError("https://store.example/?X-Amz-Signature=s3cret")
+
+    def write(self, content: bytes) -> None:
+        raise ConnectionError("https://store.example/?X-Amz-Signature=s3cret")
+
+
+def test_without_checkpoints_a_shard_is_done_all_the_same(
+    talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    [shard] = list_shards([str(talks)], str(tmp_path / "out"), {}, files=10**9)
+    handler = FakeHandler()
+    monkeypatch.setattr(shards, "loaded_handler", lambda: handler)
+    monkeypatch.setattr(workflow, "current_context", lambda: SimpleNamespace(checkpoint=Checkpoint()))
+    done = transcribe_shard.task_function(shard=shard.manifest, version="", models="", formats="")
+    assert [entry.status for entry in from_text(done)] == ["done", "done"]
+    assert "cannot be read (ConnectionError)" in caplog.text
+    assert "cannot be written (ConnectionError)" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 @pytest.mark.parametrize(
