@@ -21,7 +21,7 @@ LIMITS = {  # what the model server calls its largest request and response, in b
 }
 LARGEST = 2**31 - 1  # both servers are Java, and these are ints
 SLACK = MB  # over SageMaker's own limit, so that it is SageMaker's that is met
-LOADING_S = 900  # the first request loads the models, and the server's patience must outlast that
+LOADING_S = 900  # a worker loads the models when it starts, and the server's patience must outlast that
 VALUE_CHARACTERS = 1024  # AWS: the most one variable may have
 VARIABLES = 100  # and the most variables
 
