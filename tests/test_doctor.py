@@ -106,13 +106,13 @@ def test_versions_out_of_bounds_and_missing_packages_are_named() -> None:
     versions = {"torch": "2.4.0", "transformers": "4.45.0"}
     file = REPOSITORY / "requirements.txt"
     result = packages.check_versions(
-        "packages", file, lambda name: versions.get(name, "99" if name == "av" else None)
+        "packages", file, lambda name: versions.get(name, "99" if name == "tqdm" else None)
     )
     assert result.status == "FAILED"
     assert "torch 2.4.0 is not" in result.detail
     assert "transformers 4.45.0 is not" in result.detail
     assert "numpy is missing" in result.detail
-    assert "av 99" not in result.detail
+    assert "tqdm 99" not in result.detail
     assert result.advice == "pip install -r requirements.txt"
 
 

@@ -584,7 +584,7 @@ def test_chunks_come_in_order_as_soon_as_all_before_them_are_there(backend: str,
     if backend == "engine":
         options = replace(options, logprob_threshold=-0.9)  # some windows take several attempts
     with torch.inference_mode():
-        result = asr.transcribe(sound(2, 60), options, on_chunks=calls.append, on_progress=done.append)
+        result = asr.transcribe(sound(4, 60), options, on_chunks=calls.append, on_progress=done.append)
     assert all(calls)
     assert [chunk for chunks in calls for chunk in chunks] == list(result.chunks)
     assert len(calls) > (5 if rows == 1 or backend == "engine" else 1)
