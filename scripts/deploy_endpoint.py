@@ -27,6 +27,7 @@ from typing import Any
 if not __package__:  # run as a file: the repository is not on the path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts.endpoints.confirmation import confirm_deletion
 from scripts.endpoints.dry_run import dry_run
 from scripts.endpoints.errors import Refused, explained
 from scripts.endpoints.request import CREATE_DEFAULTS, MODELS, PORT, build_request, build_secrets, masked, read_token
@@ -143,13 +144,7 @@ def _status(args: argparse.Namespace, secrets: Mapping[str, str], api: Any, tell
 def _delete(args: argparse.Namespace, secrets: Mapping[str, str], api: Any, tell: Tell) -> int:
     endpoint = api.get_inference_endpoint(args.name, namespace=args.namespace, token=api.token)
     if not args.yes:
-        tell(f"{endpoint.namespace}/{endpoint.name} ({state_of(endpoint)}) will be deleted; this cannot be undone.")
-        try:
-            answer = input("Type its name to go on: ")
-        except EOFError:
-            answer = ""
-        if answer.strip() != endpoint.name:
-            raise SettingsError("Nothing was deleted: type the endpoint's name, or give --yes.")
+        confirm_deletion(endpoint.name, f"{endpoint.namespace}/{endpoint.name} ({state_of(endpoint)})", tell)
     endpoint.delete()
     tell(f"{endpoint.name} is deleted.", result=True)
     return 0

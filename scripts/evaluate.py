@@ -42,9 +42,10 @@ if not __package__:  # run as a file: the repository is not on the path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts import references
+from scripts.bulk.places import write_file
 from scripts.draft import draft_agreement
 from scripts.measures import Figures, Ratio, compare, total, values
-from scripts.references import BadReference, Case, recorded, synthesized, write_file
+from scripts.references import BadReference, Case, recorded, synthesized
 from scripts.transcribe import MODELS, Parse, Transcriber, build_request, ctrl_c, load_handler
 from turnscribe.errors import Cancelled, TurnscribeError
 from turnscribe.formats import timestamp

@@ -17,7 +17,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import random
 import unicodedata
 import wave
@@ -29,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.bulk.places import write_file
 from scripts.speech import SAMPLE_RATE, VOICES, Dialogue, Placed, Waveform, place, random_dialogue, random_sentence
 from scripts.transcribe import plan
 from turnscribe.transcript import Turn, Word
@@ -313,17 +313,6 @@ def wav_file(waveform: Waveform) -> bytes:
         file.setframerate(SAMPLE_RATE)
         file.writeframes((np.clip(waveform, -1, 1) * 32767).round().astype("<i2").tobytes())
     return buffer.getvalue()
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """All of `content` or nothing, replacing what is there; makes folders as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".turnscribe-{os.getpid()}.part")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _field(name: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from scripts import references
+from scripts.bulk.places import write_file
 from scripts.draft import draft_agreement
 from scripts.evaluate import AT_LEAST, AT_MOST, listed, main, table, unmet
 from scripts.measures import (
@@ -41,7 +42,6 @@ from scripts.references import (
     reference_of,
     turns_of,
     wav_file,
-    write_file,
     write_reference,
 )
 from turnscribe.errors import BadAudio, Cancelled

@@ -18,6 +18,7 @@ import torch
 
 from config import ModelSettings
 from handler import EndpointHandler
+from scripts.benchmarks.peers import openai_name
 from tests.conftest import REPOSITORY, wav
 from tests.engine_models import sound
 from tests.openai_checkpoints import (
@@ -66,27 +67,8 @@ def converted(file: Path, weights: torch.dtype = torch.float32) -> Converted:
 
 
 def their_name(ours: str) -> str:
-    """openai's name of a weight of transformers, spelled out once more."""
-    name = ours.removeprefix("model.").replace("layers.", "blocks.")
-    for old, new in (
-        ("self_attn_layer_norm", "attn_ln"),
-        ("encoder_attn_layer_norm", "cross_attn_ln"),
-        ("final_layer_norm", "mlp_ln"),
-        ("encoder.layer_norm", "encoder.ln_post"),
-        ("decoder.layer_norm", "decoder.ln"),
-        ("self_attn", "attn"),
-        ("encoder_attn", "cross_attn"),
-        ("q_proj", "query"),
-        ("k_proj", "key"),
-        ("v_proj", "value"),
-        ("out_proj", "out"),
-        ("fc1", "mlp.0"),
-        ("fc2", "mlp.2"),
-        ("embed_positions.weight", "positional_embedding"),
-        ("embed_tokens", "token_embedding"),
-    ):
-        name = name.replace(old, new)
-    return "decoder.token_embedding.weight" if name == "proj_out.weight" else name
+    """openai's name of a weight of transformers; the benchmark, which goes the other way, spells them for itself."""
+    return "decoder.token_embedding.weight" if ours == "proj_out.weight" else openai_name(ours)
 
 
 @pytest.mark.parametrize("vocabulary", [MULTILINGUAL, LARGE_V3, ENGLISH])

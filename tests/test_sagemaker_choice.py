@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from scripts.endpoints.request import parse_variables
 from scripts.sagemaker.__main__ import main
 from scripts.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, TRANSFORM, WAYS, Way, choose, comparison
-from scripts.sagemaker.environment import LARGEST, build_environment, parse_parameters, parse_variables, shown
+from scripts.sagemaker.environment import LARGEST, build_environment, parse_parameters, secret_place, shown
 from scripts.sagemaker.image import image_for
 from scripts.sagemaker.package import name_inside
 from scripts.sagemaker.recordings import check_size, plain_name
@@ -197,7 +198,7 @@ def test_variables_over_sagemakers_size_are_refused() -> None:
 @pytest.mark.parametrize("pair", ["HF_TOKEN=abc", "X=hf_abc", "API_KEYS=a", "no", "=x", "1A=x"])
 def test_secrets_and_what_is_no_variable_are_refused(pair: str) -> None:
     with pytest.raises(SettingsError, match="--env") as raised:
-        parse_variables([pair])
+        parse_variables([pair], secret_place=secret_place)
     assert "abc" not in str(raised.value)
 
 

@@ -220,7 +220,7 @@ class OpenaiWhisper:
         from safetensors.torch import load_file
 
         self._model = whisper.model.Whisper(whisper.model.ModelDimensions(**_dimensions(folder)))
-        weights = {_openai_name(name): value for name, value in load_file(folder / "model.safetensors").items()}
+        weights = {openai_name(name): value for name, value in load_file(folder / "model.safetensors").items()}
         self._model.load_state_dict(weights)
         self._model = self._model.to(device).eval()
         self._config = _generation_config(folder)
@@ -308,7 +308,8 @@ _OPENAI_NAMES = (
 )
 
 
-def _openai_name(name: str) -> str:
+def openai_name(name: str) -> str:
+    """openai-whisper's name of a weight that transformers calls `name`."""
     for theirs, openai in _OPENAI_NAMES:
         name = name.replace(theirs, openai)
     return name

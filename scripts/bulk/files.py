@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from scripts.bulk.manifest import ANSWER, Entry
+from scripts.bulk.manifest import Entry
 from scripts.bulk.places import PlaceError, read, shown, write
-from scripts.transcribe import SUFFIXES
 from turnscribe.answer import to_answer
 from turnscribe.errors import TurnscribeError
 from turnscribe.formats import render
@@ -63,13 +62,11 @@ def transcribe_entry(entry: Entry, *, formats: Sequence[str] = (), handler: Any 
 
 def write_results(entry: Entry, transcript: Transcript, *, formats: Sequence[str] = ()) -> None:
     """The answer at `entry.answer`, and before it every one of `formats`, each with its suffix."""
+    stem = Path(shown(entry.uri)).stem
     for name in formats:
-        write(
-            f"{entry.output}.{SUFFIXES.get(name, name)}",
-            str(render(transcript, name, name=Path(shown(entry.uri)).stem)),
-        )
+        write(entry.rendering(name), str(render(transcript, name, name=stem)))
     answer = to_answer(transcript, words=True, response_format=None)
-    write(entry.output + ANSWER, json.dumps(answer, ensure_ascii=False, indent=1) + "\n")
+    write(entry.answer, json.dumps(answer, ensure_ascii=False, indent=1) + "\n")
 
 
 def attempt(work: Callable[[Entry], Entry], entry: Entry, *, on_error: OnError | None = None) -> Entry:
@@ -95,14 +92,9 @@ def transcribe_bundle(
     """`threads` entries at a time, so that they share the engine's batches; those that fail say why."""
     handler = handler or loaded_handler()
 
-    def one(entry: Entry) -> Entry:
-        def work(entry: Entry) -> Entry:
-            return transcribe_entry(entry, formats=formats, handler=handler)
-
-        return attempt(work, entry)
-
+    work = partial(transcribe_entry, formats=formats, handler=handler)
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        return list(pool.map(one, entries))
+        return list(pool.map(partial(attempt, work), entries))
 
 
 def loaded_handler() -> Any:

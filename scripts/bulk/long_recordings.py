@@ -59,8 +59,8 @@ class PartTranscript:
 def split(waveform: NDArray[np.float32], *, part_seconds: float, chunk_length_s: float) -> list[Window]:
     """Parts of about `part_seconds` that together cover `waveform` `[samples]` once, in order.
 
-    Of the cuts within half a part of where one is due, the quietest of the four nearest is taken. `chunk_length_s`
-    is the request's: other windows would give another text.
+    Where a cut is due, the quietest of the four nearest is taken that leaves the windows as they are.
+    `chunk_length_s` is the request's: other windows would give another text.
     """
     windows = cut_windows(waveform, chunk_length_s)
     cuts = [window.start for window in windows[1:]]

@@ -54,6 +54,14 @@ class Entry:
     def answer(self) -> str:
         return self.output + ANSWER
 
+    def rendering(self, name: str) -> str:
+        """Where the result in the format `name` is."""
+        return f"{self.output}.{SUFFIXES.get(name, name)}"
+
+    def results(self, formats: Sequence[str]) -> list[str]:
+        """Where everything is that a run with these formats writes."""
+        return [self.answer, *map(self.rendering, formats)]
+
 
 def list_entries(inputs: Sequence[str], output: str) -> list[Entry]:
     """The recordings in folders, below prefixes, in manifests and given singly, each once, in order.
@@ -207,16 +215,13 @@ def left_to_do(entries: Sequence[Entry], output: str, formats: Sequence[str] = (
     One listing of `output` tells; of outputs elsewhere, one for each folder, or where these are many, each file's.
     """
     base = absolute(output).rstrip("/") + "/"
-    suffixes = [ANSWER, *(f".{SUFFIXES.get(name, name)}" for name in formats)]
-    elsewhere = [
-        entry.output + suffix for entry in entries if not entry.output.startswith(base) for suffix in suffixes
-    ]
+    elsewhere = [file for entry in entries if not entry.output.startswith(base) for file in entry.results(formats)]
     places = list(dict.fromkeys(file.rpartition("/")[0] for file in elsewhere))
     if len(places) > MANY_FOLDERS:
         places = elsewhere
     with ThreadPoolExecutor(LOOKS) as pool:
         sizes = {uri: size for listed in pool.map(find, [absolute(output), *places]) for uri, size in listed.items()}
-    there = [all(sizes.get(entry.output + suffix) for suffix in suffixes) for entry in entries]
+    there = [all(map(sizes.get, entry.results(formats))) for entry in entries]
     return (
         [replace(entry, status=None) for entry, done in zip(entries, there, strict=True) if not done],
         [replace(entry, status="exists") for entry, done in zip(entries, there, strict=True) if done],

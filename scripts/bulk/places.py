@@ -60,16 +60,20 @@ def write(uri: str, content: str | bytes, *, attempts: int = ATTEMPTS, wait: flo
         if not _is_local(fs):
             fs.pipe_file(path, data)  # an object appears when its last byte has arrived
             return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{uuid4().hex}.part")
-        try:
-            unfinished.write_bytes(data)
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_file(Path(path), data)
 
     _persistently(put, uri, "written", attempts, wait)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """All of `content` or nothing, replacing what is there; makes folders as needed. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{uuid4().hex}.part")
+    try:
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def find(place: str, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> dict[str, int]:
@@ -166,9 +170,7 @@ class _Reading:
             self.version = version
         self._check(version.size or 0)
         try:
-            with fs.open(
-                path, "rb", **({"block_size": 0} if self.from_start else {"block_size": BLOCK_BYTES})
-            ) as file:
+            with fs.open(path, "rb", block_size=0 if self.from_start else BLOCK_BYTES) as file:
                 if self.data:
                     file.seek(len(self.data))
                 while block := file.read(BLOCK_BYTES):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,23 +58,29 @@ def build_env(args: argparse.Namespace) -> dict[str, str]:
         env["PORT"] = str(args.port or PORT)
     elif args.port:
         raise SettingsError("--port is the custom container's: give --image too, or leave it out.")
-    for pair in args.env:
+    given = parse_variables(args.env, secret_place=_secret_place)
+    if "PORT" in given:
+        raise SettingsError("--env PORT: use --port, so that the endpoint asks where the server listens.")
+    return {**env, **given}
+
+
+def _secret_place(name: str) -> str:
+    return "use --read-token-file" if name == "HF_TOKEN" else f"set it in the environment and use --secret {name}"
+
+
+def parse_variables(pairs: Sequence[str], *, secret_place: Callable[[str], str]) -> dict[str, str]:
+    """`NAME=VALUE` of `--env`. Raises `SettingsError`; for a secret, with what `secret_place` says of it."""
+    variables = {}
+    for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise SettingsError("--env takes NAME=VALUE, for example --env MAX_AUDIO_SECONDS=7200.")
         if re.search(SECRET_NAME, name, re.I) or value.startswith("hf_"):
             raise SettingsError(
-                f"--env {name} looks like a secret, and a command line is no place for one: "
-                + (
-                    "use --read-token-file."
-                    if name == "HF_TOKEN"
-                    else f"set it in the environment and use --secret {name}."
-                )
+                f"--env {name} looks like a secret, and a command line is no place for one: {secret_place(name)}."
             )
-        if name == "PORT":
-            raise SettingsError("--env PORT: use --port, so that the endpoint asks where the server listens.")
-        env[name] = value
-    return env
+        variables[name] = value
+    return variables
 
 
 def build_secrets(args: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, str]:

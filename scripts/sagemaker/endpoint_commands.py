@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
+from scripts.endpoints.confirmation import confirm_deletion
 from scripts.endpoints.request import masked
 from scripts.endpoints.waiting import Tell
 from scripts.sagemaker import control_plane, recordings
@@ -14,7 +15,7 @@ from scripts.sagemaker.environment import parse_parameters
 from scripts.sagemaker.errors import Refused
 from scripts.sagemaker.request import Fleet, Queue, build_endpoint, build_endpoint_config
 from scripts.sagemaker.scaling import Scaling, build_scaling, check_scaling
-from scripts.sagemaker.steps import confirm, dry_run, model_call
+from scripts.sagemaker.steps import dry_run, model_call
 from scripts.sagemaker.waiting import wait_for
 
 
@@ -67,7 +68,8 @@ def describe(args: argparse.Namespace, token: str | None, clients: Clients, tell
 
 
 def delete(args: argparse.Namespace, token: str | None, clients: Clients, tell: Tell) -> int:
-    confirm(args, f"The endpoint {args.name}, its configuration, model and scaling will be deleted.", tell)
+    if not args.yes:
+        confirm_deletion(args.name, f"The endpoint {args.name}, its configuration, model and scaling", tell)
     control_plane.delete_endpoint(clients, args.name, way_of(args), partial(tell, result=True))
     if args.wait:
 

@@ -6,6 +6,7 @@ import argparse
 from functools import partial
 from typing import Any
 
+from scripts.endpoints.confirmation import confirm_deletion
 from scripts.endpoints.request import masked
 from scripts.endpoints.waiting import Tell
 from scripts.sagemaker import control_plane, recordings
@@ -14,7 +15,7 @@ from scripts.sagemaker.control_plane import Clients, look, state_of
 from scripts.sagemaker.environment import defaults_of_requests, parse_parameters, shown
 from scripts.sagemaker.errors import Refused
 from scripts.sagemaker.request import Job, build_transform_job
-from scripts.sagemaker.steps import confirm, dry_run, model_call
+from scripts.sagemaker.steps import dry_run, model_call
 from scripts.sagemaker.waiting import wait_for
 from turnscribe.errors import SettingsError
 
@@ -99,7 +100,8 @@ def delete(args: argparse.Namespace, token: str | None, clients: Clients, tell: 
     job = look(clients, "describe_transform_job", TransformJobName=args.name)
     if job and job["TransformJobStatus"] in ("InProgress", "Stopping"):
         raise Refused(f"The job {args.name} is running: `transform stop {args.name}` first.")
-    confirm(args, f"The model {args.name} will be deleted.", tell)
+    if not args.yes:
+        confirm_deletion(args.name, f"The model {args.name}", tell)
     control_plane.delete_model(clients, args.name, partial(tell, result=True))
     if job:
         tell(f"transform job {args.name}: SageMaker keeps its record, which costs nothing")

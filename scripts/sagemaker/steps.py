@@ -1,4 +1,4 @@
-"""What the commands for endpoints and for jobs share: the model's request, a dry run, and being sure.
+"""What the commands for endpoints and for jobs share: the token, the model's request and a dry run.
 
 Between the command line and the requests; knows the names of the options.
 """
@@ -9,11 +9,11 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 
-from scripts.endpoints.request import MODELS, read_token
+from scripts.endpoints.request import MODELS, parse_variables, read_token
 from scripts.endpoints.waiting import Tell
 from scripts.sagemaker.choice import Way
 from scripts.sagemaker.control_plane import Clients
-from scripts.sagemaker.environment import build_environment, parse_variables, shown
+from scripts.sagemaker.environment import build_environment, secret_place, shown
 from scripts.sagemaker.image import image_for
 from scripts.sagemaker.request import Call, Container, build_model
 from turnscribe.errors import SettingsError
@@ -36,9 +36,8 @@ def model_call(args: argparse.Namespace, way: Way, token: str | None, clients: C
         raise SettingsError("--container pytorch needs its --image: the default is Hugging Face's.")
     image = args.image or image_for(args.region or clients("sagemaker").meta.region_name, args.instance_type)
     models = {name: value for name in MODELS if (value := getattr(args, name.lower()))}
-    environment = build_environment(
-        way, models=models, token=token, extra=parse_variables(args.env), container=args.container
-    )
+    extra = parse_variables(args.env, secret_place=secret_place)
+    environment = build_environment(way, models=models, token=token, extra=extra, container=args.container)
     return build_model(args.name, Container(image, args.model_data, args.role, environment))
 
 
@@ -52,15 +51,3 @@ def dry_run(calls: Sequence[Call], tell: Tell) -> int:
     tell("not sent:")
     tell(json.dumps(printed, indent=2), result=True)
     return 0
-
-
-def confirm(args: argparse.Namespace, what: str, tell: Tell) -> None:
-    if args.yes:
-        return
-    tell(f"{what} This cannot be undone.")
-    try:
-        answer = input("Type its name to go on: ")
-    except EOFError:
-        answer = ""
-    if answer.strip() != args.name:
-        raise SettingsError("Nothing was deleted: type the name, or give --yes.")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.references import write_file, write_reference
+from scripts.bulk.places import write_file
+from scripts.references import write_reference
 from scripts.speech import SAMPLE_RATE, Dialogue, Utterance, Waveform, place, synthesize
 from turnscribe.transcript import Word
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import re
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
-import fsspec
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from numpy.typing import NDArray
 
 from config import parse_config
@@ -123,25 +119,6 @@ def test_what_is_wrong_is_found_before_a_model_is_loaded(pyflyte: PyFlyte, talks
     assert wrong.returncode != 0
     assert "formats has 'docx'" in wrong.stdout
     assert "Loading weights" not in wrong.stdout
-
-
-@pytest.fixture
-def bucket(models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "s3cret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3").clear_instance_cache()  # it remembers the last server
-    boto3.client("s3").create_bucket(Bucket="talks")
-    yield "s3://talks"
-    server.stop()
-    fsspec.filesystem("s3").clear_instance_cache()
 
 
 def test_recordings_of_a_bucket_get_their_transcripts_there(pyflyte: PyFlyte, talks: Path, bucket: str) -> None:

@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
-import boto3
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from scripts.bulk.manifest import left_to_do, list_entries, to_text
 from scripts.bulk.places import BLOCK_BYTES, PlaceError, find, read, write
 
 CONTENT = os.urandom(2 * BLOCK_BYTES + 99)
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "s3cret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3").clear_instance_cache()  # it remembers the last server
-    boto3.client("s3").create_bucket(Bucket="talks")
-    yield "s3://talks"
-    server.stop()
-    fsspec.filesystem("s3").clear_instance_cache()
 
 
 def test_a_file_is_written_found_and_read(bucket: str) -> None:
