@@ -30,7 +30,7 @@ test-oldest: $(OLDEST)/installed-dev
 	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
 
 # The platforms' adapters, each with its platform's own software, in an environment of its own.
-test-aws: .venv-aws/installed
+test-aws: .venv-aws/installed .venv-torchserve/installed
 	.venv-aws/bin/python -m pytest tests/platforms/aws
 
 test-flyte: .venv-flyte/installed
@@ -81,6 +81,12 @@ $(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-d
 	.venv-aws/bin/python -m pip install -c requirements-oldest.txt -r tests/platforms/aws/requirements.txt
 	touch $@
 
+.venv-torchserve/installed: $(OLDEST)/installed-dev tests/platforms/aws/requirements-torchserve.txt
+	$(call on_top_of,$(OLDEST))
+	.venv-torchserve/bin/python -m pip install -c requirements-oldest.txt \
+		-r tests/platforms/aws/requirements-torchserve.txt
+	touch $@
+
 .venv-flyte/installed: $(VENV)/installed-dev requirements-flyte.txt tests/platforms/flyte/requirements.txt
 	$(call on_top_of,$(VENV))
 	.venv-flyte/bin/python -m pip install -r tests/platforms/flyte/requirements.txt
@@ -101,4 +107,4 @@ $(BENCHMARK)/installed: requirements-benchmark.txt requirements-server.txt requi
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) .venv-clients .venv-aws .venv-flyte .venv-ray build
+	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) .venv-clients .venv-aws .venv-torchserve .venv-flyte .venv-ray build

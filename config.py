@@ -29,7 +29,8 @@ SHOWN_CHARACTERS = 40  # of a wrong value, in an error
 class ModelSettings(BaseSettings):
     """Models and limits, from environment variables of the same names in upper case.
 
-    A model is a folder (relative ones: in this repository, then in the working directory) or a Hub id.
+    A model is a folder or a `.pt` file of openai-whisper (relative ones: in this repository, then in the working
+    directory), or a Hub id.
     """
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, str_strip_whitespace=True)

@@ -34,7 +34,7 @@ from turnscribe import openai_vocabulary
 from turnscribe.alignment import alignment_heads
 from turnscribe.asr import Asr, AsrOptions, load_asr
 from turnscribe.errors import SettingsError
-from turnscribe.openai_checkpoint import Converted, is_checkpoint, load_checkpoint
+from turnscribe.openai_checkpoint import Converted, describe_checkpoint, is_checkpoint, load_checkpoint
 
 EVERYTHING = AsrOptions(compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None)
 
@@ -250,8 +250,11 @@ class Trap:
 
 
 def refusal(file: Path) -> str:
+    """Of loading, and before it: the same."""
     with pytest.raises(SettingsError) as refused:
         load_asr(str(file))
+    with pytest.raises(SettingsError, match=f"^{re.escape(str(refused.value))}$"):
+        describe_checkpoint(str(file), variable="ASR_MODEL")
     message = str(refused.value)
     assert message.startswith(f"ASR_MODEL {file.name} ")
     assert message.endswith(".")
@@ -404,6 +407,21 @@ def test_weights_that_are_not_those_of_the_dims_are_refused(tmp_path: Path, chan
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "not there" in refusal(tmp_path / "large-v3.pt")
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = save(tmp_path / "small.pt", dimensions(ENGLISH), random_state(dimensions(ENGLISH)))
+    opened = Path.open
+
+    def forbidden(path: Path, *args: Any, **kwargs: Any) -> Any:  # root may read anything
+        if path == file:
+            raise PermissionError(str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    assert "check the permissions" in refusal(file)
 
 
 def test_only_files_are_checkpoints(tmp_path: Path) -> None:

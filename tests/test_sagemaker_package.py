@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -50,7 +51,7 @@ import sys
 import inference, handler
 assert handler.__file__.startswith(sys.argv[1]), handler.__file__
 try:
-    inference.model_fn(sys.argv[1])
+    inference.model_fn(sys.argv[1]).load()
 except ValueError as error:
     print(error)
 """
@@ -173,11 +174,32 @@ def test_a_checkpoint_takes_the_vocabularies_of_the_package(
         assert names[f"whisper/{name}"] == name.encode()
 
 
-def test_a_checkpoint_without_a_vocabulary_is_refused(
-    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "beside", "needed"),
+    [
+        ("tiny.pt", None, "multilingual.tiktoken"),
+        ("tiny.pt", "gpt2.tiktoken", "multilingual.tiktoken"),
+        ("tiny.en.pt", "multilingual.tiktoken", "gpt2.tiktoken"),
+        ("Tiny.EN.PT", "gpt2.tiktoken", None),
+    ],
+)
+def test_a_checkpoint_without_its_vocabulary_is_refused(
+    name: str,
+    beside: str | None,
+    needed: str | None,
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "whisper", None)  # as if it were not installed
-    with pytest.raises(SettingsError, match=r"tiny\.pt needs its vocabulary: install openai-whisper"):
+    checkpoint = checkpoint.rename(checkpoint.with_name(name))
+    if beside:
+        (checkpoint.parent / beside).write_bytes(b"beside")
+    if needed is None:
+        names = contents(build_archive(tmp_path / "model.tar.gz", models={"whisper": checkpoint}))
+        assert {f"whisper/{name}", f"whisper/{beside}"} <= set(names)
+        return
+    with pytest.raises(SettingsError, match=f"^{re.escape(name)} needs {re.escape(needed)} .*: install openai-wh"):
         build_archive(tmp_path / "model.tar.gz", models={"whisper": checkpoint})
 
 
@@ -315,7 +337,7 @@ def test_the_causes_of_a_wrong_setting_stay_behind_too(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(handler, "EndpointHandler", broken)
     with pytest.raises(SettingsError, match=r"ASR_MODEL is wrong\.") as caught:
-        inference.model_fn("/opt/ml/model")
+        inference.transform_fn(inference.model_fn("/opt/ml/model"), b"audio", None, None)
     assert caught.value.__cause__ is None
 
 
@@ -329,9 +351,31 @@ def test_what_breaks_while_loading_goes_to_the_log_alone(
 
     monkeypatch.setattr(handler, "EndpointHandler", broken)
     with pytest.raises(SettingsError, match="could not be loaded; the container's log has the details") as caught:
-        inference.model_fn("/opt/ml/model")
+        inference.transform_fn(inference.model_fn("/opt/ml/model"), b"audio", None, None)
     assert "driver" not in str(caught.value)
     assert "driver too old" in caplog.text
+
+
+def test_what_could_not_be_loaded_is_loaded_by_the_first_request_that_can_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import handler
+
+    loads: list[str] = []
+
+    def busy(path: str) -> Any:
+        loads.append(path)
+        if len(loads) < 3:
+            raise SettingsError("The Hub is busy.")
+        return lambda request: {"text": "hello"}
+
+    monkeypatch.setattr(handler, "EndpointHandler", busy)
+    model = inference.model_fn("/opt/ml/model")
+    with pytest.raises(SettingsError, match="busy"):
+        inference.transform_fn(model, b"audio", None, None)
+    for _ in range(2):
+        assert json.loads(inference.transform_fn(model, b"audio", None, None)) == {"text": "hello"}
+    assert loads == ["/opt/ml/model"] * 3
 
 
 def test_nothing_is_imported_by_the_archives_maker_that_a_laptop_lacks() -> None:

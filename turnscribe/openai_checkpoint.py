@@ -120,8 +120,7 @@ def load_checkpoint(model: str, *, variable: str, device: str, weights: torch.dt
     path, name = Path(model), f"{variable} {shown(model)}"
     dims, state = _read(path, name)
     ranks = _ranks(path, dims, name)
-    with torch.device("meta"):
-        converted = _empty_model(dims, weights)
+    converted = _empty_model(dims, weights)
     _fill(converted, state, name, torch.device(device), weights)
     tokenizer = make_tokenizer(ranks, dims.languages)
     converted.generation_config = generation_config(converted.config, tokenizer, path.stem.lower())
@@ -129,13 +128,16 @@ def load_checkpoint(model: str, *, variable: str, device: str, weights: torch.dt
 
 
 def describe_checkpoint(model: str, *, variable: str) -> tuple[Dimensions, int]:
-    """The checkpoint's dimensions and number of parameters, its vocabulary checked; no weight is read.
+    """The checkpoint's dimensions and number of parameters, its vocabulary and the weights' shapes checked.
 
-    Raises `SettingsError` as `load_checkpoint` would.
+    No weight is read. Raises `SettingsError` as `load_checkpoint` would.
     """
+    import torch
+
     path, name = Path(model), f"{variable} {shown(model)}"
     dims, state = _read(path, name)
     _ranks(path, dims, name)
+    _names(_empty_model(dims, torch.float32), state, name)
     return dims, sum(weight.numel() for weight in state.values())
 
 
@@ -145,6 +147,10 @@ def _read(path: Path, name: str) -> tuple[Dimensions, dict[str, Tensor]]:
 
     if not path.is_file():
         raise SettingsError(f"{name} is not there: name a checkpoint file that exists.")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise SettingsError(f"{name} cannot be read: check the permissions of the file.") from error
     if not _is_plain_zip(path):
         raise SettingsError(
             f"{name} is not a whole file of torch.save in its zip format: copy it again, or save it again."
@@ -210,6 +216,8 @@ def _ranks(path: Path, dims: Dimensions, name: str) -> dict[bytes, int]:
 
 
 def _empty_model(dims: Dimensions, weights: torch.dtype) -> Any:
+    """On the device `meta`: it has shapes and holds nothing."""
+    import torch
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
     end = dims.text_tokens
@@ -232,19 +240,28 @@ def _empty_model(dims: Dimensions, weights: torch.dtype) -> Any:
         suppress_tokens=None,  # in the generation configuration
         begin_suppress_tokens=None,
     )
-    return WhisperForConditionalGeneration._from_config(config, attn_implementation="sdpa", **dtype_argument(weights))
+    with torch.device("meta"):
+        return WhisperForConditionalGeneration._from_config(
+            config, attn_implementation="sdpa", **dtype_argument(weights)
+        )
 
 
 def _fill(model: Any, state: dict[str, Tensor], name: str, device: torch.device, weights: torch.dtype) -> None:
     """Give the empty `model` the weights of `state`, which is emptied."""
-    expected = {key: _shape(tensor) for key, tensor in model.state_dict().items() if key != _OUTPUT}
-    named = {_converted_name(str(key)): key for key in state}
-    if {ours: _shape(state[theirs]) for ours, theirs in named.items()} != expected:
-        raise SettingsError(f"{name} does not hold the weights that its dims name: copy it again.")
+    named = _names(model, state, name)
     # copied even where nothing is to convert: the model does not depend on the file any more
     filled = {ours: state.pop(theirs).to(device, weights, copy=True) for ours, theirs in named.items()}
     model.load_state_dict(filled | {_OUTPUT: filled[_EMBEDDING]}, assign=True)
     model.tie_weights()
+
+
+def _names(model: Any, state: Mapping[str, Tensor], name: str) -> dict[str, str]:
+    """What `state` calls each weight of `model`. Raises `SettingsError` where one is missing, or another's."""
+    expected = {key: _shape(tensor) for key, tensor in model.state_dict().items() if key != _OUTPUT}
+    named = {_converted_name(str(key)): key for key in state}
+    if {ours: _shape(state[theirs]) for ours, theirs in named.items()} != expected:
+        raise SettingsError(f"{name} does not hold the weights that its dims name: copy it again.")
+    return named
 
 
 def _shape(weight: Any) -> Any:

@@ -15,10 +15,15 @@ from scripts.sagemaker.choice import MB, Way
 from turnscribe.errors import BadParameters, SettingsError
 
 CONTAINERS = ("huggingface", "pytorch")
-LIMITS = {  # what the model server calls its largest request and response, in bytes, and its patience, in seconds
-    "huggingface": ("MMS_MAX_REQUEST_SIZE", "MMS_MAX_RESPONSE_SIZE", "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS"),
-    "pytorch": ("TS_MAX_REQUEST_SIZE", "TS_MAX_RESPONSE_SIZE", "TS_DEFAULT_RESPONSE_TIMEOUT"),
+SIZES = {  # what the model server calls its largest request and its largest answer, in bytes
+    "huggingface": ("MMS_MAX_REQUEST_SIZE", "MMS_MAX_RESPONSE_SIZE"),
+    "pytorch": ("TS_MAX_REQUEST_SIZE", "TS_MAX_RESPONSE_SIZE"),
 }
+PATIENCE = {  # and its time limits, in seconds; TorchServe has one of its own for loading
+    "huggingface": ("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS",),
+    "pytorch": ("TS_DEFAULT_RESPONSE_TIMEOUT", "TS_DEFAULT_STARTUP_TIMEOUT"),
+}
+LIMITS = {container: (*SIZES[container], *PATIENCE[container]) for container in CONTAINERS}
 LARGEST = 2**31 - 1  # both servers are Java, and these are ints
 SLACK = MB  # over SageMaker's own limit, so that it is SageMaker's that is met
 LOADING_S = 900  # a worker loads the models when it starts, and the server's patience must outlast that
@@ -35,13 +40,11 @@ def build_environment(
     container: str = "huggingface",
 ) -> dict[str, str]:
     """Every variable of the container; `extra` wins. Raises `SettingsError`."""
-    request, response, patience = LIMITS[container]
     environment = {
         "SAGEMAKER_PROGRAM": "inference.py",
         "SAGEMAKER_MODEL_SERVER_WORKERS": "1",  # each would load its own models onto the one GPU
-        request: str(way.payload_bytes + SLACK),
-        response: str(way.payload_bytes + SLACK),
-        patience: str(max(way.seconds, LOADING_S)),
+        **dict.fromkeys(SIZES[container], str(way.payload_bytes + SLACK)),
+        **dict.fromkeys(PATIENCE[container], str(max(way.seconds, LOADING_S))),
         "MAX_INPUT_BYTES": str(way.payload_bytes),  # the handler's
         **models,
         **({"HF_TOKEN": token} if token else {}),

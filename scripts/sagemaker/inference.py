@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -37,23 +37,52 @@ FORMATS = {  # by media type; None: the handler's own answer
 }
 
 
-def model_fn(model_dir: str) -> Any:
-    """The `EndpointHandler` that the environment describes; model folders may stand in `model_dir`.
+class Model:
+    """The `EndpointHandler` that the environment describes; model folders may stand in `folder`.
 
-    Raises `SettingsError`. The container asks again with the next request.
+    Where it cannot be loaded, every request tries again and is told why. Were that raised while a worker starts,
+    the PyTorch container would leave its requests waiting for a worker that never comes.
     """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._handler: Any = None
+
+    def __call__(self, request: Mapping[str, Any]) -> Any:
+        self.load()
+        return self._handler(request)
+
+    def load(self) -> None:
+        """Once. Raises `SettingsError`."""
+        if self._handler is not None:
+            return
+        try:
+            from handler import EndpointHandler
+
+            self._handler = EndpointHandler(path=self._folder)
+        except TurnscribeError as error:
+            raise error from None
+        except Exception:  # a package that is missing, a broken driver
+            log.exception("the models could not be loaded")
+            raise SettingsError("The models could not be loaded; the container's log has the details.") from None
+
+
+def model_fn(model_dir: str) -> Model:
+    model = Model(model_dir)
     try:
-        from handler import EndpointHandler
-
-        return EndpointHandler(path=model_dir)
-    except TurnscribeError as error:
-        raise error from None
-    except Exception:  # a package that is missing, a broken driver
-        log.exception("the models could not be loaded")
-        raise SettingsError("The models could not be loaded; the container's log has the details.") from None
+        model.load()
+    except SettingsError as error:
+        log.error("%s", error)
+    return model
 
 
-def transform_fn(model: Any, body: Any, content_type: str | None, accept: str | None, context: Any = None) -> str:
+def transform_fn(
+    model: Callable[[dict[str, Any]], Any],
+    body: Any,
+    content_type: str | None,
+    accept: str | None,
+    context: Any = None,
+) -> str:
     """The answer in the form `accept` asks for. `body` is a `str` where the container decoded it.
 
     Raises `TurnscribeError`, its text fit for the caller: the PyTorch container would send an error's causes too.

@@ -21,6 +21,7 @@ from typing import BinaryIO
 from tqdm.utils import CallbackIOWrapper
 
 from turnscribe.errors import SettingsError
+from turnscribe.openai_checkpoint import is_checkpoint
 from turnscribe.openai_vocabulary import find_vocabulary
 from turnscribe.stages import Progress
 
@@ -102,7 +103,7 @@ def _code() -> Iterator[tuple[str, Path]]:
 
 def _weights(name: str, model: Path) -> Iterator[tuple[str, Path]]:
     """Path below the model's name, and the file."""
-    if model.is_file() and model.suffix == ".pt":
+    if model.is_file() and is_checkpoint(str(model)):
         yield model.name, model
         for vocabulary in _vocabularies(model):
             yield vocabulary.name, vocabulary
@@ -123,14 +124,18 @@ def _below(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _vocabularies(checkpoint: Path) -> list[Path]:
-    """Of the tokenizer, which a checkpoint does not hold: beside it, or those of the openai-whisper package."""
-    found = [file for name in VOCABULARIES if (file := find_vocabulary(name, checkpoint.parent))]
-    if not found:
+    """Of the tokenizer, which a checkpoint does not hold: beside it, or those of the openai-whisper package.
+
+    Which of them it needs is read when it is loaded; its name tells as well, as openai names them.
+    """
+    found = {name: file for name in VOCABULARIES if (file := find_vocabulary(name, checkpoint.parent))}
+    needed = "gpt2.tiktoken" if checkpoint.stem.lower().endswith(".en") else "multilingual.tiktoken"
+    if needed not in found:
         raise SettingsError(
-            f"{checkpoint.name} needs its vocabulary: install openai-whisper, or put multilingual.tiktoken "
-            "(gpt2.tiktoken for English-only models) beside it."
+            f"{checkpoint.name} needs {needed} (an English-only model gpt2.tiktoken, and a name that ends in "
+            ".en.pt): install openai-whisper, or put the file beside it."
         )
-    return found
+    return list(found.values())
 
 
 def _check_name(name: str) -> None:

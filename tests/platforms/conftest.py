@@ -12,6 +12,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An empty bucket in a stand-in of S3 on loopback, to which this process's environment points."""
     import boto3
     import fsspec
+    from moto.moto_api._internal.models import moto_api_backend
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0)
@@ -28,4 +29,5 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     boto3.client("s3").create_bucket(Bucket="talks")
     yield "s3://talks"
     server.stop()
+    moto_api_backend.reset()  # servers of one process share what they hold
     fsspec.filesystem("s3").clear_instance_cache()

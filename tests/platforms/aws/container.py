@@ -1,8 +1,7 @@
-"""The software of SageMaker's Hugging Face container, for real: its toolkit and Multi Model Server, on loopback.
+"""The software of SageMaker's containers, for real, on loopback: toolkit and model server of two of them.
 
 `running` starts what the container's entry point starts, with the container's folders and variables, and ends all its
-processes. Stands in for neither the image (its Python and torch are this environment's) nor for SageMaker in front of
-it.
+processes. Stands in for neither the image (its Python and torch are the tests') nor for SageMaker in front of it.
 """
 
 from __future__ import annotations
@@ -19,12 +18,14 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+
+from tests.conftest import REPOSITORY
 
 START_SECONDS = 180
 PORTS = (10_000, 32_000)  # the server takes no port above 32767 for one
@@ -34,17 +35,37 @@ END_WITH_THE_TESTS = """
 import os, signal, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os.killpg(0, signal.SIGKILL)), daemon=True).start()
 """
-ENTRY = f"""{END_WITH_THE_TESTS}
+
+
+@dataclass(frozen=True)
+class Software:
+    """Of one container: the Python that has it, what its entry point does, and variables to be alone on its ports."""
+
+    python: Path
+    entry: str
+    ports: Sequence[str] = ()  # variables that take one
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+HUGGING_FACE = Software(
+    Path(sys.executable),
+    f"""{END_WITH_THE_TESTS}
 from sagemaker_inference import model_server
 from sagemaker_huggingface_inference_toolkit import mms_model_server, serving
 model_server.MMS_CONFIG_FILE = mms_model_server.MMS_CONFIG_FILE = sys.argv[1]
 serving.main()
-"""
-PLAIN_ENTRY = f"""{END_WITH_THE_TESTS}
-from sagemaker_inference import model_server
-model_server.MMS_CONFIG_FILE = sys.argv[1]
-model_server.start_model_server()
-"""
+""",
+)
+PYTORCH = Software(
+    REPOSITORY / ".venv-torchserve" / "bin" / "python",  # two toolkits bring different packages of the same name
+    f"""{END_WITH_THE_TESTS}
+from sagemaker_pytorch_serving_container import serving, torchserve
+torchserve.TS_CONFIG_FILE = sys.argv[1]
+serving.main()
+""",
+    ports=("TS_GRPC_INFERENCE_PORT", "TS_GRPC_MANAGEMENT_PORT"),
+    env={"TS_METRICS_ADDRESS": "http://127.0.0.1:0"},
+)
 
 
 @dataclass(frozen=True)
@@ -102,8 +123,7 @@ def running(
     model_dir: Path,
     *,
     env: Mapping[str, str] | None = None,
-    entry: str = ENTRY,
-    python: str = sys.executable,
+    software: Software = HUGGING_FACE,
     pip: Mapping[str, str] | None = None,
 ) -> Iterator[Container]:
     """The container with `model_dir` as its `/opt/ml/model`; ready when it answers `/ping`.
@@ -117,20 +137,22 @@ def running(
         port, log = _free_port(), base / "log"
         variables = {
             **{name: os.environ[name] for name in ("HOME", "JAVA_HOME", "LANG") if name in os.environ},
-            "PATH": f"{Path(python).parent}:{os.environ['PATH']}",  # multi-model-server is called by its name
+            "PATH": f"{software.python.parent}:{os.environ['PATH']}",  # the servers are called by their names
             "SAGEMAKER_BASE_DIR": folder,
             "SAGEMAKER_BIND_TO_PORT": str(port),
             "SAGEMAKER_PROGRAM": "inference.py",
             "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
+            **software.env,
+            **{name: str(_free_port()) for name in software.ports},
             **dict.fromkeys(("TEMP", "TMPDIR", "LOG_LOCATION", "METRICS_LOCATION"), folder),
             **({"PIP_NO_INDEX": "1", "PIP_DRY_RUN": "1", "PIP_QUIET": "1"} if pip is None else pip),
             **(env or {}),
         }
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [python, "-c", entry, str(base / "mms.properties")],
+                [software.python, "-c", software.entry, str(base / "server.properties")],
                 cwd=folder,
                 env=variables,
                 stdin=subprocess.PIPE,

@@ -23,9 +23,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from scripts.sagemaker.environment import LIMITS
 from scripts.sagemaker.package import build_archive
 from tests.conftest import REPOSITORY
-from tests.platforms.aws.container import PLAIN_ENTRY, Answer, Container, running, unpacked
+from tests.openai_checkpoints import ENGLISH, dimensions, random_state, save, write_vocabulary
+from tests.platforms.aws.container import PYTORCH, Answer, Container, running, unpacked
 
 pytestmark = pytest.mark.models
 
@@ -42,7 +44,7 @@ import os, pathlib, time
 
 class EndpointHandler:
     def __init__(self, path):
-        while not pathlib.Path(path, "go").exists():
+        while not pathlib.Path(os.environ["GO"]).exists():
             time.sleep(0.05)
 
     def __call__(self, request):
@@ -263,6 +265,7 @@ def told(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     shutil.copytree(model_dir / "code", folder / "model" / "code")
     (folder / "model" / "code" / "handler.py").write_text(TOLD)
     settings = {
+        "GO": str(folder / "go"),
         "SEEN": str(folder / "seen"),
         "MMS_MAX_RESPONSE_SIZE": str(10 * MIB),
         "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
@@ -270,7 +273,7 @@ def told(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with running(folder / "model", env=settings) as container:
         assert container.ping().status == 200
         assert LOADED not in container.logs
-        (folder / "model" / "go").touch()
+        (folder / "go").touch()
         recovered(container)
         yield container, folder / "seen"
 
@@ -344,30 +347,27 @@ def test_a_model_that_cannot_be_loaded_answers_why_though_ping_is_healthy(model_
         assert container.ping().status == 200
 
 
-# The PyTorch container's own way, and a model that knows English only -------------------------------
+# The PyTorch container ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="class")
-def english(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
-    """The demo model with the generation configuration of a `.en` model, under `sagemaker_inference` alone."""
+def english(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """A random checkpoint of openai-whisper that knows English only, with its vocabulary in the archive."""
     folder = tmp_path_factory.mktemp("english")
-    shutil.copytree(model_dir / "code", folder / "code")
-    shutil.copytree(model_dir / "whisper", folder / "whisper")
-    file = folder / "whisper" / "generation_config.json"
-    config = {**json.loads(file.read_text()), "is_multilingual": False}
-    for name in ("lang_to_id", "task_to_id", "forced_decoder_ids"):
-        config.pop(name, None)
-    file.write_text(json.dumps(config))
-    with running(folder, env={"ASR_MODEL": "whisper"}, entry=PLAIN_ENTRY) as container:
+    dims = dimensions(ENGLISH)
+    checkpoint = save(folder / "tiny.en.pt", dims, random_state(dims))
+    write_vocabulary(folder, ENGLISH)
+    model = unpacked(build_archive(folder / "model.tar.gz", models={"whisper": checkpoint}), folder / "model")
+    with running(model, software=PYTORCH, env={"ASR_MODEL": "whisper/tiny.en.pt"}) as container:
         yield container
 
 
-class TestThePyTorchContainer:
-    """With a model that knows English only."""
+class TestACheckpointInThePyTorchContainer:
+    """It knows English only."""
 
-    def test_an_english_only_model_answers_without_language_and_task(self, english: Container, speech: bytes) -> None:
+    def test_it_answers_without_language_and_task(self, english: Container, speech: bytes) -> None:
         answer = json.loads(ok(english.invoke(speech)).body)
-        assert answer["language"] == "en"
+        assert (answer["language"], bool(answer["text"])) == ("en", True)
         assert answer["duration"] == pytest.approx(12, abs=0.1)
         vtt = ok(english.invoke(speech, accept="text/vtt", **{ATTRIBUTES: "timestamps=word"}))
         assert vtt.text.startswith("WEBVTT")
@@ -380,13 +380,46 @@ class TestThePyTorchContainer:
             ("language=de", "language 'de' is not one the model knows: en."),
         ],
     )
-    def test_the_pytorch_container_says_what_is_wrong_and_no_causes(
+    def test_it_says_what_is_wrong_and_no_causes(
         self, attributes: str, words: str, english: Container, speech: bytes
     ) -> None:
         answer = english.invoke(speech, **{ATTRIBUTES: attributes})
         assert answer.status == 500  # its status for every error
         assert answer.text.startswith(words)
         assert "direct cause" not in answer.text
+
+
+def test_the_pytorch_container_too_answers_why_a_model_cannot_be_loaded(model_dir: Path, speech: bytes) -> None:
+    with running(model_dir, software=PYTORCH) as container:
+        assert container.invoke(speech, timeout=60).text.startswith("ASR_MODEL is not set: name a Whisper model")
+
+
+def test_the_pytorch_containers_limits_are_its_variables(
+    model_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("limits")
+    shutil.copytree(model_dir / "code", folder / "model" / "code")
+    (folder / "model" / "code" / "handler.py").write_text(TOLD)
+    variables = LIMITS["pytorch"]
+    limits = dict(zip(variables, (8 * MIB, 9 * MIB, 4, 8), strict=True))
+    env = {"GO": str(folder / "go"), "SEEN": str(folder / "seen"), **{name: str(limit) for name, limit in limits.items()}}
+    with running(folder / "model", software=PYTORCH, env=env) as container:
+        until = time.monotonic() + 60
+        while "Load model failed: model" not in container.logs:  # its limit for loading
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        (folder / "go").touch()
+        recovered(container)
+        assert json.loads(ok(container.invoke(bytes(8 * MIB))).body)["bytes"] == 8 * MIB
+        assert container.invoke(bytes(8 * MIB + 1)).status == 413
+        answer = ok(container.invoke(b"x", **{ATTRIBUTES: f"characters={9 * MIB - 100}"}))
+        assert len(json.loads(answer.body)["text"]) == 9 * MIB - 100
+        assert container.invoke(b"x", **{ATTRIBUTES: f"characters={10 * MIB}"}).status >= 500
+        recovered(container)
+        began = time.monotonic()
+        assert container.invoke(b"x", **{ATTRIBUTES: "sleep=60"}).status >= 500
+        assert 4 - 1 < time.monotonic() - began < 30
+        recovered(container)
 
 
 # Recordings -----------------------------------------------------------------------------------------
