@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ MODEL = (
     "eu-west-1",
 )
 QUEUE = ("--output", "s3://bucket/answers", "--failure", "s3://bucket/failures")
+PLACES = ("--input", "s3://bucket/in/", "--output", "s3://bucket/out")
 TOKEN = "hf_reader_token"
 
 
@@ -73,8 +75,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         (40, 30, 20, None, ASYNCHRONOUS, 1, 1),  # too large for real-time, too soon for a start from zero
         (4, 20, 200, 20, REAL_TIME, 3, 3),  # 200 x 20 s are 1.1 instances, and twice that for what comes at once
         (6, 60, 1, 60, REAL_TIME, 1, 1),  # exactly at both limits
-        (6.1, 60, 1, 60, ASYNCHRONOUS, 1, 1),
+        (6.1, 65, 1, 60, ASYNCHRONOUS, 1, 1),  # the computing, and 5 s for S3 and the queue
         (6, 90, 1, 61, ASYNCHRONOUS, 1, 1),
+        (1, 10, 1, None, REAL_TIME, 1, 1),
+        (40, 12, 1, None, ASYNCHRONOUS, 1, 1),
         (3, 3600, 0.5, None, ASYNCHRONOUS, 0, 1),  # real-time would fit, and cost all day
         (900, 3600, 100, 600, ASYNCHRONOUS, 0, 34),
         (100, math.inf, 5, None, TRANSFORM, 1, 1),
@@ -97,7 +101,11 @@ def test_payload_latency_and_traffic_choose_a_way(
     [
         (1024.1, math.inf, 30, "compress"),
         (900, math.inf, 3601, "split the recordings"),
-        (40, 2, 1, "6 MB"),
+        (40, 2, 1, "compress the audio to 6 MB, or allow 6 s"),
+        (6.1, 60, 60, "allow 65 s"),
+        (40, 6, 3000, "split the recordings, or allow 50.1 min"),
+        (1, 10, 50, "take a larger instance, split the recordings, or allow 55 s"),
+        (1, 62, 61, "within 62 s: allow 66 s"),
     ],
 )
 def test_what_fits_no_way_is_told_what_would(
@@ -107,6 +115,16 @@ def test_what_fits_no_way_is_told_what_would(
     assert choice.way is None
     assert words in choice.reason
     assert len(choice.against) == 3
+
+
+@pytest.mark.parametrize("payload_mb", [1, 6, 40])
+@pytest.mark.parametrize("request_s", [None, 1, 50, 3000])
+@pytest.mark.parametrize("latency_s", [0.1, 4, 6, 10, 55, 700, 3005, math.inf])
+def test_what_is_chosen_answers_in_time(payload_mb: float, request_s: float | None, latency_s: float) -> None:
+    choice = choose(payload_mb=payload_mb, latency_s=latency_s, requests_per_hour=1, request_s=request_s)
+    if choice.way and request_s:
+        assert latency_s >= request_s + {REAL_TIME: 0, ASYNCHRONOUS: 5, TRANSFORM: 600}[choice.way]
+    assert choice.way or payload_mb > 6 or request_s  # what nobody gave is taken so that it fits
 
 
 def test_an_idle_instance_and_a_busy_zero_are_remarked() -> None:
@@ -131,10 +149,15 @@ def test_what_is_chosen_for_a_size_takes_a_file_of_it(way: Way, tmp_path: Path) 
                 check_size(str(recording), way)
 
 
-def test_numbers_that_are_none_are_refused() -> None:
-    for wrong in (0, -1, math.nan):
+@pytest.mark.parametrize("wrong", [0, -1, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["payload_mb", "latency_s", "requests_per_hour", "request_s"])
+def test_numbers_that_are_none_are_refused(name: str, wrong: float) -> None:
+    numbers = {"payload_mb": 1.0, "latency_s": 30.0, "requests_per_hour": 1.0, "request_s": 1.0, name: wrong}
+    if name == "latency_s" and wrong == math.inf:
+        assert choose(**numbers).way
+    else:
         with pytest.raises(ValueError, match="above 0"):
-            choose(payload_mb=wrong, latency_s=1, requests_per_hour=1)
+            choose(**numbers)
 
 
 def test_choose_prints_the_way_the_reasons_the_command_and_the_table(run) -> None:
@@ -150,6 +173,9 @@ def test_choose_prints_the_way_the_reasons_the_command_and_the_table(run) -> Non
     assert comparison() in out
     assert run("choose", "--payload-mb", "4000", "--latency-s", "inf", "--requests-per-hour", "1")[0] == 1
     assert run("choose", "--payload-mb", "-4", "--latency-s", "1", "--requests-per-hour", "1")[0] == 2
+    assert run("choose", "--payload-mb", "4", "--latency-s", "1", "--requests-per-hour", "inf")[0] == 2
+    status, out, _ = run("choose", "--payload-mb", "40", "--latency-s", "4", "--requests-per-hour", "1")
+    assert (status, "2 s of computing for a request is an assumption" in out) == (1, True)
 
 
 def test_the_table_has_a_cell_for_every_way() -> None:
@@ -256,6 +282,28 @@ def test_a_job_takes_places_with_spaces() -> None:
             build_transform_job("job", Job(wrong, "s3://b-k/out", "ml.g5.xlarge"))
 
 
+@pytest.mark.parametrize(
+    ("source", "output", "apart"),
+    [
+        ("s3://b-k/talks", "s3://b-k/talks-text", False),  # SageMaker's prefix is the start of names
+        ("s3://b-k/talks/", "s3://b-k/talks-text", True),
+        ("s3://b-k/talks/", "s3://b-k/talks/text", False),
+        ("s3://b-k/talks/", "s3://b-k/talks", False),
+        ("s3://b-k/talks/", "s3://b-k/", True),
+        ("s3://b-k", "s3://b-k/text", False),
+        ("s3://b-k", "s3://b-k-text/", True),
+    ],
+)
+def test_a_jobs_answers_are_not_the_next_jobs_recordings(source: str, output: str, apart: bool) -> None:
+    job = Job(source, output, "ml.g5.xlarge")
+    if apart:
+        build_transform_job("job", job)
+    else:
+        with pytest.raises(SettingsError, match=r"^--output starts with --input"):
+            build_transform_job("job", job)
+    build_transform_job("job", replace(job, manifest=True))  # which names every file
+
+
 @pytest.mark.parametrize("key", ["my talk.mp3", "Gespräch.mp3", "talk\u00a0.mp3"])
 def test_an_asynchronous_request_takes_plain_addresses(key: str) -> None:
     with pytest.raises(SettingsError, match=r"^The recording has a space .* copy it to a plain name"):
@@ -275,12 +323,12 @@ def test_an_upload_gets_a_plain_name(name: str, suffix: str) -> None:
 def test_a_full_fleet_is_at_its_target(run) -> None:
     create = ("asynchronous", "create", "talk", *MODEL, *QUEUE, "--dry-run")
     for options, target in (((), 1), (("--concurrency", "3"), 3), (("--concurrency", "3", "--backlog", "5"), 5)):
-        policy = calls_of(run(*create, *options)[1])["4 application-autoscaling put_scaling_policy"]
+        policy = calls_of(run(*create, *options)[1])["6 application-autoscaling put_scaling_policy"]
         assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == target
 
 
 def test_scaling_follows_the_backlog_and_wakes_up_from_zero() -> None:
-    target, track, wake, alarm = (call.request for call in build_scaling("talk", Scaling(0, 3)))
+    target, wake, alarm, track = (call.request for call in build_scaling("talk", Scaling(0, 3)))
     assert target["ResourceId"] == "endpoint/talk/variant/all"
     assert (target["MinCapacity"], target["MaxCapacity"]) == (0, 3)
     tracked = track["TargetTrackingScalingPolicyConfiguration"]
@@ -307,7 +355,7 @@ def test_instances_that_cannot_be_are_refused(scaling: Scaling) -> None:
 
 
 def test_an_endpoint_starts_with_an_instance_and_has_time_to_install() -> None:
-    variant = build_endpoint_config("talk", Fleet("ml.g5.xlarge", 0, ami="ami-1")).request["ProductionVariants"][0]
+    variant = build_endpoint_config("talk", Fleet("ml.g5.xlarge", ami="ami-1")).request["ProductionVariants"][0]
     assert variant["InitialInstanceCount"] == 1
     assert variant["ContainerStartupHealthCheckTimeoutInSeconds"] == 1800
     assert variant["InferenceAmiVersion"] == "ami-1"
@@ -344,8 +392,8 @@ def test_a_dry_run_prints_every_request_of_an_asynchronous_endpoint_and_masks_th
         "2 sagemaker create_endpoint",
         "3 application-autoscaling register_scalable_target",
         "4 application-autoscaling put_scaling_policy",
-        "5 application-autoscaling put_scaling_policy",
-        "6 cloudwatch put_metric_alarm",
+        "5 cloudwatch put_metric_alarm",
+        "6 application-autoscaling put_scaling_policy",
     ]
     variables = calls["0 sagemaker create_model"]["PrimaryContainer"]["Environment"]
     assert (variables["ASR_MODEL"], variables["HF_TOKEN"]) == ("whisper", "***")
@@ -361,7 +409,7 @@ def test_a_dry_run_prints_every_request_of_an_asynchronous_endpoint_and_masks_th
 
 
 def test_a_dry_run_of_a_job_has_its_parameters_as_variables(run) -> None:
-    places = ("--input", "s3://bucket/in/", "--output", "s3://bucket/out", "--parameter", "language=en")
+    places = (*PLACES, "--parameter", "language=en")
     status, out, _ = run("transform", "create", "night", *MODEL, *places, "--dry-run")
     assert status == 0
     calls = calls_of(out)
@@ -370,6 +418,9 @@ def test_a_dry_run_of_a_job_has_its_parameters_as_variables(run) -> None:
     reused = ("--model-name", "night", "--region", "eu-west-1")
     _, out, _ = run("transform", "create", "night-2", *reused, *places, "--dry-run")
     assert list(calls_of(out)) == ["0 sagemaker create_transform_job"]
+    token = "--token-from-environment"
+    status, _, err = run("transform", "create", "night-2", *reused, *places, token, HF_TOKEN=TOKEN)
+    assert (status, f"leave out {token}, or --model-name" in err) == (2, True)
 
 
 def test_the_shells_token_is_only_taken_when_asked_for(run) -> None:
@@ -402,6 +453,15 @@ def test_the_shells_token_is_only_taken_when_asked_for(run) -> None:
                 *("--concurrency", "4", "--max-payload-mb", "30"),
             ),
             "are 120 MB, and SageMaker allows 100 MB",
+        ),
+        (("real-time", "create", "talk", *MODEL, "--instances", "0"), "--instances is wrong"),
+        (("transform", "create", "job", *MODEL, *PLACES, "--instances", "-1"), "--instances is wrong"),
+        (
+            (
+                *("transform", "create", "job", "--model-name", "night", *PLACES, *MODEL),
+                *("--env", "A=1", "--container", "huggingface", "--diarization-model", "diarizer"),
+            ),
+            "leave out --model-data, --role, --container, --asr-model, --diarization-model, --env, or --model-name",
         ),
         (("asynchronous", "create", "talk", *MODEL, "--output", "s3://bucket/o o", QUEUE[2], QUEUE[3]), "--output"),
         (("package", "--model", "whisper"), "NAME=PATH"),

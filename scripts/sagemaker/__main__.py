@@ -43,7 +43,6 @@ ACTIONS: dict[str, dict[str, Callable[..., int]]] = {
     ASYNCHRONOUS.command: endpoint_commands.ACTIONS,
     TRANSFORM.command: job_commands.ACTIONS,
 }
-STAYS = "what was created stays, and an endpoint costs: repeat the command to go on, or delete it."
 SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -76,14 +75,13 @@ def main(
         tell(f"error: {error}")
         return 2 if isinstance(error, SettingsError) else 1
     except KeyboardInterrupt:
-        creating = getattr(args, "action", "") == "create"
-        tell("\nInterrupted" + (f"; {STAYS}" if creating else "."))
+        tell("\n" + " ".join(["Interrupted.", *_stays(args)]))
         return 130
     except Exception as error:
         sentence = _explained(error)
         if sentence is None:
             raise
-        tell(f"error: {sentence}")
+        tell("\n".join([f"error: {sentence}", *_stays(args)]))
         return 1
 
 
@@ -102,6 +100,13 @@ def connect(region: str | None) -> Clients:
         return boto3.client(service, region_name=region, config=Config(retries=retries, read_timeout=70))  # type: ignore[arg-type]
 
     return client
+
+
+def _stays(args: argparse.Namespace) -> list[str]:
+    """What to know where a create ended in the middle of what AWS was asked."""
+    if getattr(args, "action", "") != "create":
+        return []
+    return [job_commands.STAYS if args.way == TRANSFORM.command else endpoint_commands.STAYS]
 
 
 def _explained(error: Exception) -> str | None:
@@ -125,7 +130,7 @@ def _choose(args: argparse.Namespace, tell: Tell) -> int:
     except ValueError as error:
         raise SettingsError(str(error)) from None
     if choice.way is None:
-        lines = [choice.reason]
+        lines = [choice.reason, *choice.notes]
     else:
         counts = {
             REAL_TIME: f"--instances {choice.max_instances}",

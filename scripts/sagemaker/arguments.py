@@ -111,9 +111,9 @@ def _transform(actions: argparse._SubParsersAction) -> None:
     add = _command(actions, "create", "start a job over recordings in S3", name=True)
     _model(add, needed=False)
     add("--model-name", metavar="NAME", help="a model that is there already, instead of --model-data and --role")
-    add("--input", metavar="S3", help="the recordings: every file below s3://bucket/prefix")
+    add("--input", metavar="S3", help="the recordings: every file whose address starts so; a folder ends with /")
     add("--manifest", metavar="S3", help="instead: a manifest file that names them")
-    add("--output", required=True, metavar="S3", help="where `FILE.out` goes: s3://bucket/prefix")
+    add("--output", required=True, metavar="S3", help="where `FILE.out` goes: s3://bucket/prefix, outside of --input")
     add("--instance-type", default=INSTANCE_TYPE, metavar="TYPE", help=f"default: {INSTANCE_TYPE}")
     add("--instances", type=int, default=job.instances, help="default: 1; they end with the job")
     add("--concurrency", type=int, default=job.concurrency, help="requests at once to one instance; default: 1")
@@ -132,7 +132,8 @@ def _model(add: Add, *, needed: bool = True) -> None:
     add("--model-data", required=needed, metavar="S3", help="the archive, as `package --upload` printed it")
     add("--role", required=needed, metavar="ARN", help="the execution role: it reads S3 and writes logs")
     add("--image", metavar="URI", help=f"the container; default: Hugging Face's, {VERSION}")
-    add("--container", choices=CONTAINERS, default=CONTAINERS[0], help="whose limits are set; pytorch needs --image")
+    limits = f"whose limits are set; default: {CONTAINERS[0]}; {CONTAINERS[1]} needs --image"
+    add("--container", choices=CONTAINERS, help=limits)
     for name in MODELS:
         add(
             "--" + name.lower().replace("_", "-"),

@@ -99,13 +99,15 @@ def choose(
 ) -> Choice:
     """The way for requests of up to `payload_mb` that may be answered after `latency_s` (`inf`: whenever).
 
-    `request_s` is the computing one request takes, by default `REQUEST_S` or all of the latency. Raises `ValueError`.
+    `request_s` is the computing one request takes, by default `REQUEST_S` or what the latency leaves for it. Raises
+    `ValueError`.
     """
-    if not (payload_mb > 0 and latency_s > 0 and requests_per_hour > 0 and (request_s is None or request_s > 0)):
-        raise ValueError("Payload, latency, traffic and computing time are numbers above 0.")
+    finite = (payload_mb, requests_per_hour, REQUEST_S if request_s is None else request_s)
+    if not (latency_s > 0 and all(0 < number < math.inf for number in finite)):
+        raise ValueError("Payload, latency, traffic and computing time are numbers above 0; the latency may be inf.")
     notes = []
     if request_s is None:
-        request_s = min(REQUEST_S, latency_s)
+        request_s = min(REQUEST_S, max(latency_s - RELAY_S, latency_s / 2))
         notes.append(f"{request_s:g} s of computing for a request is an assumption: --request-s says better.")
     against = _ruled_out(payload_mb, latency_s, request_s)
     possible = [way for way in WAYS if way.title not in against]
@@ -154,17 +156,19 @@ def comparison() -> str:
 
 def _ruled_out(payload_mb: float, latency_s: float, request_s: float) -> dict[str, str]:
     against = {}
+    answered = {  # after so many seconds at the earliest
+        REAL_TIME: (request_s, "the computing alone takes"),
+        ASYNCHRONOUS: (RELAY_S + request_s, "with S3 and a queue on the way it takes"),
+        TRANSFORM: (WAKE_S + request_s, "a job starts its own instances first, and takes"),
+    }
     for way in WAYS:
+        seconds, why = answered[way]
         if payload_mb * MB > way.payload_bytes:
             against[way.title] = f"{payload_mb:g} MB are over its {way.payload_mb} MB a request."
         elif request_s > way.seconds:
             against[way.title] = f"{request_s:g} s of computing are over its {way.seconds} s a request."
-    if ASYNCHRONOUS.title not in against and latency_s < RELAY_S:
-        against[ASYNCHRONOUS.title] = f"through S3 and a queue nothing is back within {latency_s:g} s."
-    if TRANSFORM.title not in against and latency_s < WAKE_S + request_s:
-        against[TRANSFORM.title] = (
-            f"a job starts its own instances first, and {_time(latency_s)} are too short for it."
-        )
+        elif latency_s < seconds:
+            against[way.title] = f"{_time(latency_s)} are too short: {why} {_time(seconds)}."
     return against
 
 
@@ -186,10 +190,11 @@ def _way_out(payload_mb: float, latency_s: float, request_s: float) -> str:
         )
     if request_s > ASYNCHRONOUS.seconds:
         return f"No way computes for {request_s:g} s: take a larger instance, or split the recordings."
-    return (
-        f"No way answers {payload_mb:g} MB that take {request_s:g} s within {latency_s:g} s: compress the audio to "
-        "6 MB, or allow some seconds more."
-    )
+    late = f"No way answers {payload_mb:g} MB that take {_time(request_s)} within {_time(latency_s)}:"
+    if request_s > latency_s:
+        return f"{late} take a larger instance, split the recordings, or allow {_time(RELAY_S + request_s)}."
+    smaller = "compress the audio to 6 MB, or " if request_s <= REAL_TIME.seconds else ""
+    return f"{late} {smaller}allow {_time(RELAY_S + request_s)}."
 
 
 def _time(seconds: float) -> str:

@@ -42,6 +42,11 @@ def create(clients: Clients, call: Call, tell: Tell) -> bool:
         send(clients, call)
         tell(f"{title} {name}: created")
         return True
+    if found.get("EndpointStatus") == "Deleting":
+        raise Refused(
+            f"The endpoint {name} is being deleted: repeat the command when `describe` finds it no more; "
+            "`delete --wait` waits for that."
+        )
     if unlike := differences(call.request, found):
         raise Refused(
             f"There is a {title} {name} already, with another {', '.join(unlike)}: delete it, or choose another name."
@@ -79,24 +84,36 @@ def differences(wanted: Any, found: Any, place: str = "") -> list[str]:
 
 
 def create_scaling(clients: Clients, name: str, scaling: scale.Scaling, tell: Tell) -> None:
-    """Every request replaces what is there, so that a repeat goes on or changes the numbers."""
+    """Every request replaces what is there, so that a repeat goes on or changes the numbers.
+
+    What takes instances away comes last: an endpoint at zero always has what wakes it up.
+    """
     send(clients, scale.build_scalable_target(name, scaling))
-    send(clients, scale.build_backlog_policy(name, scaling))
-    tell(f"scaling: {scaling.least} to {scaling.most} instances, on the backlog")
     if scaling.least == 0:
         policy = send(clients, scale.build_wake_policy(name))
         send(clients, scale.build_wake_alarm(name, policy["PolicyARN"]))
         tell("scaling: wakes up from zero instances")
-    else:
+    send(clients, scale.build_backlog_policy(name, scaling))
+    tell(f"scaling: {scaling.least} to {scaling.most} instances, on the backlog")
+    if scaling.least > 0:
         _delete_wake_up(clients, name, lambda *_, **__: None)
 
 
 def _check_kind(clients: Clients, name: str, way: Way) -> dict[str, Any]:
     config = look(clients, "describe_endpoint_config", EndpointConfigName=name) or {}
-    other = ASYNCHRONOUS if way is REAL_TIME else REAL_TIME
-    if config and bool(config.get("AsyncInferenceConfig")) != (way is ASYNCHRONOUS):
+    if config and (other := _kind(config)) is not way:
         raise Refused(f"{name} is {other.title}: use `{other.command}` for it.")
     return config
+
+
+def _kind(config: Mapping[str, Any]) -> Way:
+    return ASYNCHRONOUS if config.get("AsyncInferenceConfig") else REAL_TIME
+
+
+def check_no_endpoint(clients: Clients, name: str) -> None:
+    """Raises `Refused` where the model of this name is an endpoint's."""
+    if config := look(clients, "describe_endpoint_config", EndpointConfigName=name):
+        raise Refused(f"The model {name} is an endpoint's: `{_kind(config).command} delete {name}` deletes both.")
 
 
 def state_of(description: Mapping[str, Any]) -> str:
@@ -192,8 +209,8 @@ def delete_model(clients: Clients, name: str, tell: Tell) -> None:
 
 
 def delete_scaling(clients: Clients, name: str, tell: Tell) -> None:
-    _delete_wake_up(clients, name, tell)
     _delete_policy(clients, name, scale.backlog_policy(name), tell)
+    _delete_wake_up(clients, name, tell)
     autoscaling = clients(scale.AUTOSCALING)
     _delete(
         f"scalable target endpoint/{name}/variant/{VARIANT}",

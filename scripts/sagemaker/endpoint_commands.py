@@ -18,11 +18,14 @@ from scripts.sagemaker.scaling import Scaling, build_scaling, check_scaling
 from scripts.sagemaker.steps import dry_run, model_call
 from scripts.sagemaker.waiting import wait_for
 
+STAYS = "What was created stays, and an endpoint costs: repeat the command to go on, or delete it."
+
 
 def create(args: argparse.Namespace, token: str | None, clients: Clients, tell: Tell) -> int:
     way = way_of(args)
     model = model_call(args, way, token, clients)
-    fleet = Fleet(args.instance_type, getattr(args, "instances", 1), args.startup_timeout, args.ami)
+    instances = getattr(args, "instances", 1)  # AWS: an asynchronous one too starts with one and goes to zero later
+    fleet = Fleet(args.instance_type, instances, args.startup_timeout, args.ami)
     queue = scaling = None
     if way is ASYNCHRONOUS:
         queue = Queue(args.output, args.failure, args.success_topic, args.error_topic, args.concurrency)
@@ -48,17 +51,18 @@ def create(args: argparse.Namespace, token: str | None, clients: Clients, tell: 
 def _wait_in_service(args: argparse.Namespace, clients: Clients, tell: Tell) -> None:
     def at() -> tuple[str, str | None]:
         endpoint = look(clients, "describe_endpoint", EndpointName=args.name)
-        if endpoint is None:
-            raise Refused(f"The endpoint {args.name} is gone: somebody deleted it meanwhile.")
+        if endpoint is None or endpoint["EndpointStatus"] == "Deleting":
+            raise Refused(f"The endpoint {args.name} is gone or about to be: somebody deleted it meanwhile.")
         state = state_of(endpoint)
-        if endpoint["EndpointStatus"] in ("Failed", "Deleting", "OutOfService", "UpdateRollbackFailed"):
+        if endpoint["EndpointStatus"] in ("Failed", "OutOfService", "UpdateRollbackFailed"):
             raise Refused(
                 f"The endpoint {args.name} does not run ({state}): its log is in CloudWatch under "
                 f"/aws/sagemaker/Endpoints/{args.name}; delete it before it is created again."
             )
         return state, state if endpoint["EndpointStatus"] == "InService" else None
 
-    wait_for(at, what=f"The endpoint {args.name}", timeout=args.timeout, every=args.every, tell=tell)
+    then = "`describe` shows it, and repeating the command goes on waiting; it costs until it is deleted."
+    wait_for(at, what=f"The endpoint {args.name}", timeout=args.timeout, every=args.every, tell=tell, then=then)
 
 
 def describe(args: argparse.Namespace, token: str | None, clients: Clients, tell: Tell) -> int:

@@ -15,9 +15,14 @@ from scripts.sagemaker.control_plane import Clients, look, state_of
 from scripts.sagemaker.environment import defaults_of_requests, parse_parameters, shown
 from scripts.sagemaker.errors import Refused
 from scripts.sagemaker.request import Job, build_transform_job
-from scripts.sagemaker.steps import dry_run, model_call
+from scripts.sagemaker.steps import check_no_model, dry_run, model_call
 from scripts.sagemaker.waiting import wait_for
 from turnscribe.errors import SettingsError
+
+STAYS = (
+    "What was created stays, and a job that runs costs until its end: repeat the command to go on, or use "
+    "`transform stop`."
+)
 
 
 def create(args: argparse.Namespace, token: str | None, clients: Clients, tell: Tell) -> int:
@@ -38,12 +43,12 @@ def create(args: argparse.Namespace, token: str | None, clients: Clients, tell: 
         parameters=defaults_of_requests(parse_parameters(args.parameter)),
     )
     calls = [build_transform_job(args.name, job, model=args.model_name)]
-    if not args.model_name:
+    if args.model_name:
+        check_no_model(args)
+    else:
         if not args.model_data or not args.role:
             raise SettingsError("The model is missing: give --model-data and --role, or --model-name.")
         calls.insert(0, model_call(args, TRANSFORM, token, clients))
-    elif args.model_data:
-        raise SettingsError("--model-name is a model that is there: leave --model-data out, or --model-name.")
     if args.dry_run:
         return dry_run(calls, tell)
     for call in calls:
@@ -100,6 +105,7 @@ def delete(args: argparse.Namespace, token: str | None, clients: Clients, tell: 
     job = look(clients, "describe_transform_job", TransformJobName=args.name)
     if job and job["TransformJobStatus"] in ("InProgress", "Stopping"):
         raise Refused(f"The job {args.name} is running: `transform stop {args.name}` first.")
+    control_plane.check_no_endpoint(clients, args.name)
     if not args.yes:
         confirm_deletion(args.name, f"The model {args.name}", tell)
     control_plane.delete_model(clients, args.name, partial(tell, result=True))

@@ -17,7 +17,7 @@ from scripts.endpoints.waiting import Tell
 from scripts.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, WAKE_S, Way
 from scripts.sagemaker.control_plane import Clients, send
 from scripts.sagemaker.errors import Refused, is_missing
-from scripts.sagemaker.request import build_asynchronous_invocation, build_invocation, check_plain
+from scripts.sagemaker.request import build_asynchronous_invocation, build_invocation, check_plain, split_address
 from scripts.sagemaker.waiting import wait_for
 from turnscribe.errors import SettingsError
 
@@ -34,12 +34,6 @@ def upload(clients: Clients, file: Path, folder: str, *, name: str | None = None
     with tqdm(total=size, unit="B", unit_scale=True, desc=f"upload {file.name}", leave=False) as bar:
         clients("s3").upload_file(str(file), bucket, key, Callback=bar.update)
     return f"s3://{bucket}/{key}"
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """`s3://bucket/key` -> bucket, key"""
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 def content_type_of(name: str) -> str:

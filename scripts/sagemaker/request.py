@@ -103,6 +103,20 @@ def check_plain(address: str, option: str, instead: str = "take a plain name") -
     return address
 
 
+def split_address(address: str) -> tuple[str, str]:
+    """`s3://bucket/key` -> bucket, key"""
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def check_instances(instances: int) -> int:
+    if instances < 1:
+        raise SettingsError(
+            "--instances is wrong: a whole number from 1. Only an asynchronous endpoint goes to zero."
+        )
+    return instances
+
+
 def build_model(name: str, container: Container) -> Call:
     request = {
         "ModelName": check_name(name),
@@ -122,7 +136,7 @@ def build_endpoint_config(name: str, fleet: Fleet, queue: Queue | None = None) -
         "VariantName": VARIANT,
         "ModelName": name,
         "InstanceType": fleet.instance_type,
-        "InitialInstanceCount": max(1, fleet.instances),  # AWS: an endpoint starts with one and goes to zero later
+        "InitialInstanceCount": check_instances(fleet.instances),
         "ContainerStartupHealthCheckTimeoutInSeconds": fleet.startup_s,
         "ModelDataDownloadTimeoutInSeconds": fleet.startup_s,
     }
@@ -167,6 +181,8 @@ def build_transform_job(name: str, job: Job, *, model: str | None = None) -> Cal
         raise SettingsError(f"A request of a job may take 1 to {TRANSFORM.seconds} s: that is SageMaker's limit.")
     if len(job.parameters) > JOB_VARIABLES:
         raise SettingsError(f"A job takes {JOB_VARIABLES} parameters at most.")
+    if not job.manifest:
+        _check_apart(job)
     request: dict[str, Any] = {
         "TransformJobName": check_name(name),
         "ModelName": model or name,
@@ -190,11 +206,22 @@ def build_transform_job(name: str, job: Job, *, model: str | None = None) -> Cal
             "Accept": job.accept,
             "AssembleWith": "None",
         },
-        "TransformResources": {"InstanceType": job.instance_type, "InstanceCount": job.instances},
+        "TransformResources": {"InstanceType": job.instance_type, "InstanceCount": check_instances(job.instances)},
     }
     if job.parameters:
         request["Environment"] = dict(job.parameters)
     return Call("sagemaker", "create_transform_job", request)
+
+
+def _check_apart(job: Job) -> None:
+    """SageMaker's S3Prefix is the start of names: `talks` takes what is in `talks-text/` too."""
+    bucket, prefix = split_address(job.source)
+    place, output = split_address(job.output)
+    if place == bucket and f"{output.rstrip('/')}/".startswith(prefix):
+        raise SettingsError(
+            "--output starts with --input, so that the next job would take this one's answers for recordings: end a "
+            "folder with /, and let the answers go elsewhere."
+        )
 
 
 def build_asynchronous_invocation(

@@ -63,10 +63,8 @@ def wake_policy(name: str) -> str:
 def build_scaling(name: str, scaling: Scaling) -> list[Call]:
     """Everything, in the order it has to be sent; all may be sent again. No waking where zero is not reached."""
     check_scaling(scaling)
-    calls = [build_scalable_target(name, scaling), build_backlog_policy(name, scaling)]
-    if scaling.least == 0:
-        calls += [build_wake_policy(name), build_wake_alarm(name, POLICY_ARN)]
-    return calls
+    waking = [build_wake_policy(name), build_wake_alarm(name, POLICY_ARN)] if scaling.least == 0 else []
+    return [build_scalable_target(name, scaling), *waking, build_backlog_policy(name, scaling)]
 
 
 def build_scalable_target(name: str, scaling: Scaling) -> Call:

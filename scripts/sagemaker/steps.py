@@ -13,7 +13,7 @@ from scripts.endpoints.request import MODELS, parse_variables, read_token
 from scripts.endpoints.waiting import Tell
 from scripts.sagemaker.choice import Way
 from scripts.sagemaker.control_plane import Clients
-from scripts.sagemaker.environment import build_environment, secret_place, shown
+from scripts.sagemaker.environment import CONTAINERS, build_environment, secret_place, shown
 from scripts.sagemaker.image import image_for
 from scripts.sagemaker.request import Call, Container, build_model
 from turnscribe.errors import SettingsError
@@ -37,8 +37,21 @@ def model_call(args: argparse.Namespace, way: Way, token: str | None, clients: C
     image = args.image or image_for(args.region or clients("sagemaker").meta.region_name, args.instance_type)
     models = {name: value for name in MODELS if (value := getattr(args, name.lower()))}
     extra = parse_variables(args.env, secret_place=secret_place)
-    environment = build_environment(way, models=models, token=token, extra=extra, container=args.container)
+    environment = build_environment(
+        way, models=models, token=token, extra=extra, container=args.container or CONTAINERS[0]
+    )
     return build_model(args.name, Container(image, args.model_data, args.role, environment))
+
+
+def check_no_model(args: argparse.Namespace) -> None:
+    """With --model-name. Raises `SettingsError` where an option is given that only a new model would take."""
+    options = ("model_data", "role", "image", "container", *map(str.lower, MODELS), "env")
+    options += ("token_file", "token_from_environment")
+    if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name)]:
+        raise SettingsError(
+            f"--model-name is a model that is there, with what it was created with: leave out {', '.join(given)}, or "
+            "--model-name."
+        )
 
 
 def dry_run(calls: Sequence[Call], tell: Tell) -> int:

@@ -17,10 +17,9 @@ def handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
     import boto3
 
     s3 = boto3.client("s3")
-    if event["etag"]:
-        found = head(s3, event["bucket"], event["key"])
-        if found is None or found["ETag"] != event["etag"]:
-            return {"written": False}
+    found = head(s3, event["bucket"], event["key"])
+    if found is None or event["etag"] not in ("", found["ETag"]):
+        return {"written": False}
     kept = {
         "error": event["error"]["Error"],
         "message": message(event["error"].get("Cause", "")),

@@ -1,7 +1,7 @@
 """What counts as a video, what the endpoint takes, and the ways a function ends its execution.
 
 An exception's class is the error's name in the state machine: `workflow.asl.json` retries none of those below, since
-the same again would fail again.
+the same again would fail again; after `EndpointFailed` alone it asks the endpoint again, twice at most.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ class ExtractionFailed(Exception):
 
 
 class TranscriptionFailed(Exception):
-    """The endpoint ended with an error."""
+    """The endpoint refused the recording."""
+
+
+class EndpointFailed(Exception):
+    """The endpoint ended with an error that says nothing about the recording: a worker died, a load was cut."""
 
 
 def suffix(key: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from scripts.video.functions.media import TranscriptionFailed
+from scripts.video.functions.media import EndpointFailed, TranscriptionFailed
 from scripts.video.functions.places import head, split, token
 
 SHOWN = 2000  # characters of the endpoint's error
+REFUSED = "Received client error ("  # SageMaker's words for the container's 4xx; those for a 5xx name a server error
 
 
 def handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
@@ -19,8 +20,9 @@ def handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
 def _start(event: dict[str, Any]) -> dict[str, Any]:
     """Where the answer and the error will be.
 
-    The inference's id is the same on a retry, which SageMaker does not take for the same request: the transcription
-    may run twice then, and the second answer counts.
+    The inference's id is the same when this function is retried, which SageMaker does not take for the same request:
+    the transcription may run twice then, and the second answer counts. After each of the endpoint's `failures` it is
+    another.
     """
     import boto3
 
@@ -30,7 +32,7 @@ def _start(event: dict[str, Any]) -> dict[str, Any]:
         ContentType=event["content_type"],
         Accept="application/json",
         CustomAttributes=os.environ["PARAMETERS"],
-        InferenceId=token(event["execution"]),
+        InferenceId=token(f"{event['execution']} {event['failures']}"),
         InvocationTimeoutSeconds=int(os.environ["INVOCATION_TIMEOUT_SECONDS"]),
         RequestTTLSeconds=int(os.environ["REQUEST_TTL_SECONDS"]),
     )
@@ -46,5 +48,7 @@ def _look(event: dict[str, Any]) -> dict[str, Any]:
     bucket, key = split(event["failure"])
     if head(s3, bucket, key):
         said = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{4 * SHOWN}")["Body"].read()
-        raise TranscriptionFailed(f"The endpoint answered: {said.decode('utf-8', 'replace')[:SHOWN]}")
+        text = said.decode("utf-8", "replace")[:SHOWN]
+        error = TranscriptionFailed if REFUSED in text else EndpointFailed
+        raise error(f"The endpoint answered: {text}")
     return {"done": False}

@@ -402,7 +402,11 @@ def test_the_pytorch_containers_limits_are_its_variables(
     (folder / "model" / "code" / "handler.py").write_text(TOLD)
     variables = LIMITS["pytorch"]
     limits = dict(zip(variables, (8 * MIB, 9 * MIB, 4, 8), strict=True))
-    env = {"GO": str(folder / "go"), "SEEN": str(folder / "seen"), **{name: str(limit) for name, limit in limits.items()}}
+    env = {
+        "GO": str(folder / "go"),
+        "SEEN": str(folder / "seen"),
+        **{name: str(limit) for name, limit in limits.items()},
+    }
     with running(folder / "model", software=PYTORCH, env=env) as container:
         until = time.monotonic() + 60
         while "Load model failed: model" not in container.logs:  # its limit for loading

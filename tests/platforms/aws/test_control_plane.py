@@ -236,6 +236,34 @@ def test_an_endpoint_that_failed_says_why_and_what_to_do(run, account: Account) 
     assert run(*REAL_TIME, "--token-from-environment", HF_TOKEN=TOKEN)[0] == 1  # without --wait too
 
 
+def test_an_endpoint_that_is_being_deleted_is_not_there_already(run, account: Account) -> None:
+    def deleting(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["EndpointStatus"] = "Deleting"
+
+    for create in (REAL_TIME, ASYNCHRONOUS):
+        run(*create)
+        done = account.changes
+        account.client("sagemaker").meta.events.register("after-call.sagemaker.DescribeEndpoint", deleting)
+        status, out, err = run(*create)
+        account.client("sagemaker").meta.events.unregister("after-call.sagemaker.DescribeEndpoint", deleting)
+        assert (status, out) == (1, "")
+        assert "The endpoint talk is being deleted: repeat the command when" in err
+        assert account.changes == done
+        run(create[0], "delete", "talk", "--yes")
+
+
+def test_an_endpoint_that_somebody_deletes_meanwhile_is_not_waited_for(run, account: Account) -> None:
+    states = iter(["Creating", "Deleting"])
+
+    def change(parsed: dict[str, Any], **_: Any) -> None:
+        if "EndpointStatus" in parsed:
+            parsed["EndpointStatus"] = next(states)
+
+    account.client("sagemaker").meta.events.register("after-call.sagemaker.DescribeEndpoint", change)
+    status, _, err = run(*REAL_TIME, "--wait", *FAST)
+    assert (status, "is gone or about to be: somebody deleted it meanwhile.\n" in err) == (1, True)
+
+
 def test_waiting_shows_each_state_and_ends_when_the_endpoint_answers(run, account: Account) -> None:
     states = iter(["Creating", "Creating", "Updating", "InService"])
 
@@ -259,6 +287,7 @@ def test_waiting_has_an_end(run, account: Account) -> None:
     status, _, err = run(*REAL_TIME, "--wait", *FAST, "--timeout", "0.1")
     assert status == 1
     assert "is not there after 0 s and goes on (Creating): `describe` shows it, and repeating" in err
+    assert "it costs until it is deleted" in err
 
 
 def test_a_recording_is_answered(run, account: Account, tmp_path: Path) -> None:
@@ -295,7 +324,7 @@ def test_an_asynchronous_endpoint_has_places_topics_and_scaling(run, account: Ac
     assert account.everything() == SCALED
     assert account.changes == [
         *("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "RegisterScalableTarget"),
-        *("PutScalingPolicy", "PutScalingPolicy", "PutMetricAlarm"),
+        *("PutScalingPolicy", "PutMetricAlarm", "PutScalingPolicy"),
     ]
     config = account.client("sagemaker").describe_endpoint_config(EndpointConfigName="talk")["AsyncInferenceConfig"]
     assert config == {
@@ -348,6 +377,7 @@ def test_a_create_that_was_interrupted_goes_on_when_repeated(run, account: Accou
     status, out, err = run(*ASYNCHRONOUS)
     assert (status, out) == (130, "")
     assert "repeat the command to go on" in err
+    assert ("talk-backlog", "TargetTrackingScaling") not in account.everything()["policies"]  # no zero without waking
     assert run(*ASYNCHRONOUS)[0] == 0
     assert account.everything() == SCALED
     creations = [name for name in account.changes if name.startswith("Create")]
@@ -361,6 +391,7 @@ def test_a_delete_that_was_interrupted_goes_on_when_repeated(run, account: Accou
     run(*ASYNCHRONOUS)
     account.interrupt_after = operation
     assert run("asynchronous", "delete", "talk", "--yes")[0] == 130
+    assert ("talk-backlog", "TargetTrackingScaling") not in account.everything()["policies"]  # no zero without waking
     status, out, _ = run("asynchronous", "delete", "talk", "--yes")
     assert status == 0
     assert "was not there" in out
@@ -370,9 +401,9 @@ def test_a_delete_that_was_interrupted_goes_on_when_repeated(run, account: Accou
 def test_delete_removes_everything_and_then_says_what_was_not_there(run, account: Account) -> None:
     run(*ASYNCHRONOUS)
     everything = [
+        "scaling policy talk-backlog",
         "alarm talk-wake-up",
         "scaling policy talk-wake-up",
-        "scaling policy talk-backlog",
         "scalable target endpoint/talk/variant/all",
         "endpoint talk",
         "endpoint configuration talk",
@@ -541,6 +572,17 @@ def test_a_running_job_is_stopped_and_its_model_kept_until_then(run, account: Ac
         stub.assert_no_pending_responses()
 
 
+def test_a_job_deletes_no_endpoints_model(run, account: Account) -> None:
+    for create in (REAL_TIME, ASYNCHRONOUS):
+        run(*create)
+        before = account.everything()
+        status, out, err = run("transform", "delete", "talk", "--yes")
+        assert (status, out) == (1, "")
+        assert f"The model talk is an endpoint's: `{create[0]} delete talk` deletes both." in err
+        assert account.everything() == before
+        run(create[0], "delete", "talk", "--yes")
+
+
 # --- Requests against botocore's model of AWS -----------------------------------------------------------------
 
 G5 = ("--instance-type", "ml.g5.2xlarge")
@@ -653,7 +695,33 @@ def test_an_error_while_creating_ends_the_command(run, account: Account) -> None
         status, out, err = run(*REAL_TIME, "--token-from-environment", HF_TOKEN=TOKEN)
     assert (status, out) == (1, "")
     assert err.startswith("error: The credentials may not do this: give them the permission for CreateModel.")
-    assert err.endswith("AWS said: no, *** may not\n")
+    assert err.endswith(
+        "AWS said: no, *** may not\n"
+        "What was created stays, and an endpoint costs: repeat the command to go on, or delete it.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "operation", "words"),
+    [
+        (ASYNCHRONOUS, "RegisterScalableTarget", "an endpoint costs: repeat the command to go on, or delete it."),
+        (TRANSFORM, "DescribeTransformJob", "a job that runs costs until its end: repeat the command"),
+    ],
+)
+def test_credentials_that_expire_while_creating_leave_what_stays_in_mind(
+    run, account: Account, argv: tuple[str, ...], operation: str, words: str
+) -> None:
+    def expired(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
+        if operation != "DescribeTransformJob" or "CreateTransformJob" in account.asked:
+            http_response.status_code = 400
+            parsed["Error"] = {"Code": "ExpiredTokenException", "Message": "expired"}
+
+    service = "application-autoscaling" if operation == "RegisterScalableTarget" else "sagemaker"
+    account.client(service).meta.events.register(f"after-call.{service}.{operation}", expired)
+    status, out, err = run(*argv)
+    assert (status, out) == (1, "")
+    assert "error: The AWS credentials have expired" in err
+    assert words in err.splitlines()[-1]
 
 
 def test_a_value_that_does_not_fit_is_told_with_its_name(run) -> None:

@@ -21,6 +21,7 @@ from cfnlint import api as cfnlint
 from cfnlint.decode.cfn_yaml import load as load_template
 
 from scripts.sagemaker.package import build_archive
+from scripts.video import package
 from scripts.video.functions import check_video
 from scripts.video.functions.keep_error import NO_CAUSE, message
 from scripts.video.functions.media import CONVERTED, DECODED, VideoTooLarge
@@ -31,6 +32,7 @@ from tests.platforms.aws.video_account import KEYS, Account, Stack, account
 from tests.platforms.aws.video_mediaconvert import MediaConvert, converting
 from tests.platforms.aws.video_relay import Relay, relaying
 from turnscribe.answer import to_answer
+from turnscribe.errors import SettingsError
 from turnscribe.formats import render
 from turnscribe.transcript import Chunk, Transcript, Word
 
@@ -207,6 +209,20 @@ def test_nothing_is_written_beside_a_video_that_was_deleted_meanwhile(
     assert cloud.plain.files(name) == {}
 
 
+def test_nothing_is_written_beside_a_video_that_was_deleted_before_it_was_looked_at(
+    cloud: Cloud, video: bytes
+) -> None:
+    cloud.account.functions.throttled[HANDLER.format("check_video")] = 1
+    (execution,) = cloud.plain.upload("gone-unseen.mp4", video)
+    cloud.account.client("s3").delete_object(Bucket=cloud.plain.videos, Key="gone-unseen.mp4")
+    ended = cloud.plain.wait(execution)
+    assert ended.get("error") == "VideoMissing"
+    assert json.loads(json.loads(ended["cause"])["Cause"])["errorMessage"].startswith(
+        "The video is not there any more"
+    )
+    assert cloud.plain.files("gone-unseen.mp4") == {}
+
+
 # --- What starts it -------------------------------------------------------------------------------------------
 
 
@@ -303,6 +319,30 @@ def test_a_throttled_function_is_tried_again_and_the_video_goes_on(cloud: Cloud,
     assert cloud.plain.wait(execution)["status"] == "SUCCEEDED"
     refused = [event for event in cloud.plain.history(execution) if event["type"] == "TaskFailed"]
     assert [event["taskFailedEventDetails"]["error"] for event in refused] == ["Lambda.TooManyRequestsException"] * 2
+
+
+def test_a_transcription_whose_worker_died_is_asked_for_again(cloud: Cloud, video: bytes) -> None:
+    cloud.relay.dying, before = 1, len(cloud.relay.requests)
+    (execution,) = cloud.plain.upload("died.mp4", video)
+    assert cloud.plain.wait(execution)["status"] == "SUCCEEDED"
+    asked = cloud.relay.requests[before:]
+    assert len({one["X-Amzn-SageMaker-InputLocation"] for one in asked}) == 1
+    assert len({one["X-Amzn-SageMaker-Inference-Id"] for one in asked}) == len(asked) == 2
+    assert set(cloud.plain.files("died.mp4")) == {"died.mp4" + one for one in ("", ".json", ".txt", ".srt", ".vtt")}
+
+
+def test_a_transcription_at_which_every_worker_dies_is_asked_for_twice_more(cloud: Cloud, video: bytes) -> None:
+    cloud.relay.dying, before = 3, len(cloud.relay.requests)
+    (execution,) = cloud.plain.upload("deadly.mp4", video)
+    ended = cloud.plain.wait(execution)
+    assert (ended["status"], ended["error"]) == ("FAILED", "EndpointFailed")
+    assert (len(cloud.relay.requests), cloud.relay.dying) == (before + 3, 0)
+    kept = json.loads(cloud.plain.files("deadly.mp4.error.json")["deadly.mp4.error.json"])
+    assert "Received server error (500)" in kept["message"]
+    entered = [event.get("stateEnteredEventDetails") for event in cloud.plain.history(execution)]
+    (state,) = [json.loads(one["input"]) for one in entered if one and one["name"] == "KeepError"]
+    looks = cloud.plain.visited(execution).count("LookAtTranscription")
+    assert state["looks"]["transcription"] == looks  # of all tries, so that the limits of time and history hold
 
 
 def test_an_extraction_that_never_ends_is_ended_by_its_limit(cloud: Cloud, video: bytes) -> None:
@@ -450,7 +490,8 @@ def test_every_task_is_tried_again_has_a_time_limit_and_ends_where_errors_are_ke
         assert {"States.TaskFailed", "Lambda.TooManyRequestsException"} <= {
             error for retry in state["Retry"] for error in retry["ErrorEquals"]
         }
-        (catch,) = state["Catch"]
+        *others, catch = state["Catch"]
+        assert [other["ErrorEquals"] for other in others] == [["EndpointFailed"]] * (name == "LookAtTranscription")
         assert catch["ErrorEquals"] == ["States.ALL"]
         assert catch["Next"] == ("Failed" if name == "KeepError" else "KeepError")
 
@@ -463,7 +504,7 @@ def test_the_limits_of_waiting_fit_each_other_and_those_of_aws() -> None:
     looks = parameters["ExtractionLooks"]["MaxValue"] + parameters["TranscriptionLooks"]["MaxValue"]
     assert looks * parameters["PollSeconds"]["MaxValue"] < machine["TimeoutSeconds"]
     events = 11  # of one look in the history: four states, and a function's being called
-    assert looks * events < 25_000
+    assert (looks + 2 * 3) * events < 25_000  # asking again is less than three looks, and the looks count on
     assert parameters["InvocationTimeoutSeconds"]["MaxValue"] == 3600
 
 
@@ -548,6 +589,34 @@ def test_the_endpoint_runs_on_a_gpu_or_a_cpu(cloud: Cloud, instance: str) -> Non
     paths = described["AsyncInferenceConfig"]["OutputConfig"]
     work = stack.names["WorkBucket"]
     assert paths == {"S3OutputPath": f"s3://{work}/output", "S3FailurePath": f"s3://{work}/failure"}
+
+
+def test_a_folder_is_laid_out_again_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "build" / "video"
+    assert package.main([str(folder)]) == 0
+    (folder / "packaged.yaml").touch()
+    (folder / "code" / "turnscribe" / "old.py").touch()
+    assert package.main([str(folder)]) == 0
+    assert not (folder / "code" / "turnscribe" / "old.py").exists()
+    assert {one.name for one in folder.iterdir()} > {"code", "template.yaml", "workflow.asl.json", "packaged.yaml"}
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("mine", ["code/mine.py", "template.yaml", "code/scripts/video/functions/media.py"])
+def test_a_folder_with_other_files_is_refused_and_left_alone(
+    mine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / mine
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("mine")
+    assert package.main([str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err == f"error: {tmp_path} has files of another origin: name a new or an empty folder.\n"
+    )
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [file]
+    assert file.read_text() == "mine"
+    with pytest.raises(SettingsError, match="name a new or an empty folder"):
+        lay_out(file)  # which is none
 
 
 def test_the_functions_need_nothing_but_python_and_boto3(tmp_path: Path) -> None:

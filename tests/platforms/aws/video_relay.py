@@ -16,7 +16,9 @@ import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from typing import Any
 
 INPUT_BYTES = 2**30
@@ -24,12 +26,16 @@ HEADER = "X-Amzn-SageMaker-"
 
 
 class Relay:
-    """`container` is the address of what answers `/invocations`; `held`, while it is set, keeps all in the queue."""
+    """`container` is the address of what answers `/invocations`; `held`, while it is set, keeps all in the queue.
+
+    `dying` says how many invocations still end with what a worker that dies at them leaves, a 500.
+    """
 
     def __init__(self, container: str, *, s3: Any, sagemaker: Any) -> None:
         self.container, self.s3, self.sagemaker = container, s3, sagemaker
         self.requests: list[dict[str, str]] = []
         self.held = threading.Event()
+        self.dying = 0
         self.ended = threading.Event()
         self.url = ""
 
@@ -67,6 +73,9 @@ class Relay:
             if self.s3.head_object(Bucket=bucket, Key=key)["ContentLength"] > INPUT_BYTES:
                 raise ValueError("The payload is over 1 GB.")
             body = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            if self.dying > 0:
+                self.dying -= 1
+                raise urllib.error.HTTPError(self.container, 500, "", Message(), BytesIO(b"Worker died."))
             request = urllib.request.Request(f"{self.container}/invocations", body, dict(headers), method="POST")
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 self._put(output, answer.read())
