@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from scripts.bulk import manifest as manifest_module
 from scripts.bulk.manifest import (
     Entry,
     ManifestError,
+    add_to_report,
     bundles,
     from_text,
     left_to_do,
@@ -21,7 +24,7 @@ from scripts.bulk.manifest import (
     summary,
     to_text,
 )
-from scripts.bulk.places import PlaceError
+from scripts.bulk.places import PlaceError, find
 
 
 @pytest.fixture
@@ -62,6 +65,44 @@ def test_a_manifest_says_what_it_wants(tmp_path: Path) -> None:
     first, second = list_entries([str(manifest)], "/out")
     assert first == Entry("s3://b/x.mp4", "/out/x.mp4", {"language": "de"}, 5)
     assert second == Entry("https://h.example/y.mp3?key=1", "s3://c/y")
+
+
+def test_a_manifest_behind_a_signed_url_is_a_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest_module, "read", lambda uri, **_: b'{"uri": "s3://b/x.mp4"}')
+    [entry] = list_entries(["https://h.example/list.jsonl?X-Amz-Signature=1"], "/out")
+    assert entry.uri == "s3://b/x.mp4"
+
+
+def test_a_list_that_grows_renames_no_result(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    first = [Entry("s3://b/mon/rec.wav", f"{out}/rec.wav")]
+    manifest = tmp_path / "list.jsonl"
+    manifest.write_text('{"uri": "s3://b/mon/rec.wav"}\n')
+    assert list_entries([str(manifest)], out) == first
+    add_to_report([replace(entry, status="done") for entry in first], out)
+    manifest.write_text(manifest.read_text() + '{"uri": "s3://b/tue/rec.wav"}\n')
+    entries = list_entries([str(manifest)], out, read_report(out))
+    assert entries[0] == first[0]
+    assert entries[1].output.startswith(f"{out}/rec.wav.")
+    add_to_report(entries, out)
+    assert list_entries([f"{out}/manifest.jsonl"], out, read_report(out)) == entries
+    [moved] = list_entries([str(manifest)], str(tmp_path / "copied"), read_report(out))[:1]
+    assert moved.output.startswith(str(tmp_path / "copied")), "a report that was copied names another folder"
+
+
+def test_an_own_list_may_lie_where_the_report_will_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "out" / "manifest.jsonl"
+    own.parent.mkdir()
+    own.write_text('{"uri": "talks/a.mp3"}\n{"uri": "talks/b.mp3", "parameters": {"language": "de"}}\n')
+    before: list[Entry] = []
+    for _ in range(2):
+        entries = list_entries([str(own)], "out", read_report("out"))
+        assert [Path(entry.uri).name for entry in entries] == ["a.mp3", "b.mp3"]
+        add_to_report(entries, "out")
+        assert read_report("out") == entries
+        assert before in ([], entries)
+        before = entries
 
 
 @pytest.mark.parametrize(
@@ -140,6 +181,23 @@ def test_what_has_an_answer_is_not_done_again(talks: Path, tmp_path: Path) -> No
     assert entries[0] in left_to_do(entries, str(out))[0], "an empty answer is none"
 
 
+def test_of_a_folder_with_outputs_no_other_folder_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "archive" / "old").mkdir(parents=True)
+    (tmp_path / "archive" / "old" / "b.json").write_text("{}")
+    (tmp_path / "archive" / "a.json").write_text("{}")
+    listed: list[str] = []
+
+    def looked(place: str, **options: Any) -> dict[str, int]:
+        found = find(place, **options)
+        listed.extend(found)
+        return found
+
+    monkeypatch.setattr(manifest_module, "find", looked)
+    _, done = left_to_do([Entry("/a.mp3", str(tmp_path / "archive" / "a"))], str(tmp_path / "out"))
+    assert [entry.uri for entry in done] == ["/a.mp3"]
+    assert listed == [str(tmp_path / "archive" / "a.json")]
+
+
 def test_outputs_in_many_folders_are_looked_for_one_by_one(tmp_path: Path) -> None:
     entries = [Entry(f"/talks/{number}.mp3", str(tmp_path / str(number) / "x")) for number in range(40)]
     Path(entries[7].answer).parent.mkdir()
@@ -154,10 +212,30 @@ def test_an_answer_of_another_recording_is_not_taken_for_this_ones(tmp_path: Pat
     tuesday = Entry("/tuesday/rec.wav", "/out/rec.wav", status="exists")
     with pytest.raises(ManifestError, match=r"/out/rec\.wav holds the answer of /monday/rec\.wav, and not"):
         merge_report([tuesday], [monday])
-    assert merge_report([tuesday], [replace(monday, status="failed")]) == [tuesday]
     again, other = replace(monday, status="exists", duration=None, seconds=None), Entry("/x.wav", "/out/x.wav")
     assert merge_report([other, again], [monday]) == [other, replace(monday, status="exists")]
     assert merge_report([other], [monday]) == [other, monday], "an earlier run's stay in the report"
+
+
+@pytest.mark.parametrize("status", [None, "failed"])
+def test_an_output_is_a_recordings_once_its_answer_is_there(tmp_path: Path, status: str | None) -> None:
+    monday = Entry("/monday/rec.wav", str(tmp_path / "rec.wav"), status=status)
+    tuesday = Entry("/tuesday/rec.wav", str(tmp_path / "rec.wav"))
+    assert merge_report([tuesday], [monday]) == [tuesday]
+    Path(monday.answer).write_text("{}")  # a run that was stopped before it could say so
+    with pytest.raises(ManifestError, match=r"holds the answer of /monday/rec\.wav"):
+        merge_report([tuesday], [monday])
+
+
+def test_an_answer_with_other_parameters_is_not_taken_for_this_runs() -> None:
+    english = Entry("/a.wav", "/out/a.wav", {"language": "en"}, status="done", duration=3.0, made_by="x")
+    there = Entry("/a.wav", "/out/a.wav", {"language": "en"}, status="exists")
+    assert merge_report([there], [english]) == [replace(english, status="exists")]
+    for parameters in ({"language": "de"}, {}):
+        with pytest.raises(ManifestError, match=r"/out/a\.wav\.json was made with other parameters"):
+            merge_report([replace(there, parameters=parameters)], [english])
+        again = replace(there, parameters=parameters, status=None)  # it is to be transcribed again
+        assert merge_report([again], [english]) == [again]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from scripts.bulk import places
-from scripts.bulk.places import Missing, PlaceError, Unavailable, find, join, read, shown, version, write
+from scripts.bulk.places import Missing, PlaceError, Refused, Unavailable, find, join, read, shown, version, write
 
 CONTENT = os.urandom(3 * places.BLOCK_BYTES + 12_345)
 
@@ -201,8 +202,13 @@ def test_a_path_is_read_and_a_folder_is_not(tmp_path: Path) -> None:
     assert fetch(str(tmp_path / "a.wav")) == b"1234"
     with pytest.raises(PlaceError, match="is not there"):
         fetch(str(tmp_path / "b.wav"))
-    with pytest.raises(PlaceError, match="is a folder"):
+    with pytest.raises(Refused, match="is a folder"):
         fetch(str(tmp_path))
+    (tmp_path / "a.wav").unlink()
+    (tmp_path / "a.wav").mkdir()
+    with pytest.raises(PlaceError, match="is a folder") as caught:
+        write(str(tmp_path / "a.wav"), "text", attempts=1)
+    assert not isinstance(caught.value, Refused | Missing), "nothing is wrong with a file that is read"
 
 
 @pytest.mark.parametrize(
@@ -247,6 +253,7 @@ def test_files_are_found_with_their_sizes(tmp_path: Path) -> None:
         str(tmp_path / name): len(name) for name in ("b/c/three.mp4", "b/two.mp3", "one.wav")
     }
     assert find(str(tmp_path / "one.wav")) == {str(tmp_path / "one.wav"): 7}
+    assert list(find(str(tmp_path), depth=1)) == [str(tmp_path / "one.wav")]
     assert find(str(tmp_path / "nothing")) == {}
     assert find("https://store.example/a.mp3?x=1") == {"https://store.example/a.mp3?x=1": 0}
 
@@ -273,6 +280,17 @@ def test_a_version_tells_contents_apart(web: tuple[str, Behaviour], tmp_path: Pa
     assert version(url) != first
     with pytest.raises(Missing):
         version(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("mark", ["ETag", "etag", "Last-Modified", "LastModified", "last_modified", "mtime"])
+def test_every_file_systems_mark_tells_contents_apart(mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = MemoryFileSystem()
+    monkeypatch.setattr(places, "_opened", lambda uri: (fs, uri))
+    versions = set()
+    for value in ("one", "two"):
+        monkeypatch.setattr(fs, "info", lambda path, value=value: {"name": path, "size": 4, mark: value})
+        versions.add(version("abfs://talks/a.wav"))
+    assert len(versions) == 2
 
 
 def test_secrets_of_a_uri_are_not_shown() -> None:

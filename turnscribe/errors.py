@@ -9,6 +9,7 @@
         │   └── OutOfMemory         the device ran out of memory even at batch size 1
         ├── Cancelled           the caller said stop
         └── SettingsError       the operator can mend it: a variable, a model, a token, a gate
+            └── ModelUnavailable    a model could not be fetched just now: loading again may do
 
 Messages are one sentence each: what was wrong, what would be right. They hold no payload, token or path of
 the server. Whoever speaks HTTP turns the classes into statuses.
@@ -47,3 +48,7 @@ class Cancelled(TurnscribeError):
 
 class SettingsError(TurnscribeError):
     """The environment, a model or a token is wrong; raised while loading."""
+
+
+class ModelUnavailable(SettingsError):
+    """The Hub was busy or out of reach; raised while loading, which may be tried again."""

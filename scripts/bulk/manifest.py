@@ -4,7 +4,8 @@
 
 Only `uri` has to be there. `output` is where the results go, without their suffixes; `parameters` are a request's.
 A finished run adds `status` ("done", "exists" or "failed"), `error`, `duration` and `seconds`, so a report is itself
-a manifest: given again, what failed is tried again. Knows neither models nor workers.
+a manifest: given again, what failed is tried again. Flyte's tasks add `made_by` and `outdated`, for the next run.
+Knows neither models nor workers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from scripts.bulk.places import Missing, PlaceError, absolute, find, join, read, shown
+from scripts.bulk.places import Missing, PlaceError, absolute, find, join, read, shown, write
 from scripts.transcribe import MEDIA, SUFFIXES
 
 MANIFEST_SUFFIX = ".jsonl"
@@ -39,6 +40,8 @@ class Entry:
     """One recording; what follows `size` is known once it was transcribed.
 
     `size` is in bytes (0: unknown), `duration` the recording's seconds, `seconds` what the transcription took.
+    `made_by` tells the recording's content, models and parameters that make the answer from others (`None`: nobody
+    knows); `outdated` says that the answer that is there, if one is, may still be of others.
     """
 
     uri: str
@@ -49,6 +52,8 @@ class Entry:
     error: str | None = None
     duration: float | None = None
     seconds: float | None = None
+    made_by: str | None = None
+    outdated: bool = False
 
     @property
     def answer(self) -> str:
@@ -63,12 +68,13 @@ class Entry:
         return [self.answer, *map(self.rendering, formats)]
 
 
-def list_entries(inputs: Sequence[str], output: str) -> list[Entry]:
+def list_entries(inputs: Sequence[str], output: str, earlier: Sequence[Entry] = ()) -> list[Entry]:
     """The recordings in folders, below prefixes, in manifests and given singly, each once, in order.
 
     `output` is the folder (or prefix) of the results: a recording's have its name below what was given, its suffix
-    included (`talks/a.mp3.json`), and where two would be the same, a piece of their URIs' hashes as well. Raises
-    `ManifestError`, or `PlaceError` for an input that is not there.
+    included (`talks/a.mp3.json`), and where two would be the same, a piece of their URIs' hashes as well. Those that
+    are in it by the `earlier` report keep their names, whatever else is in the list by now. Raises `ManifestError`,
+    or `PlaceError` for an input that is not there.
     """
     found: dict[str, tuple[Entry, str]] = {}  # by URI: the entry, and its name
     for given in inputs:
@@ -79,8 +85,10 @@ def list_entries(inputs: Sequence[str], output: str) -> list[Entry]:
                     f"{shown(entry.uri)} is named twice with other parameters or outputs: name it once a run."
                 )
     names = Counter(name.casefold() for entry, name in found.values() if not entry.output)
+    below = join(absolute(output), "")
+    kept = {_recording(entry): entry.output for entry in reversed(earlier) if entry.output.startswith(below)}
     entries = [
-        entry if entry.output else replace(entry, output=join(absolute(output), _distinct(entry, name, names)))
+        replace(entry, output=entry.output or kept.get(_recording(entry)) or below + _distinct(entry, name, names))
         for entry, name in found.values()
     ]
     for place, number in Counter(entry.output for entry in entries).items():
@@ -90,7 +98,7 @@ def list_entries(inputs: Sequence[str], output: str) -> list[Entry]:
 
 
 def _found(given: str) -> Iterator[tuple[Entry, str]]:
-    if given.endswith(MANIFEST_SUFFIX):
+    if shown(given).endswith(MANIFEST_SUFFIX):
         for entry in parse(
             read(given, max_bytes=MAX_MANIFEST_BYTES).decode("utf-8-sig", errors="replace"), name=shown(given)
         ):
@@ -175,38 +183,67 @@ def read_report(output: str) -> list[Entry]:
     except Missing:
         return []
     try:
-        return from_text(text)
+        return [replace(entry, uri=absolute(entry.uri)) for entry in from_text(text)]  # it may be a list by hand
     except (ValueError, TypeError) as e:
         raise ManifestError(f"{shown(place)} is no report of an earlier run: give another output.") from e
 
 
 def merge_report(entries: Sequence[Entry], earlier: Sequence[Entry]) -> list[Entry]:
-    """`entries`, and after them those of the `earlier` report that are not among them.
+    """`entries`, and after them those of the `earlier` report that are not among them, by recording and by output.
 
-    What was done before keeps its duration and seconds. Raises `ManifestError` where an output belongs to another
-    recording: its answer would be taken for this one's.
+    What was done before and exists keeps what is known of it. Raises `ManifestError` where an output has the answer
+    of another recording, or one exists that was made with other parameters: it would be taken for this one's.
     """
-    before = {entry.output: entry for entry in earlier if entry.status != "failed"}
-    for entry in entries:
-        owner = before.get(entry.output, entry).uri
-        if owner != entry.uri and not (_is_signed(owner) and shown(owner) == shown(entry.uri)):
-            raise ManifestError(
-                f"{shown(entry.output)} holds the answer of {shown(owner)}, and not of {shown(entry.uri)}: give "
-                "another output."
-            )
+    before = {entry.output: entry for entry in earlier}
+    _check_owners(entries, before)
     known = [
-        replace(entry, duration=before[entry.output].duration, seconds=before[entry.output].seconds)
-        if entry.status == "exists" and entry.output in before
-        else entry
+        _remembered(entry, before[entry.output]) if entry.status == "exists" and entry.output in before else entry
         for entry in entries
     ]
-    own = {entry.output for entry in entries}
-    return known + [entry for entry in earlier if entry.output not in own]
+    outputs, recordings = {entry.output for entry in entries}, {_recording(entry) for entry in entries}
+    others = [entry for entry in earlier if entry.output not in outputs and _recording(entry) not in recordings]
+    return known + others
 
 
-def _is_signed(uri: str) -> bool:
-    """Whether the query is a signature, which differs from day to day, rather than a name."""
-    return re.search("[?&](X-Amz-Signature|X-Goog-Signature|sig|Signature)=", uri) is not None
+def add_to_report(entries: Sequence[Entry], output: str) -> None:
+    """Writes the report into `output`: `merge_report` with what is there. Raises `ManifestError`, `PlaceError`."""
+    write(join(absolute(output), REPORT), to_text(merge_report(entries, read_report(output))))
+
+
+def _check_owners(entries: Sequence[Entry], before: Mapping[str, Entry]) -> None:
+    """Where another recording was to have the output, it is that one's once its answer is there."""
+    others = [
+        (entry, before[entry.output])
+        for entry in entries
+        if entry.output in before and _recording(before[entry.output]) != _recording(entry)
+    ]
+
+    def owns(owner: Entry) -> bool:
+        return owner.status in ("done", "exists") or any(find(owner.answer).values())
+
+    with ThreadPoolExecutor(LOOKS) as pool:
+        for (entry, owner), owned in zip(others, pool.map(owns, [owner for _, owner in others]), strict=True):
+            if owned:
+                raise ManifestError(
+                    f"{shown(entry.output)} holds the answer of {shown(owner.uri)}, and not of {shown(entry.uri)}: "
+                    "give another output."
+                )
+
+
+def _remembered(entry: Entry, before: Entry) -> Entry:
+    if _recording(before) != _recording(entry):
+        return entry
+    if before.parameters != entry.parameters:
+        raise ManifestError(
+            f"{shown(entry.answer)} was made with other parameters: give another output, or delete it."
+        )
+    return replace(before, uri=entry.uri, size=entry.size, status=entry.status, error=None)
+
+
+def _recording(entry: Entry) -> str:
+    """Its URI, but for a signature, which differs from day to day; any other query is a name."""
+    signed = re.search("[?&](X-Amz-Signature|X-Goog-Signature|sig|Signature)=", entry.uri)
+    return shown(entry.uri) if signed else entry.uri
 
 
 def left_to_do(entries: Sequence[Entry], output: str, formats: Sequence[str] = ()) -> tuple[list[Entry], list[Entry]]:
@@ -220,7 +257,8 @@ def left_to_do(entries: Sequence[Entry], output: str, formats: Sequence[str] = (
     if len(places) > MANY_FOLDERS:
         places = elsewhere
     with ThreadPoolExecutor(LOOKS) as pool:
-        sizes = {uri: size for listed in pool.map(find, [absolute(output), *places]) for uri, size in listed.items()}
+        listings = [pool.submit(find, absolute(output)), *(pool.submit(find, place, depth=1) for place in places)]
+        sizes = {uri: size for listing in listings for uri, size in listing.result().items()}
     there = [all(map(sizes.get, entry.results(formats))) for entry in entries]
     return (
         [replace(entry, status=None) for entry, done in zip(entries, there, strict=True) if not done],

@@ -20,6 +20,7 @@ BLOCK_BYTES = 2**22  # of one read: an object store takes a request for each
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.5  # before the second attempt; doubled before each further one
 LASTING = (errno.ENAMETOOLONG, errno.EROFS)
+MARKS = ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "mtime")  # each file system has its own
 PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)  # of HTTP: worth another try
 
 Result = TypeVar("Result")
@@ -37,6 +38,10 @@ class TooLarge(PlaceError):
     """It is over the limit."""
 
 
+class Refused(PlaceError):
+    """It cannot be read, and another attempt would not help: access is denied, or it is a folder."""
+
+
 class Unavailable(PlaceError):
     """What was wrong may pass: it was tried several times, and may be tried again later."""
 
@@ -52,7 +57,10 @@ def read(uri: str, *, max_bytes: int, attempts: int = ATTEMPTS, wait: float = FI
 
 
 def write(uri: str, content: str | bytes, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> None:
-    """All of `content` at `uri`, or nothing; folders are made, what was there is replaced. Raises `PlaceError`."""
+    """All of `content` at `uri`, or nothing; folders are made, what was there is replaced.
+
+    Raises `PlaceError`, and no `Missing` or `Refused`, which are about a file that is read.
+    """
     data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
     fs, path = _opened(uri)
 
@@ -62,7 +70,12 @@ def write(uri: str, content: str | bytes, *, attempts: int = ATTEMPTS, wait: flo
             return
         write_file(Path(path), data)
 
-    _persistently(put, uri, "written", attempts, wait)
+    try:
+        _persistently(put, uri, "written", attempts, wait)
+    except Missing:
+        raise PlaceError(
+            f"{shown(uri)} cannot be written, its bucket or folder is not there: check the name."
+        ) from None
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -76,10 +89,13 @@ def write_file(path: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def find(place: str, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> dict[str, int]:
+def find(
+    place: str, *, depth: int | None = None, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS
+) -> dict[str, int]:
     """The URIs of the files in a folder or below a prefix, in order, with their sizes in bytes (0: unknown).
 
-    A single file is itself; a place where nothing is holds no files. Raises `PlaceError`.
+    With `depth` 1, those of the folder itself, and none of a folder in it. A single file is itself; a place where
+    nothing is holds no files. Raises `PlaceError`.
     """
     if _is_web(place):  # a web server has no listing
         return {place: 0}
@@ -87,7 +103,7 @@ def find(place: str, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECON
 
     def listed() -> dict[str, int]:
         fs.invalidate_cache()  # others may have written since
-        found = fs.find(path, detail=True)
+        found = fs.find(path, maxdepth=depth, detail=True)
         return {str(fs.unstrip_protocol(name)): int(info.get("size") or 0) for name, info in sorted(found.items())}
 
     try:
@@ -148,7 +164,7 @@ def _version(fs: Any, path: str) -> _Version:
     info = fs.info(path)
     if info.get("type") == "directory":
         raise IsADirectoryError(path)
-    marks = (info.get(name) for name in ("ETag", "Last-Modified", "LastModified", "mtime"))
+    marks = (info.get(name) for name in MARKS)
     return _Version(info.get("size"), str(next((mark for mark in marks if mark), "")))
 
 
@@ -195,6 +211,7 @@ class _Reading:
 
 def _persistently(work: Callable[[], Result], uri: str, done: str, attempts: int, wait: float) -> Result:
     """`work()`, several times where what goes wrong may pass. Causes are not chained: they hold whole URLs."""
+    lasting = Refused if done == "read" else PlaceError
     for attempt in range(1, attempts + 1):
         try:
             return work()
@@ -205,9 +222,9 @@ def _persistently(work: Callable[[], Result], uri: str, done: str, attempts: int
             if isinstance(e, FileNotFoundError):
                 raise Missing(f"{shown(uri)} is not there: check the name.") from None
             if isinstance(e, IsADirectoryError):
-                raise PlaceError(f"{shown(uri)} is a folder: name a file in it.") from None
+                raise lasting(f"{shown(uri)} is a folder: name a file in it.") from None
             if not _passes(e):
-                raise PlaceError(
+                raise lasting(
                     f"{shown(uri)} cannot be {done} ({_kind(e)}): check the access rights and the name."
                 ) from None
             if attempt == attempts:

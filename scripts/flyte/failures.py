@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scripts.bulk.places import Missing, TooLarge, Unavailable
-from turnscribe.errors import InferenceFailed, RequestError
+from turnscribe.errors import InferenceFailed, ModelUnavailable, OutOfMemory, RequestError
 
 
 class TryAgain(Exception):
@@ -11,10 +11,10 @@ class TryAgain(Exception):
 
 
 def may_pass(error: Exception) -> bool:
-    """A store that was busy, or a device that failed; what is wrong with a file, a parameter or a setting stays."""
-    return isinstance(error, Unavailable | InferenceFailed | TryAgain)
+    """A store or the Hub was busy, or a device failed; what is wrong with a file, a parameter or a setting stays."""
+    return isinstance(error, Unavailable | InferenceFailed | ModelUnavailable | TryAgain) and not of_the_file(error)
 
 
 def of_the_file(error: Exception) -> bool:
-    """The file or its parameters are at fault: it fails on every machine, until one of them is another."""
-    return isinstance(error, RequestError | Missing | TooLarge)
+    """The file or its parameters are at fault: it fails on every such machine, until one of them is another."""
+    return isinstance(error, RequestError | OutOfMemory | Missing | TooLarge)

@@ -5,14 +5,14 @@ What belongs together and who is who `scripts/bulk/long_recordings.py` knows; he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scripts.bulk.files import loaded_handler, write_results
 from scripts.bulk.long_recordings import PartTranscript, judge_language, merge, part_parameters, split, to_wav
-from scripts.bulk.manifest import Entry, list_entries
+from scripts.bulk.manifest import Entry, add_to_report, list_entries, read_report
 from scripts.bulk.places import read, shown
 from turnscribe.errors import BadParameters
 
@@ -26,7 +26,7 @@ class Parts:
 
 
 def cut_recording(
-    uri: str, parameters: dict[str, Any], folder: Path, *, part_seconds: float, handler: Any = None
+    uri: str, parameters: Mapping[str, Any], folder: Path, *, part_seconds: float, handler: Any = None
 ) -> Parts:
     """Wav files of about `part_seconds` in `folder`, cut in pauses; the language is judged once, by the opening.
 
@@ -35,7 +35,7 @@ def cut_recording(
     from config import parse_config
     from turnscribe.audio import decode_audio
 
-    config = parse_config(parameters)
+    config = parse_config(dict(parameters))
     if config.channels == "split":
         raise BadParameters("channels is 'split', and parts are mono: leave it out, or transcribe the file whole.")
     handler = handler or loaded_handler()
@@ -59,24 +59,34 @@ def cut_recording(
 def merge_recording(
     parts: Sequence[PartTranscript],
     entry: Entry,
-    parameters: dict[str, Any],
+    output: str,
     *,
     warnings: Sequence[str] = (),
     formats: Sequence[str] = (),
 ) -> Entry:
-    """The parts' transcripts as one, written to the entry's output. Raises `PlaceError`, `SettingsError`."""
+    """The parts' transcripts as one, written to the entry's place, and the entry to the report in `output`.
+
+    Raises `PlaceError`, `ManifestError`, `SettingsError`.
+    """
     from config import load_settings, parse_config
 
-    counts = parse_config(parameters).speaker_counts
+    counts = parse_config(dict(entry.parameters)).speaker_counts
     transcript = merge(parts, threshold=load_settings().speaker_similarity, **counts)
     transcript = replace(transcript, warnings=(*warnings, *transcript.warnings))
     write_results(entry, transcript, formats=formats)
-    return replace(entry, status="done", duration=transcript.duration)
+    done = replace(entry, status="done", duration=transcript.duration)
+    add_to_report([done], output)
+    return done
 
 
-def only_entry(uri: str, output: str) -> Entry:
-    """The recording at `uri`, with the place of its results. Raises `PlaceError`, `BadParameters`."""
-    entries = list_entries([uri], output)
+def only_entry(uri: str, output: str, parameters: Mapping[str, Any]) -> Entry:
+    """The recording at `uri`, with its parameters (a manifest's own win) and the place of its results.
+
+    The report in `output` has it from now on. Raises `PlaceError`, `ManifestError`, `BadParameters`.
+    """
+    entries = list_entries([uri], output, read_report(output))
     if len(entries) != 1:
         raise BadParameters(f"{shown(uri)} holds {len(entries)} recordings: name one, or use transcribe_files.")
-    return entries[0]
+    entry = replace(entries[0], parameters={**parameters, **entries[0].parameters}, status=None)
+    add_to_report([entry], output)
+    return entry

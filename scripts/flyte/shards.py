@@ -1,8 +1,10 @@
 """Many recordings in shards: listed, transcribed one shard a task, reported together. Knows no Flyte.
 
-A shard is the text of a manifest. What Flyte's cache knows it by, beside that text (addresses, sizes, parameters and
-outputs): the versions of its files and the settings of the models. Weights replaced under the same name may change
-unnoticed, and so may a file behind a web address whose server tells neither ETag nor time of change.
+A shard is the text of a manifest, and Flyte's cache knows it by that text: addresses, sizes, parameters, outputs and
+`made_by`. The report in the output keeps that for as long as a file's content, its parameters and the settings of the
+models stay. Once one of them is another, it is one that never was, also when they come back: the answer that is there
+is by then of others. Weights replaced under the same name may change unnoticed, and so may a file behind a web
+address whose server tells neither ETag nor time of change.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -21,15 +23,15 @@ from scripts.bulk.files import FORMATS, attempt, loaded_handler, transcribe_entr
 from scripts.bulk.manifest import (
     REPORT,
     Entry,
+    add_to_report,
     from_text,
     left_to_do,
     list_entries,
-    merge_report,
     read_report,
     summary,
     to_text,
 )
-from scripts.bulk.places import PlaceError, absolute, join, shown, version, write
+from scripts.bulk.places import PlaceError, Refused, shown, version
 from scripts.flyte.failures import TryAgain, of_the_file
 from turnscribe.errors import BadParameters
 
@@ -40,32 +42,30 @@ NAMED_FAILURES = 20  # in a report's text; the manifest has all
 
 GONE = "It was transcribed before and its answer is gone: run again with this report as the input."
 LOST = "Its task failed in every attempt: the task's log says why; run again."
+ENDED = "The workflow failed before it could tell what became of it: the failed tasks' logs say why; run again."
 
 
-@dataclass(frozen=True)
-class Shard:
-    manifest: str
-    version: str  # of its files' contents, together
-
-
-def list_shards(inputs: Sequence[str], output: str, parameters: dict[str, Any], *, files: int) -> list[Shard]:
+def list_shards(inputs: Sequence[str], output: str, parameters: dict[str, Any], *, files: int) -> list[str]:
     """The recordings in shards of about `files`; `parameters` are a request's, and a manifest's own win over them.
 
-    What failed, as a report among the inputs says, makes its shard one that no cache knows. Raises `BadParameters`,
+    They are written to the report, so that an output that cannot be written is found now. What failed, as a report
+    among the inputs says, makes its shard one that no cache knows. Raises `BadParameters`, `SettingsError`,
     `ManifestError`, `PlaceError`.
     """
     check_positive("files_per_task", files)
-    entries = [
-        replace(entry, parameters={**parameters, **entry.parameters}) for entry in list_entries(inputs, output)
-    ]
-    merge_report(entries, read_report(output))  # refuses to write over another recording's answer
+    models = model_key()
+    earlier = read_report(output)
+    before = {entry.output: entry for entry in earlier}
+
+    def waiting(entry: Entry) -> Entry:
+        entry = replace(entry, parameters={**parameters, **entry.parameters})
+        return replace(entry, status=None, made_by=_made_by(entry, before.get(entry.output), models))
+
+    listed = list_entries(inputs, output, earlier)
     with ThreadPoolExecutor(LOOKS) as pool:
-        versions = dict(zip((entry.uri for entry in entries), pool.map(_version, entries), strict=True))
-    waiting = [replace(entry, status=None, error=None) for entry in entries]
-    return [
-        Shard(to_text(shard), _hash("".join(versions[entry.uri] for entry in shard)))
-        for shard in stable_bundles(waiting, files=files, size_bytes=SHARD_BYTES)
-    ]
+        entries = list(pool.map(waiting, listed))
+    add_to_report([_begun(entry, before.get(entry.output)) for entry in entries], output)
+    return [to_text(shard) for shard in stable_bundles(entries, files=files, size_bytes=SHARD_BYTES)]
 
 
 def stable_bundles(entries: Sequence[Entry], *, files: int, size_bytes: int) -> list[list[Entry]]:
@@ -101,65 +101,84 @@ def transcribe_shard(
 ) -> list[Entry]:
     """The shard's entries with what became of them; their results are written.
 
-    A file that is itself at fault is one failed entry, since this result may be kept. Whatever else goes wrong raises
-    `TryAgain`, when all the others are through: those are in `done` of the next attempt, as the last call of
-    `on_done` had them. Raises `SettingsError`.
+    A file that is itself at fault is one failed entry, since this result may be kept. So is one whose place refuses
+    it where others could be read, without its `made_by`, so that no cache knows it in the next run. Whatever else
+    goes wrong raises `TryAgain`, when all the others are through: those are in `done` of the next attempt, as the
+    last call of `on_done` had them. Raises `SettingsError`.
     """
     handler = handler or loaded_handler()  # without models nothing is one file's trouble
     entries = from_text(manifest)
     finished = {entry.uri: entry for entry in done}
-    again: dict[str, str | None] = {}
+    again: list[Entry] = []
+    refused: list[Entry] = []
+    apart: dict[str, list[Entry]] = {}  # by URI, where an entry goes that is not finished
 
     def work(entry: Entry) -> Entry:
         return transcribe_entry(entry, formats=formats, handler=handler)
 
     def on_error(entry: Entry, error: Exception) -> None:
         if not of_the_file(error):
-            again[entry.uri] = None
+            apart[entry.uri] = refused if isinstance(error, Refused) else again
 
     left = [entry for entry in entries if entry.uri not in finished]
     with ThreadPoolExecutor(TOGETHER) as pool:
         for future in as_completed([pool.submit(attempt, work, entry, on_error=on_error) for entry in left]):
             entry = future.result()
-            if entry.uri in again:
-                again[entry.uri] = entry.error
+            if entry.uri in apart:
+                apart[entry.uri].append(entry)
             else:
                 finished[entry.uri] = entry
                 on_done(list(finished.values()))
+    if not finished:  # it is no one file's trouble
+        again += refused
     if again:
-        raise TryAgain(f"{len(again)} of {len(entries)} recordings may do better later: {next(iter(again.values()))}")
+        raise TryAgain(f"{len(again)} of {len(entries)} recordings may do better later: {again[0].error}")
+    finished.update({entry.uri: replace(entry, made_by=None) for entry in refused})
     return [finished[entry.uri] for entry in entries]
 
 
 def build_report(
-    shards: Sequence[str], results: Sequence[str | None], output: str, *, formats: Sequence[str] = ()
+    shards: Sequence[str],
+    results: Sequence[str | None],
+    output: str,
+    *,
+    formats: Sequence[str] = (),
+    lost: str = LOST,
 ) -> list[Entry]:
-    """Every recording once, with what became of it; `results` has None for a shard whose task failed.
+    """Every recording once, with what became of it; `results` has None for a shard of which no result came.
 
-    Of such a shard, answers that are there with their `formats` count as there ("exists"). One listing of `output`
-    tells.
+    Of such a shard, answers that are there with their `formats` count as there ("exists"), unless they may be those
+    of another content, other models or parameters; of the others the error is `lost`. One listing of `output` tells.
     """
+    outdated = {entry.output for entry in read_report(output) if entry.outdated}
     known = [entry for result in results if result is not None for entry in from_text(result)]
-    lost = [
-        replace(entry, status="failed", error=LOST)
+    unknown = [
+        replace(entry, status="failed", error=lost)
         for shard, result in zip(shards, results, strict=True)
         if result is None
         for entry in from_text(shard)
     ]
-    missing, _ = left_to_do([entry for entry in known if entry.status == "done"] + lost, output, formats=formats)
+    missing, _ = left_to_do([entry for entry in known if entry.status == "done"] + unknown, output, formats=formats)
     gone = {entry.uri for entry in missing}
     entries = [
         replace(entry, status="failed", error=GONE) if entry.status == "done" and entry.uri in gone else entry
         for entry in known
     ]
-    entries += [entry if entry.uri in gone else replace(entry, status="exists", error=None) for entry in lost]
+    entries += [
+        entry if entry.uri in gone or entry.output in outdated else replace(entry, status="exists", error=None)
+        for entry in unknown
+    ]
+    entries = [
+        replace(entry, outdated=entry.status == "failed" and entry.output in outdated)  # until it is done
+        for entry in entries
+    ]
     return sorted(entries, key=lambda entry: entry.uri)
 
 
 def write_report(entries: Sequence[Entry], output: str) -> str:
     """Writes the manifest beside the results, with earlier runs' entries; the text says how many of this one's are
     done, and names what failed."""
-    write(join(absolute(output), REPORT), to_text(merge_report(entries, read_report(output))))
+    add_to_report(entries, output)
     failed = [entry for entry in entries if entry.status == "failed"]
     lines = [f"failed: {shown(entry.uri)}: {entry.error}" for entry in failed[:NAMED_FAILURES]]
     if len(failed) > NAMED_FAILURES:
@@ -201,14 +220,32 @@ def model_key() -> str:
     return json.dumps({**settings, **parse_config().model_dump(mode="json")}, sort_keys=True)
 
 
-def _version(entry: Entry) -> str:
-    """Of a file's content, as its place tells; where it tells nothing, and of what failed, one that never was."""
-    if entry.status == "failed":
-        return uuid4().hex
+def _made_by(entry: Entry, before: Entry | None, models: str) -> str:
+    """What the report `before` has, as long as nothing that makes the answer changes; or one that never was.
+
+    That it is also for what failed, and where a place tells nothing of a file's content.
+    """
     try:
-        return version(entry.uri)
+        content = version(entry.uri)
     except PlaceError:  # whoever reads the file will say what is wrong
-        return uuid4().hex
+        content = uuid4().hex
+    made_of = _hash(json.dumps([shown(entry.uri), content, entry.parameters, models], sort_keys=True))[:16]
+    if before is not None and before.made_by and _made_of(before) == made_of and entry.status != "failed":
+        return before.made_by
+    return f"{made_of}-{uuid4().hex[:8]}"
+
+
+def _made_of(entry: Entry) -> str:
+    return (entry.made_by or "").partition("-")[0]
+
+
+def _begun(entry: Entry, before: Entry | None) -> Entry:
+    """The entry in the report, as long as nothing has become of it in this run."""
+    if before is None or before.made_by is None:
+        return entry
+    if before.made_by == entry.made_by:
+        return replace(before, uri=entry.uri, size=entry.size)
+    return replace(entry, outdated=before.outdated or _made_of(before) != _made_of(entry))
 
 
 def _hash(text: str) -> str:

@@ -9,15 +9,16 @@ whoever registers (`ASR_MODEL`, ...), and so is what the tasks may use (`TASK_GP
 `settings.py`).
 
 Caching, by shard and by part. A shard is transcribed again when one of its files' address, size or content (ETag,
-time of change), its parameters, its formats, the output, a model's name, another setting of the handler or
-CACHE_VERSION changes, or when a report among the inputs says that one of its files failed; a part when its samples,
-its parameters, the models or CACHE_VERSION do. Weights replaced under the same name are not looked at:
-`--overwrite-cache`.
+time of change), its parameters, a model's name or another setting of the handler changes (also when it changes back),
+its formats, the output or CACHE_VERSION, when the output has no report of it, or when a report among the inputs says
+that one of its files failed; a part when its samples, its parameters, the models or CACHE_VERSION change. Weights
+replaced under the same name are not looked at: `--overwrite-cache`.
 
 Failures. A file that is at fault is a failed entry of the report, and the others of its shard are done. Whatever else
-goes wrong (a busy store, a refused access, a failing device) makes Flyte retry the shard, which goes on after the
-files that are done (its checkpoint). A shard whose attempts are used up counts against TASK_MIN_SUCCESS_RATIO; with
-fewer successes the workflow fails, and the report is written all the same. Of one recording every part is needed.
+goes wrong (a busy store, a busy Hub, a failing device, an answer that cannot be written) makes Flyte retry the shard,
+which goes on after the files that are done (its checkpoint). A shard whose attempts are used up counts against
+TASK_MIN_SUCCESS_RATIO; with fewer successes the workflow fails, and the report is written all the same. Of one
+recording every part is needed.
 
 A thin layer: what the tasks do is in `shards.py` and `recording.py`. Does not know the models.
 """
@@ -61,12 +62,6 @@ def _hash(file: FlyteFile) -> str:
 HashedFile = Annotated[FlyteFile, HashMethod(_hash)]  # the cache knows it by its content, wherever it lies
 
 
-class Shards(NamedTuple):
-    shards: list[str]
-    versions: list[str]
-    models: str
-
-
 class Parts(NamedTuple):
     audio: list[HashedFile]
     offsets: list[float]
@@ -108,17 +103,16 @@ small_task = functools.partial(
 
 
 @small_task()
-def list_shards(inputs: list[str], output: str, parameters: str, formats: str, files_per_task: int) -> Shards:
+def list_shards(inputs: list[str], output: str, parameters: str, formats: str, files_per_task: int) -> list[str]:
     """Everything that can be wrong with what was given is found here, before a model is loaded."""
     work.format_names(formats)
     with retried():
-        found = work.list_shards(inputs, output, work.request_parameters(parameters), files=files_per_task)
-    return Shards([shard.manifest for shard in found], [shard.version for shard in found], work.model_key())
+        return work.list_shards(inputs, output, work.request_parameters(parameters), files=files_per_task)
 
 
 @model_task(cache=True, cache_version=CACHE_VERSION)
-def transcribe_shard(shard: str, version: str, models: str, formats: str) -> str:
-    """The shard's entries, done or failed. `version` and `models` are for the cache."""
+def transcribe_shard(shard: str, formats: str) -> str:
+    """The shard's entries, done or failed."""
     with retried():
         entries = work.transcribe_shard(
             shard, formats=work.format_names(formats), done=_saved_entries(), on_done=_save_entries
@@ -146,10 +140,7 @@ def report_failure(
     with retried():
         found = work.list_shards(inputs, output, work.request_parameters(parameters), files=files_per_task)
         entries = work.build_report(
-            [shard.manifest for shard in found],
-            [None] * len(found),
-            output,
-            formats=work.format_names(formats),
+            found, [None] * len(found), output, formats=work.format_names(formats), lost=work.ENDED
         )
         print(work.write_report(entries, output))
 
@@ -159,15 +150,15 @@ def transcribe_files(
     inputs: list[str], output: str, parameters: str = "{}", formats: str = "srt", files_per_task: int = 16
 ) -> str:
     """Every recording's answer (JSON) and `formats` below `output`, and a manifest of how each went."""
-    listed = list_shards(
+    shards = list_shards(
         inputs=inputs, output=output, parameters=parameters, formats=formats, files_per_task=files_per_task
     )
     results = map_task(
-        functools.partial(transcribe_shard, models=listed.models, formats=formats),
+        functools.partial(transcribe_shard, formats=formats),
         concurrency=settings.concurrency,
         min_success_ratio=settings.min_success_ratio,
-    )(shard=listed.shards, version=listed.versions)
-    return report(shards=listed.shards, results=results, output=output, formats=formats)  # type: ignore[no-any-return]
+    )(shard=shards)
+    return report(shards=shards, results=results, output=output, formats=formats)  # type: ignore[no-any-return]
 
 
 # --- One very long recording --------------------------------------------------------------------------------
@@ -178,13 +169,8 @@ def split_recording(recording: str, output: str, parameters: str, formats: str, 
     work.format_names(formats)
     work.check_positive("part_minutes", part_minutes)
     with retried():
-        entry = recordings.only_entry(recording, output)
-        parts = recordings.cut_recording(
-            entry.uri,
-            work.request_parameters(parameters),
-            _folder(),
-            part_seconds=part_minutes * 60,
-        )
+        entry = recordings.only_entry(recording, output, work.request_parameters(parameters))
+        parts = recordings.cut_recording(entry.uri, entry.parameters, _folder(), part_seconds=part_minutes * 60)
     return Parts(
         [FlyteFile(str(file)) for file in parts.files],
         parts.offsets,
@@ -206,12 +192,12 @@ def transcribe_one_part(audio: FlyteFile, offset: float, parameters: str, models
 
 
 @small_task()
-def merge_recording(parts: list[FlyteFile], entry: str, parameters: str, warnings: list[str], formats: str) -> str:
+def merge_recording(parts: list[FlyteFile], entry: str, output: str, warnings: list[str], formats: str) -> str:
     with retried():
         done = recordings.merge_recording(
             [PartTranscript.from_json(Path(part).read_text()) for part in parts],
             from_text(entry)[0],
-            work.request_parameters(parameters),
+            output,
             warnings=warnings,
             formats=work.format_names(formats),
         )
@@ -231,7 +217,7 @@ def transcribe_recording(
         concurrency=settings.concurrency,
     )(audio=parts.audio, offset=parts.offsets)
     return merge_recording(  # type: ignore[no-any-return]
-        parts=transcripts, entry=parts.entry, parameters=parameters, warnings=parts.warnings, formats=formats
+        parts=transcripts, entry=parts.entry, output=output, warnings=parts.warnings, formats=formats
     )
 
 

@@ -50,10 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     environment = build_environment(os.environ, args.env)
-    entries = build_entries(args.inputs, args.output, args.parameters)
+    earlier = read_report(args.output)
+    entries = build_entries(args.inputs, args.output, args.parameters, earlier)
     left, there = left_to_do(entries, args.output, formats=args.format)
     found = {entry.uri: entry for entry in [*left, *there]}
-    merged = merge_report([found[entry.uri] for entry in entries], read_report(args.output))
+    merged = merge_report([found[entry.uri] for entry in entries], earlier)
     with Report(merged[: len(entries)], args.output, others=merged[len(entries) :]) as report:
         try:
             if left:
@@ -63,15 +64,17 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if report.failed else 0
 
 
-def build_entries(inputs: Sequence[str], output: str, parameters: Mapping[str, Any]) -> list[Entry]:
+def build_entries(
+    inputs: Sequence[str], output: str, parameters: Mapping[str, Any], earlier: Sequence[Entry] = ()
+) -> list[Entry]:
     """Every recording with its parameters: the job's, and before them its own of a manifest.
 
-    Raises `BadParameters`, `ManifestError`, `PlaceError`.
+    Its place is that of the `earlier` report. Raises `BadParameters`, `ManifestError`, `PlaceError`.
     """
     from config import parse_config
 
     parse_config(dict(parameters))
-    entries = list_entries(inputs, output)
+    entries = list_entries(inputs, output, earlier)
     return [replace(entry, parameters={**parameters, **entry.parameters}) for entry in entries]
 
 

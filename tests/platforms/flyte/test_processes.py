@@ -34,9 +34,8 @@ WINDOW = {"chunk_length_s": 15}
 
 def mapped_shards(uris: list[str], output: Path, files: int) -> tuple[Any, dict[str, Any]]:
     """The map task over the recordings, and its inputs."""
-    shards = list_shards(uris, str(output), {}, files=files)
-    bound = {"models": "as the environment says", "formats": ""}
-    inputs = {"shard": [shard.manifest for shard in shards], "version": [shard.version for shard in shards], **bound}
+    bound = {"formats": ""}
+    inputs = {"shard": list_shards(uris, str(output), {}, files=files), **bound}
     return map_task(functools.partial(transcribe_shard, **bound)), inputs
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.bulk import files
+from scripts.bulk.long_recordings import PartTranscript
 from scripts.bulk.manifest import REPORT, Entry, ManifestError, from_text, parse, read_report, to_text
-from scripts.bulk.places import Missing, PlaceError, TooLarge, Unavailable
+from scripts.bulk.places import Missing, PlaceError, Refused, TooLarge, Unavailable, read
 from scripts.flyte import shards as shards_module
 from scripts.flyte.failures import TryAgain, may_pass, of_the_file
+from scripts.flyte.recording import merge_recording, only_entry
 from scripts.flyte.settings import load_task_settings, model_environment
 from scripts.flyte.shards import (
+    ENDED,
     GONE,
     LOST,
     TOGETHER,
@@ -28,8 +33,20 @@ from scripts.flyte.shards import (
     transcribe_shard,
     write_report,
 )
-from tests.live import FakeHandler
-from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, SettingsError
+from tests.live import TRANSCRIPT, FakeHandler
+from turnscribe.errors import (
+    BadAudio,
+    BadParameters,
+    InferenceFailed,
+    ModelUnavailable,
+    OutOfMemory,
+    SettingsError,
+)
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_MODEL", "openai/whisper-tiny")
 
 
 @pytest.fixture
@@ -70,15 +87,21 @@ def test_a_file_over_the_bound_is_a_bundle_alone() -> None:
     ]
 
 
-def test_another_content_of_the_same_size_is_another_version(tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(b"1234")
-    [before] = list_shards([str(tmp_path)], "out", {}, files=4)
-    [same] = list_shards([str(tmp_path)], "out", {}, files=4)
+def made_by(shards: list[str]) -> dict[str, str | None]:
+    """Of each recording, by its file's name: what the cache knows it by beside its parameters."""
+    return {Path(entry.uri).name: entry.made_by for shard in shards for entry in from_text(shard)}
+
+
+def test_another_content_of_the_same_size_is_another_shard(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(b"1234")
+    before = list_shards([str(tmp_path)], out, {}, files=4)
+    assert before == list_shards([str(tmp_path)], out, {}, files=4)
     (tmp_path / "a.wav").write_bytes(b"5678")
-    [after] = list_shards([str(tmp_path)], "out", {}, files=4)
-    assert before == same
-    assert (before.manifest, before.version) != (after.manifest, after.version)
-    assert before.manifest == after.manifest
+    after = list_shards([str(tmp_path)], out, {}, files=4)
+    assert made_by(before)["a.wav"] != made_by(after)["a.wav"]
+    assert made_by(before)["b.wav"] == made_by(after)["b.wav"]
 
 
 def test_recordings_of_unknown_size_are_a_few_to_a_bundle() -> None:
@@ -90,8 +113,8 @@ def test_recordings_of_unknown_size_are_a_few_to_a_bundle() -> None:
 
 def test_what_cannot_be_looked_at_is_never_known_to_the_cache(tmp_path: Path) -> None:
     (tmp_path / "list.jsonl").write_text(json.dumps({"uri": str(tmp_path / "none.wav")}) + "\n")
-    versions = {list_shards([str(tmp_path / "list.jsonl")], "out", {}, files=4)[0].version for _ in range(2)}
-    assert len(versions) == 2
+    shards = {list_shards([str(tmp_path / "list.jsonl")], str(tmp_path), {}, files=4)[0] for _ in range(2)}
+    assert len(shards) == 2
 
 
 def test_a_report_as_the_input_tries_again_what_failed_and_nothing_else(
@@ -99,17 +122,36 @@ def test_a_report_as_the_input_tries_again_what_failed_and_nothing_else(
 ) -> None:
     report = tmp_path / "report.jsonl"
 
-    def listed(*entries: Entry) -> dict[str, str]:
+    def listed(*entries: Entry) -> dict[str, str | None]:
         report.write_text(to_text(entries))
-        return {shard.manifest: shard.version for shard in list_shards([str(report)], "out", {}, files=1)}
+        return made_by(list_shards([str(report)], str(tmp_path / "out"), {}, files=1))
 
     a, b, c = recordings
     before = listed(a, b, c)
     failed = (replace(a, status="done"), replace(b, status="failed", error="Bad."), replace(c, status="exists"))
     after = listed(*failed)
-    assert set(before) == set(after) == {to_text([entry]) for entry in recordings}
-    assert [shard for shard in before if before[shard] != after[shard]] == [to_text([b])]
-    assert listed(*failed)[to_text([b])] != after[to_text([b])]  # nor does the cache know it the next time
+    assert list(before) == list(after)
+    assert [name for name in before if before[name] != after[name]] == ["b.wav"]
+    assert listed(*failed)["b.wav"] not in (before["b.wav"], after["b.wav"])  # nor does the cache know it next time
+
+
+def test_an_output_that_is_not_there_is_found_before_a_task_begins(recordings: list[Entry], bucket: str) -> None:
+    with pytest.raises(PlaceError, match=r"s3://no-such-bucket/out/manifest\.jsonl cannot be written"):
+        list_shards([recordings[0].uri], "s3://no-such-bucket/out", {}, files=4)
+
+
+def test_the_report_keeps_what_is_known_while_the_tasks_run(recordings: list[Entry], tmp_path: Path) -> None:
+    cluster, handler = Flyte(recordings), FakeHandler()
+    failing(handler, b"b", BadAudio("The input is no audio."))
+    cluster.run(handler)
+    before = read_report(cluster.output)
+    assert [entry.status for entry in before] == ["done", "failed", "done"]
+    Path(recordings[2].uri).write_bytes(b"another" * 10)
+    list_shards(cluster.inputs, cluster.output, {}, files=10**9)
+    after = read_report(cluster.output)
+    assert sorted(after, key=lambda entry: entry.uri)[:2] == before[:2]
+    [replaced] = [entry for entry in after if entry.uri == recordings[2].uri]
+    assert (replaced.status, replaced.outdated) == (None, True)
 
 
 @pytest.mark.parametrize("files", [0, -1])
@@ -121,8 +163,8 @@ def test_the_size_of_a_task_is_checked_before_anything_is_read(files: int) -> No
 def test_a_manifests_own_parameters_win(tmp_path: Path) -> None:
     manifest = tmp_path / "list.jsonl"
     manifest.write_text('{"uri": "/a.wav", "parameters": {"language": "de"}}\n{"uri": "/b.wav"}\n')
-    shards = list_shards([str(manifest)], "out", {"language": "en", "diarize": False}, files=100)
-    assert {entry.uri: entry.parameters for shard in shards for entry in from_text(shard.manifest)} == {
+    shards = list_shards([str(manifest)], str(tmp_path), {"language": "en", "diarize": False}, files=100)
+    assert {entry.uri: entry.parameters for shard in shards for entry in from_text(shard)} == {
         "/a.wav": {"language": "de", "diarize": False},
         "/b.wav": {"language": "en", "diarize": False},
     }
@@ -154,6 +196,26 @@ def test_formats_are_names_of_formats() -> None:
 
 
 # --- Transcribing -------------------------------------------------------------------------------------------
+
+
+class Flyte:
+    """What a cluster does with the shards of some recordings: each is a task, and its result is kept."""
+
+    def __init__(self, recordings: list[Entry]) -> None:
+        self.inputs = [entry.uri for entry in recordings]
+        self.output = str(Path(recordings[0].uri).parent / "out")
+        self.kept: dict[str, str] = {}
+
+    def run(self, handler: FakeHandler, parameters: dict[str, Any] | None = None) -> dict[str, Entry]:
+        """The report's entries of a run, by their files' names; a task has one attempt."""
+        shards = list_shards(self.inputs, self.output, parameters or {}, files=10**9)
+        for shard in shards:
+            if shard not in self.kept:
+                with suppress(TryAgain):
+                    self.kept[shard] = to_text(transcribe_shard(shard, handler=handler))
+        results = [self.kept.get(shard) for shard in shards]
+        write_report(build_report(shards, results, self.output), self.output)
+        return {Path(entry.uri).name: entry for entry in read_report(self.output)}
 
 
 def failing(handler: FakeHandler, content: bytes, error: Exception) -> None:
@@ -200,7 +262,7 @@ def test_what_may_pass_is_tried_again_and_what_is_done_is_not(recordings: list[E
 @pytest.mark.parametrize(
     "error",
     [
-        PlaceError("s3://talks/b.wav cannot be read (PermissionError): check the access rights and the name."),
+        PlaceError("s3://out/b.wav.json cannot be written (PermissionError): check the access rights and the name."),
         KeyError("https://talks.example/b.wav?X-Amz-Signature=s3cret"),
     ],
 )
@@ -218,6 +280,85 @@ def test_what_is_not_the_files_own_fault_is_no_result(
         transcribe_shard(to_text(recordings), on_done=lambda entries: kept.append(list(entries)), handler=object())
     assert "s3cret" not in str(raised.value)
     assert {entry.uri for entry in kept[-1]} == {recordings[0].uri, recordings[2].uri}
+
+
+def test_a_file_that_its_place_refuses_fails_alone_and_is_tried_again_in_the_next_run(
+    recordings: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Flyte(recordings)
+    with monkeypatch.context() as patched:
+
+        def refused(uri: str, **options: Any) -> bytes:
+            if uri == recordings[1].uri:
+                raise Refused("It cannot be read (PermissionError): check the access rights and the name.")
+            return read(uri, **options)
+
+        patched.setattr(files, "read", refused)
+        for _ in range(2):
+            entries = cluster.run(FakeHandler())
+            assert [entry.status for entry in entries.values()] == ["done", "failed", "done"]
+            assert "PermissionError" in str(entries["b.wav"].error)
+    assert {entry.status for entry in cluster.run(FakeHandler()).values()} == {"done"}
+
+
+def test_where_no_file_can_be_read_it_is_not_the_files(recordings: list[Entry]) -> None:
+    for entry in recordings:
+        Path(entry.uri).unlink()
+        Path(entry.uri).mkdir()
+    with pytest.raises(TryAgain, match=r"3 of 3 .* is a folder"):
+        transcribe_shard(to_text(recordings), handler=FakeHandler())
+
+
+def test_a_recording_too_large_for_the_device_is_one_failed_entry(recordings: list[Entry]) -> None:
+    handler = FakeHandler()
+    failing(handler, b"b", OutOfMemory("The device has too little memory for even one window."))
+    done = transcribe_shard(to_text(recordings), handler=handler)
+    assert [entry.status for entry in done] == ["done", "failed", "done"]
+
+
+def by(name: str) -> FakeHandler:
+    """A handler whose transcripts say who made them."""
+    handler = FakeHandler()
+    handler.behave = lambda audio, config, **_: replace(TRANSCRIPT, text=f"{name} {audio[:1].decode()}")
+    return handler
+
+
+def test_models_that_come_back_transcribe_again_what_others_did_meanwhile(
+    recordings: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Flyte(recordings)
+    for name, calls in (("large", 3), ("turbo", 3), ("large", 3), ("turbo", 3), ("turbo", 0)):
+        monkeypatch.setenv("ASR_MODEL", name)
+        handler = by(name)
+        assert {entry.status for entry in cluster.run(handler).values()} == {"done"}
+        assert len(handler.calls) == calls
+        assert json.loads(Path(cluster.output, "b.wav.json").read_text())["text"] == f"{name} b"
+
+
+def test_parameters_that_come_back_transcribe_again_too(recordings: list[Entry]) -> None:
+    cluster = Flyte(recordings)
+    for language, calls in (("en", 3), ("de", 3), ("en", 3), ("en", 0)):
+        handler = FakeHandler()
+        cluster.run(handler, {"language": language})
+        assert [config.language for _, config, _ in handler.calls] == [language] * calls
+
+
+def test_a_run_that_ended_before_its_report_leaves_nothing_to_the_cache_of_the_one_before(
+    recordings: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Flyte(recordings)
+    cluster.run(by("large"))
+    monkeypatch.setenv("ASR_MODEL", "turbo")
+    [shard] = list_shards(cluster.inputs, cluster.output, {}, files=10**9)
+    cluster.kept[shard] = to_text(transcribe_shard(shard, handler=by("turbo")))
+    again = FakeHandler()
+    assert {entry.status for entry in cluster.run(again).values()} == {"done"}
+    assert again.calls == [], "what it did is known"
+    [shard] = list_shards(cluster.inputs, cluster.output, {}, files=10**9)
+    transcribe_shard(shard, handler=by("turbo"))
+    monkeypatch.setenv("ASR_MODEL", "openai/whisper-tiny")
+    cluster.run(by("large"))
+    assert json.loads(Path(cluster.output, "b.wav.json").read_text())["text"] == "large b"
 
 
 def test_a_missing_file_is_a_failed_entry(recordings: list[Entry]) -> None:
@@ -260,7 +401,9 @@ def test_without_models_the_shard_fails_and_no_file_does(
         (BadParameters("batch_size is 0"), True),
         (Missing("s3://a is not there: check the name."), True),
         (TooLarge("s3://a is over 1 MiB: raise MAX_INPUT_BYTES, or use a smaller file."), True),
-        (PlaceError("s3://a cannot be read (PermissionError): check the access rights and the name."), False),
+        (OutOfMemory("too little"), True),
+        (Refused("s3://a cannot be read (PermissionError): check the access rights and the name."), False),
+        (PlaceError("s3://a cannot be written (PermissionError): check the access rights and the name."), False),
         (Unavailable("s3://a could not be read in 5 attempts (TimeoutError): try again later."), False),
         (InferenceFailed("12ab"), False),
         (SettingsError("no model"), False),
@@ -277,6 +420,8 @@ def test_only_a_files_own_fault_is_a_result(error: Exception, own: bool) -> None
         (Unavailable("s3://a could not be read in 5 attempts (TimeoutError): try again later."), True),
         (PlaceError("s3://a is not there: check the name."), False),
         (InferenceFailed("12ab"), True),
+        (OutOfMemory("too little"), False),
+        (ModelUnavailable("the Hub is busy"), True),
         (BadAudio("no audio"), False),
         (SettingsError("no model"), False),
         (KeyError("a bug"), False),
@@ -322,6 +467,38 @@ def test_a_cached_answer_that_was_removed_is_missed(recordings: list[Entry], tmp
     assert (entry.status, entry.error) == ("failed", GONE)
 
 
+def test_an_answer_of_the_former_recording_is_not_there_for_a_shard_that_was_lost(recordings: list[Entry]) -> None:
+    cluster = Flyte(recordings)
+    cluster.run(FakeHandler())
+    Path(recordings[0].uri).write_bytes(b"another recording")
+    broken = FakeHandler()
+    failing(broken, b"", InferenceFailed("The device failed."))
+    for _ in range(2):
+        entries = cluster.run(broken)
+        assert [(entry.status, entry.error) for entry in entries.values()] == [
+            ("failed", LOST),
+            ("exists", None),
+            ("exists", None),
+        ]
+    assert {entry.status for entry in cluster.run(FakeHandler()).values()} == {"done"}
+    assert not any(entry.outdated for entry in read_report(cluster.output))
+
+
+def test_of_an_answer_that_nobody_knows_more_of_it_counts_that_it_is_there(recordings: list[Entry]) -> None:
+    cluster = Flyte(recordings)
+    cluster.run(FakeHandler())
+    known = read_report(cluster.output)
+    Path(cluster.output, REPORT).write_text(to_text([replace(entry, made_by=None) for entry in known]))
+    broken = FakeHandler()
+    failing(broken, b"", InferenceFailed("The device failed."))
+    assert {entry.status for entry in cluster.run(broken).values()} == {"exists"}
+
+
+def test_of_a_workflow_that_failed_no_task_is_blamed_that_did_not(recordings: list[Entry], tmp_path: Path) -> None:
+    [entry] = build_report([to_text(recordings[:1])], [None], str(tmp_path / "out"), lost=ENDED)
+    assert (entry.status, entry.error) == ("failed", ENDED)
+
+
 def test_another_recordings_answer_is_not_written_over_and_stays_in_the_report(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     monday, tuesday, other = (tmp_path / name for name in ("monday/rec.wav", "tuesday/rec.wav", "tuesday/other.wav"))
@@ -346,6 +523,24 @@ def test_the_report_names_failures_and_is_a_manifest(tmp_path: Path) -> None:
     assert "failed: /talks/00.mp3: It is bad." in text
     assert "and 10 more" in text
     assert [entry.uri for entry in parse((tmp_path / REPORT).read_text())] == [entry.uri for entry in entries]
+
+
+# --- One recording ------------------------------------------------------------------------------------------
+
+
+def test_one_recording_is_in_the_report_and_another_ones_answer_is_not_written_over(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    monday, tuesday = (tmp_path / name for name in ("monday/rec.wav", "tuesday/rec.wav"))
+    for file in (monday, tuesday):
+        file.parent.mkdir()
+        file.write_bytes(b"1234")
+    entry = only_entry(str(monday), out, {"diarize": False})
+    assert read_report(out) == [entry] == [Entry(str(monday), f"{out}/rec.wav", {"diarize": False}, 4)]
+    whole = PartTranscript(0.0, replace(TRANSCRIPT, turns=(), speakers=(), chunks=()))
+    done = merge_recording([whole], entry, out)
+    assert read_report(out) == [done] == [replace(entry, status="done", duration=3.0)]
+    with pytest.raises(ManifestError, match=r"holds the answer of .*monday/rec\.wav"):
+        only_entry(str(tuesday), out, {})
 
 
 # --- Settings -----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from scripts.bulk.long_recordings import to_wav
 from scripts.bulk.manifest import REPORT, Entry, from_text
 from scripts.bulk.places import Unavailable, find, read, write
 from scripts.flyte import shards, workflow
-from scripts.flyte.shards import GONE, LOST, list_shards
+from scripts.flyte.shards import ENDED, GONE, LOST, list_shards
 from scripts.flyte.workflow import retried, split_recording, transcribe_shard
 from tests.live import FakeHandler
 from tests.platforms.flyte.conftest import BusyStore, PyFlyte
@@ -110,7 +110,7 @@ def test_too_many_failed_tasks_fail_the_workflow_and_the_report_is_there(
     assert failed.returncode != 0
     assert "try again later" in failed.stdout
     entries = reported(tmp_path / "out")
-    assert entries["later.wav"].status == "failed"
+    assert (entries["later.wav"].status, entries["later.wav"].error) == ("failed", ENDED)
     assert (entries["talk0.wav"].status == "exists") is (tmp_path / "out" / "talk0.wav.json").exists()
 
 
@@ -132,13 +132,15 @@ def test_recordings_of_a_bucket_get_their_transcripts_there(pyflyte: PyFlyte, ta
     assert json.loads(read(f"{bucket}/transcripts/talk0.wav.json", max_bytes=2**20))["text"]
 
 
-def test_a_replaced_object_is_another_version(bucket: str) -> None:
+def test_a_replaced_object_is_another_shard(models: None, bucket: str) -> None:
+    def listed() -> list[str]:
+        return list_shards([f"{bucket}/tuesday"], f"{bucket}/out", {}, files=4)
+
     write(f"{bucket}/tuesday/a.wav", b"1234")
-    [before] = list_shards([f"{bucket}/tuesday"], "out", {}, files=4)
+    before = listed()
+    assert listed() == before
     write(f"{bucket}/tuesday/a.wav", b"5678")
-    [after] = list_shards([f"{bucket}/tuesday"], "out", {}, files=4)
-    assert before.manifest == after.manifest
-    assert before.version != after.version
+    assert listed() != before
 
 
 def test_a_long_recording_in_parts_is_the_single_machines_transcript(
@@ -166,17 +168,19 @@ def test_a_long_recording_in_parts_is_the_single_machines_transcript(
     assert len(pairs) == len({theirs for theirs, _ in pairs}) == len({ours for _, ours in pairs}) == 3
     assert "-->" in (tmp_path / "out" / "day.wav.srt").read_text()
     assert "SPEAKER_02" in (tmp_path / "out" / "day.wav.rttm").read_text()
+    entry = reported(tmp_path / "out")["day.wav"]
+    assert (entry.status, entry.duration, entry.parameters) == ("done", alone.duration, {**WINDOW, "unknown": 1})
 
 
-def test_a_file_is_one_version_however_it_was_listed(bucket: str, tmp_path: Path) -> None:
+def test_a_file_is_one_shard_however_it_was_listed(models: None, bucket: str, tmp_path: Path) -> None:
     write(f"{bucket}/friday/a.wav", b"1234")
     manifest = tmp_path / "list.jsonl"
     manifest.write_text(json.dumps({"uri": f"{bucket}/friday/a.wav", "size": 4}) + "\n")
-    versions = {
-        list_shards([given], "out", {}, files=4)[0].version
+    shards = {
+        list_shards([given], f"{bucket}/out", {}, files=4)[0]
         for given in (f"{bucket}/friday", f"{bucket}/friday/a.wav", str(manifest))
     }
-    assert len(versions) == 1
+    assert len(shards) == 1
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
@@ -218,13 +222,13 @@ class Checkpoint:
 
 
 def test_without_checkpoints_a_shard_is_done_all_the_same(
-    talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    models: None, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     [shard] = list_shards([str(talks)], str(tmp_path / "out"), {}, files=10**9)
     handler = FakeHandler()
     monkeypatch.setattr(shards, "loaded_handler", lambda: handler)
     monkeypatch.setattr(workflow, "current_context", lambda: SimpleNamespace(checkpoint=Checkpoint()))
-    done = transcribe_shard.task_function(shard=shard.manifest, version="", models="", formats="")
+    done = transcribe_shard.task_function(shard=shard, formats="")
     assert [entry.status for entry in from_text(done)] == ["done", "done"]
     assert "cannot be read (ConnectionError)" in caplog.text
     assert "cannot be written (ConnectionError)" in caplog.text

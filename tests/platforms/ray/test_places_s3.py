@@ -36,6 +36,8 @@ def test_a_prefix_is_listed_and_what_has_an_answer_is_left_out(bucket: str) -> N
     assert left_to_do(entries, f"{bucket}/out") == (entries, [])
     write(entries[0].answer, "{}")
     assert left_to_do(entries, f"{bucket}/out")[0] == entries[1:]
+    assert left_to_do(entries, f"{bucket}/elsewhere")[0] == entries[1:]
+    assert list(find(f"{bucket}/in", depth=1)) == [f"{bucket}/in/a.mp3", f"{bucket}/in/c.txt"]
     write(f"{bucket}/list.jsonl", to_text(entries))
     assert list_entries([f"{bucket}/list.jsonl"], f"{bucket}/elsewhere") == entries
 
@@ -44,8 +46,12 @@ def test_what_is_not_there_is_named_once(bucket: str) -> None:
     with pytest.raises(PlaceError, match=r"s3://talks/none\.mp3 is not there"):
         read(f"{bucket}/none.mp3", max_bytes=10)
     assert find(f"{bucket}/none/") == {}
-    with pytest.raises(PlaceError, match="s3://no-such-bucket-here/a"):
+
+
+def test_a_bucket_that_is_not_there_is_no_missing_file_of_whoever_writes(bucket: str) -> None:
+    with pytest.raises(PlaceError, match="s3://no-such-bucket-here/a cannot be written, its bucket") as caught:
         write("s3://no-such-bucket-here/a", "x", attempts=1)
+    assert type(caught.value) is PlaceError
 
 
 def test_without_credentials_the_sentence_says_so_at_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
