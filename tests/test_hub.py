@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from huggingface_hub import errors
 
-from turnscribe.errors import SettingsError
+from tests.hub_stand_in import online
+from turnscribe.errors import ModelUnavailable, SettingsError
 from turnscribe.hub import explain, loading, resolve_model
 
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
@@ -31,6 +32,18 @@ def http(kind: type[Exception], status: int) -> Exception:
     return kind(SECRETS, response=response(status))  # type: ignore[call-arg]
 
 
+def no_answer() -> Exception:
+    """What the installed huggingface_hub's library raises where nobody listens."""
+    library: Any = sys.modules[errors.Response.__module__.split(".")[0]]
+    raised: Exception = (library.ConnectionError if library.__name__ == "requests" else library.ConnectError)(SECRETS)
+    return raised
+
+
+def not_here(because: Exception) -> Exception:
+    """What huggingface_hub raises where the first look at a file failed and the cache has none."""
+    return chained(errors.LocalEntryNotFoundError(SECRETS), because)
+
+
 def chained(outer: Exception, inner: Exception, *, named: bool = True) -> Exception:
     """`outer` as raised while `inner` was handled: `from inner` where `named`."""
     try:
@@ -45,7 +58,7 @@ def chained(outer: Exception, inner: Exception, *, named: bool = True) -> Except
 
 
 def sentence(error: BaseException, variable: str = "ASR_MODEL", model: str = MODEL) -> str:
-    text = explain(error, variable, model)
+    text = str(explain(error, variable, model))
     assert text.startswith(f"{variable} ")
     assert text.endswith(".")
     assert "\n" not in text
@@ -69,13 +82,23 @@ KNOWN: dict[str, tuple[Callable[[], Exception], list[str]]] = {
     "offline mode": (lambda: errors.OfflineModeIsEnabled(SECRETS), ["not on this machine", "network"]),
     "401": (lambda: http(errors.HfHubHTTPError, 401), ["refused by the Hub (401)", "HF_TOKEN", PAGE]),
     "403": (lambda: http(errors.HfHubHTTPError, 403), ["refused by the Hub (403)", "HF_TOKEN", PAGE]),
+    "408": (lambda: http(errors.HfHubHTTPError, 408), ["the Hub answered 408", "try again later"]),
     "500": (lambda: http(errors.HfHubHTTPError, 500), ["the Hub answered 500", "try again later"]),
     "429": (lambda: http(errors.HfHubHTTPError, 429), ["the Hub answered 429", "try again later"]),
+    "400": (lambda: http(errors.HfHubHTTPError, 400), ["refused by the Hub (400)", "HF_TOKEN", PAGE]),
+    "no answer": (no_answer, ["not on this machine", "the Hub cannot be reached", "network"]),
+    "no first answer": (lambda: not_here(no_answer()), ["not on this machine", "the Hub cannot be reached"]),
+    "first 503": (lambda: not_here(http(errors.HfHubHTTPError, 503)), ["the Hub answered 503", "try again later"]),
+    "first 403": (lambda: not_here(http(errors.HfHubHTTPError, 403)), ["refused by the Hub (403)", "HF_TOKEN"]),
+    "first offline": (lambda: not_here(errors.OfflineModeIsEnabled(SECRETS)), ["not on this machine", "network"]),
     "no id": (lambda: errors.HFValidationError(SECRETS), ["neither a model folder nor a Hub id", "owner/model"]),
     "file": (lambda: http(MISSING_FILE, 404), ["could not be loaded", "complete model of the right kind"]),
     "memory": (lambda: MemoryError(SECRETS), ["does not fit into memory", "smaller model"]),
     "other": (lambda: KeyError(SECRETS), ["could not be loaded (KeyError)", "complete model of the right kind"]),
 }
+
+
+MAY_PASS = {"408", "429", "500", "no answer", "no first answer", "first 503"}
 
 
 @pytest.mark.parametrize("case", KNOWN)
@@ -84,6 +107,39 @@ def test_a_failed_load_says_what_to_do(case: str, variable: str) -> None:
     error, parts = KNOWN[case]
     text = sentence(error(), variable)
     assert [part for part in parts if part not in text] == []
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_only_what_may_pass_is_worth_loading_again(case: str) -> None:
+    error, _ = KNOWN[case]
+    raised = chained(OSError(SECRETS), error())
+    assert {type(explain(each, "ASR_MODEL", MODEL)) for each in (error(), raised)} == {
+        ModelUnavailable if case in MAY_PASS else SettingsError
+    }
+
+
+@pytest.mark.parametrize(
+    ("refusals", "expected", "words"),
+    [
+        ([(503, "")], ModelUnavailable, "the Hub answered 503"),
+        ([(401, "")], SettingsError, "complete model of the right kind"),
+        ([], SettingsError, "complete model of the right kind"),
+    ],
+)
+def test_where_weights_are_said_to_be_missing_the_hub_is_asked_whether_it_is_busy(
+    refusals: list[tuple[int, str]], expected: type, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To transformers, weights that it cannot fetch are not there."""
+    from huggingface_hub import constants
+
+    with online(monkeypatch) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        server.models[MODEL] = {}
+        server.refusals[f"GET /api/models/{MODEL}"] = refusals
+        found = explain(ValueError("Could not load model acme/gated with any of these classes"), "ASR_MODEL", MODEL)
+    assert type(found) is expected
+    assert words in str(found)
+    assert [path for _, path, _, _ in server.requests] == [f"/api/models/{MODEL}"]
 
 
 @pytest.mark.parametrize("case", [case for case in KNOWN if case not in ("memory", "other", "file")])
@@ -142,9 +198,16 @@ def test_loading_turns_any_error_into_a_setting_to_mend() -> None:
     assert caught.value.__cause__ is cause
 
 
-def test_loading_lets_a_sentence_through_that_is_one_already() -> None:
-    with pytest.raises(SettingsError, match=r"^as it is$"), loading("ASR_MODEL", MODEL):
-        raise SettingsError("as it is")
+@pytest.mark.parametrize("kind", [SettingsError, ModelUnavailable])
+def test_loading_lets_a_sentence_through_that_is_one_already(kind: type[SettingsError]) -> None:
+    with pytest.raises(kind, match=r"^as it is$") as caught, loading("ASR_MODEL", MODEL):
+        raise kind("as it is")
+    assert type(caught.value) is kind
+
+
+def test_loading_says_where_it_is_worth_trying_again() -> None:
+    with pytest.raises(ModelUnavailable, match="the Hub answered 503"), loading("ASR_MODEL", MODEL):
+        raise not_here(http(errors.HfHubHTTPError, 503))
 
 
 def test_loading_is_no_bar_to_ctrl_c() -> None:
@@ -166,6 +229,7 @@ def test_what_transformers_itself_raises_is_understood(model: str, words: str) -
 
     with pytest.raises(SettingsError) as caught, loading("ASR_MODEL", model):
         AutoConfig.from_pretrained(model)
+    assert type(caught.value) is SettingsError
     assert words in str(caught.value)
     assert "/srv" not in str(caught.value)
 

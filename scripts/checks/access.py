@@ -80,7 +80,7 @@ def check_gate(repository: str, api: Any) -> Result:
             name, "FAILED", f"{repository} is gated", f"accept its conditions at {page}, with the token's account"
         )
     except Exception as error:
-        detail, _, advice = explain(error, "DIARIZATION_MODEL", repository).partition(": ")
+        detail, _, advice = str(explain(error, "DIARIZATION_MODEL", repository)).partition(": ")
         return Result(name, "FAILED", detail.removeprefix("DIARIZATION_MODEL "), advice)
     return Result(name, "ok", f"{repository} may be read")
 

@@ -53,7 +53,7 @@ def look_at_hub(variable: str, model: str, api: Any) -> Facts:
         text = hub_file(api, model, "config.yaml" if diarizer else "config.json")
         config = {} if diarizer else json.loads(text)
     except Exception as error:
-        detail, _, advice = explain(error, variable, model).removeprefix(f"{variable} ").partition(": ")
+        detail, _, advice = str(explain(error, variable, model)).removeprefix(f"{variable} ").partition(": ")
         return Facts(Result(variable, "FAILED", detail, advice))
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     weights = _weights(sizes)

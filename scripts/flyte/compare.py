@@ -5,8 +5,9 @@
 
 Every task is a process of its own, with Flyte's container command, on one core with one thread. One task gets the
 recording whole; several get a part each, and their time includes cutting, judging the language, and merging.
-Without `--recording` the demo conversation is repeated, louder and softer, with pauses. A number of tasks that is in
-`results.json` already is not run again. A cluster's time to start a container is not in the figures.
+Without `--recording` the demo conversation is repeated, louder and softer, with pauses. What `results.json` has
+already of the same recording (by name and size), number of tasks, models and parameters is not run again. A cluster's
+time to start a container is not in the figures.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.bulk.long_recordings import PartTranscript, merge, to_wav
+from scripts.flyte.shards import model_key
 from turnscribe.errors import TurnscribeError
 from turnscribe.windows import SAMPLE_RATE
 
@@ -49,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         recording = Path(args.recording) if args.recording else _demo_recording(folder, args.minutes)
         results = folder / "results.json"
         known: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+        what = f"{recording.name}, {recording.stat().st_size} bytes, {json.dumps(parameters)}, {model_key()}"
         texts: list[str] = []
         for tasks in args.tasks:
-            name = f"{recording.name}, {tasks} tasks, {json.dumps(parameters)}"
+            name = f"{tasks} tasks, {what}"
             if name not in known:
                 known[name] = measure(recording, tasks, parameters, folder / f"{tasks}-tasks")
                 results.write_text(json.dumps(known, indent=1) + "\n")
@@ -76,7 +79,6 @@ def measure(recording: Path, tasks: int, parameters: Mapping[str, Any], folder: 
     from config import load_settings, parse_config
     from scripts.flyte.processes import run_map
     from scripts.flyte.recording import cut_recording
-    from scripts.flyte.shards import model_key
     from scripts.flyte.workflow import transcribe_one_part
     from turnscribe.audio import Limits, decode_audio
 

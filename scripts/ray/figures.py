@@ -3,8 +3,9 @@
     ASR_MODEL=demo/whisper python -m scripts.ray.figures
 
 About five minutes on two cores with the demo models. Every measurement is kept in the folder, so the command goes
-on where it was interrupted; delete the folder to measure anew. The files are cut from `demo/conversation.flac`; what
-they are held against is one process of `scripts.transcribe`. All run the same models, one thread a process.
+on where it was interrupted, and other files or models are measured beside them; delete the folder to measure anew.
+The files are cut from `demo/conversation.flac`; what they are held against is one process of `scripts.transcribe`.
+All run the same models, one thread a process.
 """
 
 from __future__ import annotations
@@ -17,21 +18,43 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from scripts.bulk.long_recordings import to_wav
 from scripts.bulk.places import write
+from scripts.flyte.shards import model_key
 from scripts.ray.cluster import ROOT
+from turnscribe.errors import SettingsError
 from turnscribe.windows import SAMPLE_RATE
 
-SHORT, LONG = "short", "long"
 ACTORS = (1, 2, 4)
 PLAIN, RESTARTED = "plain", "restarted"
 RESTARTED_ACTORS = 2
+
+
+@dataclass(frozen=True)
+class Files:
+    number: int
+    seconds: float  # of each
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.seconds:g} s"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One measurement; its text is what the result is kept under."""
+
+    files: Files
+    way: str  # PLAIN, RESTARTED, or how many actors
+    models: str
+
+    def __str__(self) -> str:
+        return f"{self.files}, {self.way}, {self.models}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,59 +66,60 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--long", type=int, default=8, metavar="N", help="long files (default: 8)")
     add("--long-seconds", type=float, default=300, metavar="S", help="of each (default: 300)")
     args = parser.parse_args(argv)
-    if not os.environ.get("ASR_MODEL"):
-        print("error: ASR_MODEL is not set: name a model, for example ASR_MODEL=demo/whisper.", file=sys.stderr)
-        return 2
-    lengths = {SHORT: (args.short, args.short_seconds), LONG: (args.long, args.long_seconds)}
-    steps: list[tuple[str, str]] = [(kind, way) for kind in lengths for way in (PLAIN, *map(str, ACTORS))]
-    steps.append((SHORT, RESTARTED))
-    results = args.folder / "results.json"
-    found: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
     try:
-        for kind, way in tqdm(steps, disable=None):
-            if (name := f"{kind} {way}") not in found:
-                print(f"{name} ...", file=sys.stderr, flush=True)
-                files = _cut(args.folder / kind, *lengths[kind])
-                found[name] = _measure(files, args.folder / "out", way)
+        models = model_key()
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    short, long = Files(args.short, args.short_seconds), Files(args.long, args.long_seconds)
+    steps = [Step(files, way, models) for files in (short, long) for way in (PLAIN, *map(str, ACTORS))]
+    steps.append(Step(short, RESTARTED, models))
+    results = args.folder / "results.json"
+    found: dict[str, dict[str, float]] = json.loads(results.read_text()) if results.exists() else {}
+    try:
+        for step in tqdm(steps, disable=None):
+            if str(step) not in found:
+                print(f"{step.files}, {step.way} ...", file=sys.stderr, flush=True)
+                found[str(step)] = _measure(_cut(args.folder, step.files), args.folder / "out", step.way)
                 write(str(results), json.dumps(found, indent=1))
     except KeyboardInterrupt:
         return 130
-    print(table(found, lengths))
+    print(table({step: found[str(step)] for step in steps}))
     return 0
 
 
-def table(found: dict[str, Any], lengths: dict[str, tuple[int, float]]) -> str:
+def table(found: Mapping[Step, Mapping[str, float]]) -> str:
     """Markdown. Speed is in seconds of audio for a second of the command, from its start to its end."""
     lines = ["| files | run by | command | speed | first answer after | load |", "|---|---|---|---|---|---|"]
-    for name, measured in found.items():
-        kind, way = name.split()
-        number, seconds = lengths[kind]
-        by = f"{way} actor{'s' * (way != '1')}"
-        if way == PLAIN:
+    for step, measured in found.items():
+        by = f"{step.way} actor{'s' * (step.way != '1')}"
+        if step.way == PLAIN:
             by = "one plain process"
-        elif way == RESTARTED:
-            times = measured["total"] / found[f"{kind} {RESTARTED_ACTORS}"]["total"]
+        elif step.way == RESTARTED:
+            times = measured["total"] / found[replace(step, way=str(RESTARTED_ACTORS))]["total"]
             by = f"{RESTARTED_ACTORS} actors, stopped halfway, run again: {times:.2f} times as long"
         lines.append(
-            f"| {number} of {seconds:g} s | {by} | {measured['total']:.0f} s "
-            f"| {number * seconds / measured['total']:.0f}x | {measured['first']:.0f} s | {measured['load']:.1f} |"
+            f"| {step.files} | {by} | {measured['total']:.0f} s "
+            f"| {step.files.number * step.files.seconds / measured['total']:.0f}x "
+            f"| {measured['first']:.0f} s | {measured['load']:.1f} |"
         )
     return "\n".join(lines)
 
 
-def _cut(folder: Path, number: int, seconds: float) -> Path:
-    """`number` files of different parts of the demo conversation, repeated where it is shorter."""
+def _cut(folder: Path, files: Files) -> Path:
+    """A folder with those files, of different parts of the demo conversation, repeated where it is shorter."""
     import numpy as np
 
     from turnscribe.audio import decode_audio
 
-    if len(list(folder.glob("*.wav"))) != number:
+    cut = folder / str(files)
+    if len(list(cut.glob("*.wav"))) != files.number:
         waveform = decode_audio((ROOT / "demo" / "conversation.flac").read_bytes()).mono
-        samples = int(seconds * SAMPLE_RATE)
-        for index in range(number):
+        samples = int(files.seconds * SAMPLE_RATE)
+        for index in range(files.number):
             piece = np.resize(np.roll(waveform, -index * 7 * SAMPLE_RATE // 2), samples)
-            write(str(folder / f"{index:04}.wav"), to_wav(piece))
-    return folder
+            write(str(cut / f"{index:04}.wav"), to_wav(piece))
+    return cut
 
 
 def _measure(files: Path, output: Path, way: str) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 Ray Data would run a bundle that lost its worker again until it ends, and with a file that workers die of it never
 does. So Ray is told not to repeat anything: what is missing after a pass goes into the next one, each file by itself,
-and a file that is missing after every pass is reported. Knows no models.
+and a file that is missing after every pass is reported. So it is with a bundle whose worker has no models yet. Knows
+no models.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pydantic import SecretStr
 
 from scripts.bulk.manifest import Entry, bundles, from_text, left_to_do, to_text
 from scripts.ray.worker import Transcriber
-from turnscribe.errors import SettingsError
+from turnscribe.errors import ModelUnavailable, SettingsError
 
 PASSES = 3  # two nodes may be lost under a file before it is given up
 LOST_BUNDLES = 10  # that the first pass survives, beside two for each actor and a tenth of all
 ALL = -1
-FAILED_STARTS = 3  # of actors, one after another
+FAILED_STARTS = 3  # of actors, one after another; and of each, to load its models
 
 Tell = Callable[[str], None]
 
@@ -44,7 +46,11 @@ class WorkersDie(Exception):
 
 
 def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, tell: Tell) -> Iterator[Entry]:
-    """Each entry once, done or failed, as they come. Raises `SettingsError`, `WorkersDie` and what Ray raises."""
+    """Each entry once, done or failed, as they come.
+
+    Raises `SettingsError`, which is `ModelUnavailable` where no worker has its models but may get them later,
+    `WorkersDie` and what Ray raises.
+    """
     left = {entry.uri: entry for entry in entries}
     for number in range(PASSES):
         # so many files to a bundle that every actor has one
@@ -61,13 +67,16 @@ def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, tell: T
         left = {entry.uri: entry for entry in lost}
         yield from (replace(entry, status="done") for entry in there)  # written before the worker died
         if left and number + 1 < PASSES:
-            tell(f"{len(left)} files were with workers that died: again, each by itself.")
-    died = f"The worker died with it {PASSES} times: it may need more memory than there is, or crash a decoder."
+            tell(f"{len(left)} files were with workers that died or had no models: again, each by itself.")
+    died = (
+        f"The worker died with it or had no models {PASSES} times: it may need more memory than there is, or crash a "
+        "decoder."
+    )
     yield from (replace(entry, status="failed", error=died) for entry in left.values())
 
 
 def one_pass(made: Sequence[Sequence[Entry]], pool: Pool, *, may_lose: int) -> Iterator[Entry]:
-    """The entries of the bundles as they come; without those whose worker died."""
+    """The entries of the bundles as they come; without those whose worker died or had no models."""
     import ray.data
     from ray.exceptions import RayError
 
@@ -91,11 +100,27 @@ def one_pass(made: Sequence[Sequence[Entry]], pool: Pool, *, may_lose: int) -> I
             **pool.share,
         )
     try:
-        for row in results.iter_rows():
-            if row["refused"]:
-                raise SettingsError(row["refused"])
-            yield from from_text(row["entry"])
+        yield from entries_of(results.iter_rows(), may_wait=min(FAILED_STARTS * pool.actors, len(made)))
     except RayError as error:
         raise WorkersDie(
             f"Too many workers died or did not start ({type(error).__name__}): see Ray's logs, or --worker-logs."
         ) from error
+
+
+def entries_of(rows: Iterable[Mapping[str, Any]], *, may_wait: int) -> Iterator[Entry]:
+    """The entries in what the workers gave.
+
+    Raises `SettingsError` where a worker will never have its models, and `ModelUnavailable` where `may_wait` bundles
+    came to workers that had none, and not one to a worker that had: while some work, the others may go on trying.
+    """
+    waited, working = 0, False
+    for row in rows:
+        if not row["refused"]:
+            working = True
+            yield from from_text(row["entry"])
+        elif not row["may_pass"]:
+            raise SettingsError(row["refused"])
+        else:
+            waited += 1
+            if waited >= may_wait and not working:
+                raise ModelUnavailable(row["refused"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,36 +16,37 @@ from pydantic import SecretStr
 from scripts.bulk.manifest import from_text, to_text
 
 BROKEN = 3  # failures in a row, no success between them: it is not the files
+AGAIN_SECONDS = 20.0  # until a worker without models tries again, with another bundle
 
 log = logging.getLogger("turnscribe")
 
 
 class Transcriber:
-    """Takes rows with a bundle of entries, gives a row for each; without a model, one that says why."""
+    """Takes rows with a bundle of entries, gives a row for each; without its models, one that says why.
+
+    They are loaded with the first bundle and not with the actor. One that was at work, died and fails to start again
+    Ray would wait for, and one whose process dies as it starts it would start again and again.
+    """
 
     def __init__(self, environment: Mapping[str, SecretStr], formats: Sequence[str]) -> None:
         os.environ.update({name: secret.get_secret_value() for name, secret in environment.items()})
         self.formats = formats
         self.handler: Watched | None = None
-        self.refused = ""
-        self._load()
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
-        from scripts.bulk.files import transcribe_bundle
-
-        if self.refused:
-            return [{"entry": "", "refused": self.refused}]
-        done = transcribe_bundle(from_text(row["bundle"]), formats=self.formats, handler=self.handler)
-        return [{"entry": to_text([entry]), "refused": ""} for entry in done]
-
-    def _load(self) -> None:
-        from scripts.bulk.files import loaded_handler
-        from turnscribe.errors import SettingsError
+        from scripts.bulk.files import loaded_handler, transcribe_bundle
+        from turnscribe.errors import ModelUnavailable, SettingsError
 
         try:
-            self.handler = Watched(loaded_handler())
+            self.handler = self.handler or Watched(loaded_handler())
         except SettingsError as error:
-            self.refused = str(error)
+            may_pass = isinstance(error, ModelUnavailable)
+            if may_pass:
+                log.warning("%s", error)
+                time.sleep(AGAIN_SECONDS)
+            return [{"entry": "", "refused": str(error), "may_pass": may_pass}]
+        done = transcribe_bundle(from_text(row["bundle"]), formats=self.formats, handler=self.handler)
+        return [{"entry": to_text([entry]), "refused": "", "may_pass": False} for entry in done]
 
 
 class Watched:

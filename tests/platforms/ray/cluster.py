@@ -70,6 +70,22 @@ class Cluster:
                 os.kill(process, signal.SIGKILL)
         self.nodes[index].wait(timeout=60)
 
+    def actors(self) -> list[int]:
+        """The processes of a job's actors, as Ray calls them."""
+        found = []
+        for process in [process for node in self.nodes for process in _below(node.pid)]:
+            with suppress(OSError):
+                if b"MapWorker" in Path(f"/proc/{process}/cmdline").read_bytes():
+                    found.append(process)
+        return found
+
+    def wait_for_actors(self) -> None:
+        """Until none is left: a job that ends does not wait for those that are at work, the cluster ends them."""
+        deadline = time.monotonic() + 120
+        while left := self.actors():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
+
     def close(self) -> None:
         for index, node in reversed(list(enumerate(self.nodes))):
             if node.poll() is None:

@@ -11,13 +11,21 @@ from pathlib import Path
 import pytest
 
 from scripts.bulk.manifest import REPORT, Entry, from_text, to_text
+from scripts.ray import figures
 from scripts.ray.__main__ import build_entries, main, parse_arguments
 from scripts.ray.cluster import build_actor, build_environment, build_init
-from scripts.ray.passes import ALL, LOST_BUNDLES, Pool, transcribe_all
+from scripts.ray.passes import ALL, LOST_BUNDLES, Pool, entries_of, transcribe_all
 from scripts.ray.report import Report
-from scripts.ray.worker import BROKEN, Watched
+from scripts.ray.worker import BROKEN, Transcriber, Watched
 from tests.conftest import REPOSITORY
-from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, OutOfMemory, SettingsError
+from turnscribe.errors import (
+    BadAudio,
+    BadParameters,
+    InferenceFailed,
+    ModelUnavailable,
+    OutOfMemory,
+    SettingsError,
+)
 
 
 def arguments(*argv: str):
@@ -156,6 +164,48 @@ def test_a_worker_ends_when_only_failures_follow_one_another(
         else:
             assert watched.transcribe(b"", None) == said
     assert ends_at is None
+
+
+BUSY = ModelUnavailable("ASR_MODEL a/b could not be fetched, the Hub answered 503: try again later.")
+GATED = SettingsError("ASR_MODEL a/b is gated.")
+BUNDLE = {"bundle": to_text([Entry("/a.wav", "/out/a.wav"), Entry("/b.wav", "/out/b.wav")])}
+
+
+def rows_of(monkeypatch: pytest.MonkeyPatch, *loads: Exception | None) -> list[list[dict]]:
+    """Of one worker for a bundle after the other, when loading its models goes like that."""
+    waiting = iter(loads)
+
+    def loaded_handler() -> Device:
+        if error := next(waiting):
+            raise error
+        return Device()
+
+    def transcribe_bundle(entries: list[Entry], **given: object) -> list[Entry]:
+        return [replace(entry, status="done") for entry in entries]
+
+    monkeypatch.setattr("scripts.bulk.files.loaded_handler", loaded_handler)
+    monkeypatch.setattr("scripts.bulk.files.transcribe_bundle", transcribe_bundle)
+    monkeypatch.setattr("scripts.ray.worker.AGAIN_SECONDS", 0)
+    worker = Transcriber({}, ())
+    return [worker(BUNDLE) for _ in loads]
+
+
+def test_a_worker_asks_again_for_models_that_may_come_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = rows_of(monkeypatch, BUSY, BUSY, None)
+    assert first == second == [{"entry": "", "refused": str(BUSY), "may_pass": True}]
+    assert [from_text(row["entry"])[0].uri for row in third] == ["/a.wav", "/b.wav"]
+    assert {row["refused"] for row in third} == {""}
+
+
+def test_a_busy_hub_ends_a_job_only_where_no_worker_has_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    (busy,), done = rows_of(monkeypatch, BUSY, None)
+    ((gated,),) = rows_of(monkeypatch, GATED)
+    assert len(list(entries_of([busy, *done, busy, busy, busy], may_wait=2))) == 2
+    with pytest.raises(ModelUnavailable, match="the Hub answered 503: try again later"):
+        list(entries_of([busy, busy, *done], may_wait=2))
+    with pytest.raises(SettingsError, match="is gated") as caught:
+        list(entries_of([*done, gated], may_wait=2))
+    assert type(caught.value) is SettingsError
 
 
 def test_only_the_first_pass_ends_a_job_of_many_lost_bundles(
@@ -304,3 +354,42 @@ def test_a_cluster_that_is_not_there_is_named_and_the_report_written(address: st
     assert "error: " in done.stderr
     assert "Traceback" not in done.stderr
     assert "status" not in json.loads((tmp_path / "out" / REPORT).read_text())
+
+
+def test_figures_are_of_the_files_and_models_they_are_printed_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured: list[tuple[int, int, str]] = []  # files, bytes of each, by what
+
+    def measure(files: Path, output: Path, way: str) -> dict[str, float]:
+        sizes = [file.stat().st_size for file in files.glob("*.wav")]
+        measured.append((len(sizes), *set(sizes), way))
+        return {"total": sum(sizes) / 32_000, "first": 1, "load": 0}  # as fast as the audio
+
+    def rows(*argv: str) -> list[list[str]]:
+        measured.clear()
+        given = ["--folder", str(tmp_path), "--long", "2", "--long-seconds", "1.5", *argv]
+        assert figures.main(given) == 0
+        return [line.split("|")[1:5] for line in capsys.readouterr().out.splitlines()[2:]]
+
+    monkeypatch.setattr(figures, "_measure", measure)
+    monkeypatch.setenv("ASR_MODEL", "demo/whisper")
+    first = rows("--short", "3", "--short-seconds", "0.5")
+    assert [row[0].strip() for row in first] == ["3 of 0.5 s"] * 4 + ["2 of 1.5 s"] * 4 + ["3 of 0.5 s"]
+    assert len(measured) == len(first)
+    assert rows("--short", "3", "--short-seconds", "0.5") == first
+    assert measured == []  # they are kept
+
+    longer = rows("--short", "3", "--short-seconds", "1")
+    assert measured == [(3, 44 + 32_000, way) for way in ("plain", "1", "2", "4", "restarted")]
+    assert {(row[0].strip(), row[3].strip()) for row in longer} == {("3 of 1 s", "1x"), ("2 of 1.5 s", "1x")}
+    rows("--short", "2", "--short-seconds", "1")
+    assert measured[0] == (2, 44 + 32_000, "plain")
+    monkeypatch.setenv("ASR_MODEL", "demo/assistant")
+    rows("--short", "3", "--short-seconds", "1")
+    assert len(measured) == 9
+
+
+def test_figures_without_a_model_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASR_MODEL", raising=False)
+    assert figures.main(["--folder", str(tmp_path)]) == 2
