@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty bucket in a stand-in of S3 on loopback, to which this process's environment points."""
-    import boto3
-    import fsspec
+def amazon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stand-in of Amazon's services on loopback, to which this process's environment points."""
     from moto.moto_api._internal.models import moto_api_backend
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer("127.0.0.1", 0)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     for name, value in {
@@ -25,9 +26,18 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+    yield
+    server.stop()
+    moto_api_backend.reset()  # servers of one process share what they hold
+
+
+@pytest.fixture
+def bucket(amazon: None) -> Iterator[str]:
+    """An empty bucket there."""
+    import boto3
+    import fsspec
+
     fsspec.filesystem("s3").clear_instance_cache()  # it remembers the last server
     boto3.client("s3").create_bucket(Bucket="talks")
     yield "s3://talks"
-    server.stop()
-    moto_api_backend.reset()  # servers of one process share what they hold
     fsspec.filesystem("s3").clear_instance_cache()

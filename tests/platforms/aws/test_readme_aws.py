@@ -11,7 +11,6 @@ import os
 import re
 import sys
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,10 +18,8 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.moto_api._internal.models import moto_api_backend
 from moto.sagemaker.models import FakeEndpointConfig
 from moto.sagemakerruntime.models import sagemakerruntime_backends
-from moto.server import ThreadedMotoServer
 
 from scripts.sagemaker.image import image_for
 from tests.conftest import REPOSITORY
@@ -65,17 +62,9 @@ class Reader:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+def reader(amazon: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     monkeypatch.setattr(FakeEndpointConfig, "validate_instance_type", lambda *_: None)  # moto's list is an old one
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -91,9 +80,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
         (tmp_path / name).write_text("a recording")  # moto's server reads bodies as text
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="your-bucket")
-    yield Reader(tmp_path, s3, sagemakerruntime_backends[ACCOUNT][REGION])
-    server.stop()
-    moto_api_backend.reset()
+    return Reader(tmp_path, s3, sagemakerruntime_backends[ACCOUNT][REGION])
 
 
 def test_choose_names_the_way(reader: Reader) -> None:
