@@ -79,12 +79,12 @@ def test_a_list_that_grows_renames_no_result(tmp_path: Path) -> None:
     manifest = tmp_path / "list.jsonl"
     manifest.write_text('{"uri": "s3://b/mon/rec.wav"}\n')
     assert list_entries([str(manifest)], out) == first
-    add_to_report([replace(entry, status="done") for entry in first], out)
+    add_to_report([replace(entry, status="done") for entry in first], out, [])
     manifest.write_text(manifest.read_text() + '{"uri": "s3://b/tue/rec.wav"}\n')
     entries = list_entries([str(manifest)], out, read_report(out))
     assert entries[0] == first[0]
     assert entries[1].output.startswith(f"{out}/rec.wav.")
-    add_to_report(entries, out)
+    add_to_report(entries, out, read_report(out))
     assert list_entries([f"{out}/manifest.jsonl"], out, read_report(out)) == entries
     [moved] = list_entries([str(manifest)], str(tmp_path / "copied"), read_report(out))[:1]
     assert moved.output.startswith(str(tmp_path / "copied")), "a report that was copied names another folder"
@@ -99,7 +99,7 @@ def test_an_own_list_may_lie_where_the_report_will_be(tmp_path: Path, monkeypatc
     for _ in range(2):
         entries = list_entries([str(own)], "out", read_report("out"))
         assert [Path(entry.uri).name for entry in entries] == ["a.mp3", "b.mp3"]
-        add_to_report(entries, "out")
+        add_to_report(entries, "out", read_report("out"))
         assert read_report("out") == entries
         assert before in ([], entries)
         before = entries

@@ -205,9 +205,9 @@ def merge_report(entries: Sequence[Entry], earlier: Sequence[Entry]) -> list[Ent
     return known + others
 
 
-def add_to_report(entries: Sequence[Entry], output: str) -> None:
-    """Writes the report into `output`: `merge_report` with what is there. Raises `ManifestError`, `PlaceError`."""
-    write(join(absolute(output), REPORT), to_text(merge_report(entries, read_report(output))))
+def add_to_report(entries: Sequence[Entry], output: str, earlier: Sequence[Entry]) -> None:
+    """Writes the report into `output`: `merge_report` of both. Raises `ManifestError`, `PlaceError`."""
+    write(join(absolute(output), REPORT), to_text(merge_report(entries, earlier)))
 
 
 def _check_owners(entries: Sequence[Entry], before: Mapping[str, Entry]) -> None:

@@ -75,7 +75,7 @@ def merge_recording(
     transcript = replace(transcript, warnings=(*warnings, *transcript.warnings))
     write_results(entry, transcript, formats=formats)
     done = replace(entry, status="done", duration=transcript.duration)
-    add_to_report([done], output)
+    add_to_report([done], output, read_report(output))
     return done
 
 
@@ -84,9 +84,10 @@ def only_entry(uri: str, output: str, parameters: Mapping[str, Any]) -> Entry:
 
     The report in `output` has it from now on. Raises `PlaceError`, `ManifestError`, `BadParameters`.
     """
-    entries = list_entries([uri], output, read_report(output))
+    earlier = read_report(output)
+    entries = list_entries([uri], output, earlier)
     if len(entries) != 1:
         raise BadParameters(f"{shown(uri)} holds {len(entries)} recordings: name one, or use transcribe_files.")
     entry = replace(entries[0], parameters={**parameters, **entries[0].parameters}, status=None)
-    add_to_report([entry], output)
+    add_to_report([entry], output, earlier)
     return entry

@@ -64,7 +64,7 @@ def list_shards(inputs: Sequence[str], output: str, parameters: dict[str, Any], 
     listed = list_entries(inputs, output, earlier)
     with ThreadPoolExecutor(LOOKS) as pool:
         entries = list(pool.map(waiting, listed))
-    add_to_report([_begun(entry, before.get(entry.output)) for entry in entries], output)
+    add_to_report([_begun(entry, before.get(entry.output)) for entry in entries], output, earlier)
     return [to_text(shard) for shard in stable_bundles(entries, files=files, size_bytes=SHARD_BYTES)]
 
 
@@ -178,7 +178,7 @@ def build_report(
 def write_report(entries: Sequence[Entry], output: str) -> str:
     """Writes the manifest beside the results, with earlier runs' entries; the text says how many of this one's are
     done, and names what failed."""
-    add_to_report(entries, output)
+    add_to_report(entries, output, read_report(output))
     failed = [entry for entry in entries if entry.status == "failed"]
     lines = [f"failed: {shown(entry.uri)}: {entry.error}" for entry in failed[:NAMED_FAILURES]]
     if len(failed) > NAMED_FAILURES:
