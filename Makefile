@@ -31,13 +31,13 @@ test-oldest: $(OLDEST)/installed-dev
 
 # The platforms' adapters, each with its platform's own software, in an environment of its own.
 test-aws: .venv-aws/installed .venv-torchserve/installed
-	.venv-aws/bin/python -m pytest tests/platforms/aws
+	.venv-aws/bin/python -m pytest tests/adapters/aws
 
 test-flyte: .venv-flyte/installed
-	.venv-flyte/bin/python -m pytest tests/platforms/flyte
+	.venv-flyte/bin/python -m pytest tests/adapters/flyte
 
 test-ray: .venv-ray/installed
-	.venv-ray/bin/python -m pytest tests/platforms/ray
+	.venv-ray/bin/python -m pytest tests/adapters/ray
 
 evaluate: $(VENV)/installed-dev
 	ASR_MODEL=demo/whisper ASSISTANT_MODEL=demo/assistant DIARIZATION_MODEL=demo/diarizer \
@@ -76,25 +76,25 @@ $(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-d
 	touch $@
 
 # The transformers of Amazon's container are older than 5, so its tests are on top of the oldest set.
-.venv-aws/installed: $(OLDEST)/installed-dev requirements-aws.txt tests/platforms/aws/requirements.txt
+.venv-aws/installed: $(OLDEST)/installed-dev requirements-aws.txt tests/adapters/aws/requirements.txt
 	$(call on_top_of,$(OLDEST))
-	.venv-aws/bin/python -m pip install -c requirements-oldest.txt -r tests/platforms/aws/requirements.txt
+	.venv-aws/bin/python -m pip install -c requirements-oldest.txt -r tests/adapters/aws/requirements.txt
 	touch $@
 
-.venv-torchserve/installed: $(OLDEST)/installed-dev tests/platforms/aws/requirements-torchserve.txt
+.venv-torchserve/installed: $(OLDEST)/installed-dev tests/adapters/aws/requirements-torchserve.txt
 	$(call on_top_of,$(OLDEST))
 	.venv-torchserve/bin/python -m pip install -c requirements-oldest.txt \
-		-r tests/platforms/aws/requirements-torchserve.txt
+		-r tests/adapters/aws/requirements-torchserve.txt
 	touch $@
 
-.venv-flyte/installed: $(VENV)/installed-dev requirements-flyte.txt tests/platforms/flyte/requirements.txt
+.venv-flyte/installed: $(VENV)/installed-dev requirements-flyte.txt tests/adapters/flyte/requirements.txt
 	$(call on_top_of,$(VENV))
-	.venv-flyte/bin/python -m pip install -r tests/platforms/flyte/requirements.txt
+	.venv-flyte/bin/python -m pip install -r tests/adapters/flyte/requirements.txt
 	touch $@
 
-.venv-ray/installed: $(VENV)/installed-dev requirements-ray.txt tests/platforms/ray/requirements.txt
+.venv-ray/installed: $(VENV)/installed-dev requirements-ray.txt tests/adapters/ray/requirements.txt
 	$(call on_top_of,$(VENV))
-	.venv-ray/bin/python -m pip install -r tests/platforms/ray/requirements.txt
+	.venv-ray/bin/python -m pip install -r tests/adapters/ray/requirements.txt
 	touch $@
 
 # Makes the target's environment, which sees the packages of another one ($1) without changing it.

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from turnscribe.asr import Backend, Dtype
+from turnscribe.asr.protocol import Backend, Dtype
 from turnscribe.errors import BadParameters, SettingsError
-from turnscribe.languages import language_code
+from turnscribe.whisper.languages import language_code
 
 # To deploy a copy of this repository without setting a variable, name the model here.
 DEFAULT_ASR_MODEL: str | None = None

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnscribe import pyannote_compat as compat
+from turnscribe.checkpoints.hub import HUB, loading, resolve_model
+from turnscribe.diarization import pyannote_versions as compat
 from turnscribe.errors import Cancelled, SettingsError
-from turnscribe.hub import HUB, loading, resolve_model
 from turnscribe.transcript import Chunk, SpeakerText, Turn, Word
-from turnscribe.windows import is_silent
+from turnscribe.whisper.windows import is_silent
 
 SAMPLE_RATE = 16_000
 SHORTEST = SAMPLE_RATE // 10  # samples: in less than 0.1 s nobody says anything
@@ -58,8 +58,9 @@ def load_diarizer(
 
     Imports pyannote, which takes seconds. Works with pyannote.audio 3.4 and 4.x; a folder holds a `config.yaml` and
     what it calls `$model/...`. Checkpoints are unpickled with a list of harmless types, so a model cannot bring code
-    (`pyannote_compat.CHECKPOINT_TYPES`). A stock pipeline is made to give the same answer sooner
-    (`turnscribe.pyannote_fast`); with `fast=False` it is left as it is. Raises `SettingsError`, one sentence that
+    (`pyannote_versions.CHECKPOINT_TYPES`). A stock pipeline is made to give the same answer sooner
+    (`turnscribe.diarization.pyannote_fast`); with `fast=False` it is left as it is. Raises `SettingsError`, one
+    sentence that
     names the page whose conditions to accept and the variable to set.
     """
     folder = Path(resolve_model(model, root))
@@ -80,7 +81,7 @@ def load_diarizer(
                 setattr(pipeline, name, size)
         _to(pipeline, device)
         if fast:
-            from turnscribe.pyannote_fast import accelerated  # imports pyannote, as loading has by now
+            from turnscribe.diarization.pyannote_fast import accelerated  # imports pyannote, as loading has by now
 
             pipeline = accelerated(pipeline)
     return Diarizer(pipeline)
@@ -115,7 +116,7 @@ def _to(pipeline: Any, device: str) -> None:
 
 
 def _explained(error: Exception, model: str, folder: Path, printed: str) -> str | None:
-    """The sentence for an error of `_load`, where this module knows more than `turnscribe.hub.explain`."""
+    """The sentence for an error of `_load`, where more is known here than `checkpoints.hub.explain` knows."""
     from huggingface_hub.errors import GatedRepoError
 
     if isinstance(error, GatedRepoError):

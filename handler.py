@@ -28,12 +28,12 @@ from numpy.typing import NDArray  # noqa: E402
 from config import InferenceConfig, ModelSettings, load_settings, parse_config  # noqa: E402
 from diarization_utils import Diarizer, assign_speakers, diarize, embed, group_turns, load_diarizer  # noqa: E402
 from turnscribe.answer import to_answer  # noqa: E402
-from turnscribe.asr import Asr, AsrOptions, AsrResult, OnChunks, load_asr  # noqa: E402
-from turnscribe.audio import Audio, Limits, decode_audio  # noqa: E402
+from turnscribe.asr.protocol import Asr, AsrOptions, AsrResult, OnChunks, load_asr  # noqa: E402
+from turnscribe.checkpoints.hub import resolve_model  # noqa: E402
+from turnscribe.diarization.known_speakers import check_clip, check_names, named  # noqa: E402
 from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, OutOfMemory, TurnscribeError  # noqa: E402
-from turnscribe.fetch import read_input  # noqa: E402
-from turnscribe.hub import resolve_model  # noqa: E402
-from turnscribe.known_speakers import check_clip, check_names, named  # noqa: E402
+from turnscribe.inputs.decode import Audio, Limits, decode_audio  # noqa: E402
+from turnscribe.inputs.fetch import read_input  # noqa: E402
 from turnscribe.side_by_side import side_by_side  # noqa: E402
 from turnscribe.stages import Progress, ShouldStop, Stages  # noqa: E402
 from turnscribe.transcript import Chunk, Transcript, Turn  # noqa: E402

@@ -28,12 +28,12 @@ from turnscribe.errors import TurnscribeError
 from turnscribe.serving import documents
 from turnscribe.serving.bodies import BodyLimit, Linger
 from turnscribe.serving.gate import Keys, Observe
-from turnscribe.serving.handler_routes import add_handler_routes
-from turnscribe.serving.job_routes import add_job_routes, job_runner
-from turnscribe.serving.jobs import JobStore
-from turnscribe.serving.openai_routes import add_openai_routes
-from turnscribe.serving.page_routes import add_page_routes
+from turnscribe.serving.jobs.store import JobStore
 from turnscribe.serving.problems import Problem, problem_of, response
+from turnscribe.serving.routes.handler import add_handler_routes
+from turnscribe.serving.routes.jobs import add_job_routes, job_runner
+from turnscribe.serving.routes.openai import add_openai_routes
+from turnscribe.serving.routes.page import add_page_routes
 from turnscribe.serving.service import Handler, Service
 
 SETTLING_ROUNDS = 6  # of the loop, before the listening socket is closed

@@ -51,7 +51,7 @@ def demo_handler():
 @pytest.fixture(scope="session")
 def reference_asr():
     """The transformers backend with the demo models."""
-    from turnscribe.asr import load_asr
+    from turnscribe.asr.protocol import load_asr
 
     whisper, assistant = (str(REPOSITORY / DEMO[name]) for name in ("asr_model", "assistant_model"))
     return load_asr(whisper, assistant=assistant, backend="transformers")
@@ -65,7 +65,7 @@ def conversation() -> bytes:
 
 @pytest.fixture(scope="session")
 def conversation_waveform(conversation: bytes) -> NDArray[np.float32]:
-    from turnscribe.audio import decode_audio
+    from turnscribe.inputs.decode import decode_audio
 
     return decode_audio(conversation).mono
 
@@ -79,7 +79,7 @@ def speech(conversation_waveform: NDArray[np.float32]) -> bytes:
 @pytest.fixture
 def handler() -> Any:
     """One that runs no model (`live.FakeHandler`)."""
-    from tests.live import FakeHandler
+    from tests.serving.live import FakeHandler
 
     return FakeHandler()
 
@@ -87,7 +87,7 @@ def handler() -> Any:
 @pytest.fixture
 def client(handler: Any, tmp_path: Path) -> Iterator[Any]:
     """An `httpx.Client` of a server on loopback with `handler` behind it."""
-    from tests.live import serving
+    from tests.serving.live import serving
 
     with serving(handler, tmp_path) as client:
         yield client

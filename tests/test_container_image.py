@@ -146,7 +146,7 @@ def test_a_failed_installation_fails_the_build(tmp_path: Path) -> None:
 
 def test_pip_understands_the_servers_requirements() -> None:
     """With nothing to fetch: where this environment has the packages, `pip install` has nothing to do."""
-    from scripts.checks.packages import check_versions
+    from turnscribe.cli.checks.packages import check_versions
 
     if check_versions("server", REPOSITORY / "requirements-server.txt").status != "ok":
         pytest.skip("pip install -r requirements-server.txt to run this test")

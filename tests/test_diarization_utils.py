@@ -21,7 +21,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from diarization_utils import Diarizer, assign_speakers, diarize, group_turns, load_diarizer
-from turnscribe import pyannote_compat
 from turnscribe.errors import Cancelled, SettingsError
 from turnscribe.transcript import Chunk, SpeakerText, Turn, Word
 
@@ -372,17 +371,17 @@ def test_tf32_is_as_it_was_after_a_call() -> None:
 def test_exclusive_diarization_is_taken_where_the_version_has_it() -> None:
     annotation, exclusive = object(), object()
     output = SimpleNamespace(speaker_diarization=annotation, exclusive_speaker_diarization=exclusive)
-    assert pyannote_compat.exclusive_annotation(output) is exclusive
-    assert pyannote_compat.exclusive_annotation(annotation) is annotation
+    assert pyannote_versions.exclusive_annotation(output) is exclusive
+    assert pyannote_versions.exclusive_annotation(annotation) is annotation
 
 
 @pytest.mark.parametrize(("major", "counted"), [(3, [0, 1, 1]), (4, [0, 1, 2])])
 def test_version_3_is_made_to_count_one_speaker_at_a_time(
     major: int, counted: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pyannote_compat, "pyannote_major", lambda: major)
+    monkeypatch.setattr(pyannote_versions, "pyannote_major", lambda: major)
     count = SimpleNamespace(data=np.array([[0], [1], [2]]))
-    pyannote_compat.one_speaker_at_a_time(lambda *_, **__: None)("speaker_counting", count, file={})
+    pyannote_versions.one_speaker_at_a_time(lambda *_, **__: None)("speaker_counting", count, file={})
     assert count.data[:, 0].tolist() == counted
 
 
@@ -404,10 +403,10 @@ def failing_hub(monkeypatch: pytest.MonkeyPatch) -> Any:
                 raise outcome
             return outcome
 
-        monkeypatch.setattr(pyannote_compat, "hub_pipeline", hub_pipeline)
-        monkeypatch.setattr(pyannote_compat, "pyannote_major", lambda: major)
-        monkeypatch.setattr(pyannote_compat, "silence_pyannote", lambda: None)
-        monkeypatch.setattr(pyannote_compat, "restricted_unpickling", contextlib.nullcontext)
+        monkeypatch.setattr(pyannote_versions, "hub_pipeline", hub_pipeline)
+        monkeypatch.setattr(pyannote_versions, "pyannote_major", lambda: major)
+        monkeypatch.setattr(pyannote_versions, "silence_pyannote", lambda: None)
+        monkeypatch.setattr(pyannote_versions, "restricted_unpickling", contextlib.nullcontext)
 
     return fail
 
@@ -556,7 +555,7 @@ def test_short_recordings_pass_without_a_warning(
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pyannote_compat.silence_pyannote()
+        pyannote_versions.silence_pyannote()
         turns = diarize(demo_diarizer, conversation_waveform[16_000 : 16_000 + round(seconds * 16_000)])
     assert all(0 <= turn.start < turn.end <= seconds for turn in turns)
 

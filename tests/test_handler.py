@@ -16,7 +16,7 @@ import pytest
 from config import ModelSettings, parse_config
 from handler import EndpointHandler
 from tests.conftest import wav
-from turnscribe.asr import AsrOptions, AsrResult
+from turnscribe.asr.protocol import AsrOptions, AsrResult
 from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, RequestError
 from turnscribe.transcript import Chunk, Speculation, Word
 

@@ -22,14 +22,14 @@ import huggingface_hub
 import pytest
 
 from config import InferenceConfig, ModelSettings, ServerSettings
-from tests import live
+from tests.cli.hub_stand_in import HubStandIn, listening
 from tests.conftest import REPOSITORY
-from tests.hub_stand_in import HubStandIn, listening
+from tests.serving import live
 
 README = (REPOSITORY / "README.md").read_text()
 HUB_VERSION = tuple(int(part) for part in huggingface_hub.__version__.split(".")[:2])
 
-PLATFORMS = {  # the tests below tests/platforms/, and the blocks that they run: the file, the language, a marker
+PLATFORMS = {  # the tests below tests/adapters/, and the blocks that they run: the file, the language, a marker
     "aws/test_readme_aws.py": [
         ("README.md", "sh", "scripts.sagemaker choose"),
         ("README.md", "sh", "scripts.sagemaker package"),
@@ -37,12 +37,12 @@ PLATFORMS = {  # the tests below tests/platforms/, and the blocks that they run:
         ("README.md", "sh", "real-time create"),
         ("README.md", "sh", "transform create"),
         ("README.md", "sh", "cloudformation deploy"),
-        ("scripts/sagemaker/README.md", "python", "build_archive"),
-        ("scripts/sagemaker/README.md", "python", "invoke_endpoint"),
+        ("adapters/sagemaker/README.md", "python", "build_archive"),
+        ("adapters/sagemaker/README.md", "python", "invoke_endpoint"),
     ],
     "flyte/test_readme_flyte.py": [
         ("README.md", "sh", "requirements-flyte.txt"),
-        ("README.md", "sh", "scripts/flyte/Dockerfile"),
+        ("README.md", "sh", "adapters/flyte/Dockerfile"),
     ],
     "ray/test_readme_ray.py": [
         ("README.md", "json", "monday.mp4"),  # the manifest, which Flyte reads by the same code
@@ -219,12 +219,12 @@ def test_every_block_of_a_platform_is_run_there() -> None:
     wanted = {("README.md", text) for _, text in blocks() if text in section}
     wanted |= {
         (file, text)
-        for file in ("scripts/sagemaker/README.md", "scripts/flyte/README.md")
+        for file in ("adapters/sagemaker/README.md", "adapters/flyte/README.md")
         for _, text in blocks(file)
     }
     assert texts == wanted
     for platform, found in PLATFORMS.items():
-        tests = (REPOSITORY / "tests/platforms" / platform).read_text()
+        tests = (REPOSITORY / "tests/adapters" / platform).read_text()
         assert all(json.dumps(marker) in tests for _, _, marker in found)
 
 

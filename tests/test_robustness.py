@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from turnscribe.asr import AsrOptions
+from turnscribe.asr.protocol import AsrOptions
 from turnscribe.engine.decode import Attempt
-from turnscribe.windows import SAMPLE_RATE
+from turnscribe.whisper.windows import SAMPLE_RATE
 
 pytestmark = pytest.mark.models
 ENGLISH = AsrOptions(language="en")
@@ -90,7 +90,7 @@ def test_chunks_say_how_they_were_decoded(demo_handler, conversation_waveform) -
 @pytest.fixture
 def engine(demo_handler):
     """A second engine over the demo models, to be changed."""
-    from turnscribe.engine.backend import EngineAsr
+    from turnscribe.asr.engine_backend import EngineAsr
 
     return EngineAsr(demo_handler.asr.models)
 
@@ -189,8 +189,8 @@ def attempt(text: str, *, logprob: float = -0.1, no_speech: float = 0.0, tempera
 def judge(demo_handler):
     from types import SimpleNamespace
 
-    from turnscribe.engine.backend import _Run
-    from turnscribe.windows import Window
+    from turnscribe.asr.engine_backend import _Run
+    from turnscribe.whisper.windows import Window
 
     letters = SimpleNamespace(said=lambda tokens: "".join(map(chr, tokens)))
     asr = SimpleNamespace(reader=letters, models=demo_handler.asr.models, multilingual=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from turnscribe.alignment import alignment_heads
 from turnscribe.engine.mel import LogMel
 from turnscribe.engine.model import Decoder, Encoder
+from turnscribe.whisper.alignment import alignment_heads
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnscribe.engine.decode import Attempt, Decoding, Prompt, Work
-from turnscribe.windows import Window
+from turnscribe.whisper.windows import Window
 
 
 @dataclass(frozen=True)

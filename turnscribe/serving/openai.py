@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from turnscribe.diarization.known_speakers import check_names
 from turnscribe.errors import BadParameters
 from turnscribe.formats import FORMATS, known, render
-from turnscribe.known_speakers import check_names
 from turnscribe.transcript import Chunk, Transcript
 
 MEDIA_TYPES = {

@@ -16,10 +16,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from starlette.requests import Request
 
-from turnscribe.asr import OnChunks
-from turnscribe.audio import Limits
+from turnscribe.asr.protocol import OnChunks
 from turnscribe.errors import BadAudio, Cancelled, TurnscribeError
-from turnscribe.fetch import read_input
+from turnscribe.inputs.decode import Limits
+from turnscribe.inputs.fetch import read_input
 from turnscribe.serving.bodies import Body
 from turnscribe.serving.metrics import Metrics
 from turnscribe.serving.problems import Busy, ClientGone, Problem, TookTooLong, problem_of

@@ -1,0 +1,167 @@
+"""One task against several on the same long recording: what spreading it gains, and what cutting and merging cost.
+
+    ASR_MODEL=demo/whisper DIARIZATION_MODEL=demo/diarizer \
+        python -m scripts.flyte.compare --minutes 60 --tasks 1 2
+
+Every task is a process of its own, with Flyte's container command, on one core with one thread. One task gets the
+recording whole; several get a part each, and their time includes cutting, judging the language, and merging.
+Without `--recording` the demo conversation is repeated, louder and softer, with pauses. What `results.json` has
+already of the same recording (by name and size), number of tasks, models and parameters is not run again. A cluster's
+time to start a container is not in the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.flyte.shards import model_key
+from turnscribe.bulk.long_recordings import PartTranscript, merge, to_wav
+from turnscribe.errors import TurnscribeError
+from turnscribe.whisper.windows import SAMPLE_RATE
+
+DEMO = Path(__file__).resolve().parent.parent.parent / "demo" / "conversation.flac"
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    folder = Path(args.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.update(THREADS)  # before torch is loaded
+    parameters = {"chunk_length_s": args.chunk_length_s, "diarize": None if args.diarize else False}
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
+    import flytekit  # noqa: F401  which takes Ctrl-C for itself, and exits with 1
+
+    signal.signal(signal.SIGINT, on_ctrl_c)
+    try:
+        recording = Path(args.recording) if args.recording else _demo_recording(folder, args.minutes)
+        results = folder / "results.json"
+        known: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+        what = f"{recording.name}, {recording.stat().st_size} bytes, {json.dumps(parameters)}, {model_key()}"
+        texts: list[str] = []
+        for tasks in args.tasks:
+            name = f"{tasks} tasks, {what}"
+            if name not in known:
+                known[name] = measure(recording, tasks, parameters, folder / f"{tasks}-tasks")
+                results.write_text(json.dumps(known, indent=1) + "\n")
+            texts.append(known[name]["text"])
+            print(
+                row(tasks, known[name]) + (", the same text" if texts[0] == texts[-1] else ", ANOTHER TEXT"),
+                flush=True,
+            )
+    except TurnscribeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def measure(recording: Path, tasks: int, parameters: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Seconds of each step, and the text."""
+    from flytekit import map_task
+    from flytekit.types.file import FlyteFile
+
+    from adapters.flyte.processes import run_map
+    from adapters.flyte.recording import cut_recording
+    from adapters.flyte.workflow import transcribe_one_part
+    from config import load_settings, parse_config
+    from turnscribe.inputs.decode import Limits, decode_audio
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    settings, config = load_settings(), parse_config(parameters)
+    limits = Limits(max_seconds=settings.max_audio_seconds, max_bytes=settings.max_input_bytes)
+    duration = decode_audio(recording.read_bytes(), limits=limits).duration
+    load, used = os.getloadavg()[0], _cpu_seconds()
+    began = time.perf_counter()
+    files, offsets, of_a_part = [recording], [0.0], dict(parameters)
+    if tasks > 1:
+        cut = cut_recording(str(recording.absolute()), dict(parameters), folder, part_seconds=duration / tasks)
+        files, offsets, of_a_part = cut.files, cut.offsets, cut.parameters
+    after_split = time.perf_counter()
+    bound = {"parameters": json.dumps(of_a_part), "models": model_key()}
+    transcripts = run_map(
+        map_task(functools.partial(transcribe_one_part, **bound)),
+        {"audio": [FlyteFile(str(file), remote_path=False) for file in files], "offset": offsets, **bound},
+        len(files),
+        folder / "map",
+        at_a_time=tasks,
+        pinned=True,
+        tell=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    after_map = time.perf_counter()
+    parts = [PartTranscript.from_json(Path(file).read_text()) for file in transcripts]
+    transcript = merge(parts, threshold=settings.speaker_similarity, **config.speaker_counts)
+    after_merge = time.perf_counter()
+    shutil.rmtree(folder)
+    return {
+        "audio": round(duration, 1),
+        "total": round(after_merge - began, 1),
+        "split": round(after_split - began, 1),
+        "map": round(after_map - after_split, 1),
+        "transcribing": [round(part.transcript.timings["total"], 1) for part in parts],
+        "merge": round(after_merge - after_map, 2),
+        "cpu_of_tasks": round(_cpu_seconds() - used, 1),
+        "load_before": round(load, 2),
+        "speakers": len({turn.speaker for turn in transcript.turns}),
+        "text": transcript.text,
+    }
+
+
+def row(tasks: int, figures: Mapping[str, Any]) -> str:
+    shown = {name: figures[name] for name in figures if name != "text"}
+    words = len(figures["text"].split())
+    return f"{tasks} tasks: {json.dumps(shown)}, {figures['audio'] / figures['total']:.1f}x, {words} words"
+
+
+def build_recording(speech: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
+    """`speech` `[samples]` again and again, from half to full volume, with pauses of up to two seconds."""
+    random = np.random.default_rng(0)
+    pieces, length = [], 0
+    while length < seconds * SAMPLE_RATE:
+        pause = np.zeros(int(random.uniform(0.2, 2.0) * SAMPLE_RATE), np.float32)
+        pieces += [speech * np.float32(random.uniform(0.5, 1.0)), pause]
+        length += len(speech) + len(pause)
+    return np.concatenate(pieces)[: int(seconds * SAMPLE_RATE)]
+
+
+def _cpu_seconds() -> float:
+    """Of all processes that were started here and have ended: what a busy machine cannot lengthen."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _demo_recording(folder: Path, minutes: float) -> Path:
+    from turnscribe.inputs.decode import decode_audio
+
+    file = folder / f"conversation-{minutes:g}-minutes.wav"
+    if not file.exists():
+        file.write_bytes(to_wav(build_recording(decode_audio(DEMO.read_bytes()).mono, minutes * 60)))
+    return file
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="compare", description="One task against several on a long recording.")
+    add = parser.add_argument
+    add("--recording", metavar="FILE", help="default: the demo conversation, repeated")
+    add("--minutes", type=float, default=60, help="of the demo conversation (default: 60)")
+    add("--tasks", type=int, nargs="+", default=[1, 2], metavar="N", help="how many tasks (default: 1 2)")
+    add("--chunk-length-s", type=float, default=15, metavar="SECONDS", help="longest window (default: 15)")
+    add("--diarize", action=argparse.BooleanOptionalAction, default=True, help="tell speakers apart (default)")
+    add("--folder", default="build/flyte-compare", help="recording, logs and results (default: %(default)s)")
+    return parser

@@ -1,0 +1,126 @@
+"""All entries through an actor pool of Ray Data, and again those whose worker died.
+
+Ray Data would run a bundle that lost its worker again until it ends, and with a file that workers die of it never
+does. So Ray is told not to repeat anything: what is missing after a pass goes into the next one, each file by itself,
+and a file that is missing after every pass is reported. So it is with a bundle whose worker has no models yet. Knows
+no models.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import SecretStr
+
+from adapters.ray.worker import Transcriber
+from turnscribe.bulk.manifest import Entry, bundles, from_text, left_to_do, to_text
+from turnscribe.errors import ModelUnavailable, SettingsError
+
+PASSES = 3  # two nodes may be lost under a file before it is given up
+LOST_BUNDLES = 10  # that the first pass survives, beside two for each actor and a tenth of all
+ALL = -1
+FAILED_STARTS = 3  # of actors, one after another; and of each, to load its models
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """`actors` actors, each with `share` of a cluster; a bundle has at most `files` files, `size_bytes` together."""
+
+    actors: int
+    share: Mapping[str, float]
+    environment: Mapping[str, SecretStr]
+    formats: Sequence[str] = ()
+    files: int = 16
+    size_bytes: int = 64 * 2**20
+
+
+class WorkersDie(Exception):
+    """Too many of them did: the fault is not a file's."""
+
+
+def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, tell: Tell) -> Iterator[Entry]:
+    """Each entry once, done or failed, as they come.
+
+    Raises `SettingsError`, which is `ModelUnavailable` where no worker has its models but may get them later,
+    `WorkersDie` and what Ray raises.
+    """
+    left = {entry.uri: entry for entry in entries}
+    for number in range(PASSES):
+        # so many files to a bundle that every actor has one
+        files = min(pool.files, math.ceil(len(left) / pool.actors)) if number == 0 else 1
+        made = bundles(list(left.values()), files=files, size_bytes=pool.size_bytes)
+        # in the first, workers that die of everything end the job; what is left then may all be such that kill them
+        may_lose = LOST_BUNDLES + 2 * pool.actors + len(made) // 10 if number == 0 else ALL
+        for entry in one_pass(made, pool, may_lose=may_lose):
+            if left.pop(entry.uri, None):
+                yield entry
+        if not left:
+            return
+        lost, there = left_to_do(list(left.values()), output, formats=pool.formats)
+        left = {entry.uri: entry for entry in lost}
+        yield from (replace(entry, status="done") for entry in there)  # written before the worker died
+        if left and number + 1 < PASSES:
+            tell(f"{len(left)} files were with workers that died or had no models: again, each by itself.")
+    died = (
+        f"The worker died with it or had no models {PASSES} times: it may need more memory than there is, or crash a "
+        "decoder."
+    )
+    yield from (replace(entry, status="failed", error=died) for entry in left.values())
+
+
+def one_pass(made: Sequence[Sequence[Entry]], pool: Pool, *, may_lose: int) -> Iterator[Entry]:
+    """The entries of the bundles as they come; without those whose worker died or had no models."""
+    import ray.data
+    from ray.exceptions import RayError
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1  # a long recording shows none for hours
+    context.max_consecutive_actor_init_deaths = FAILED_STARTS
+    context.max_errored_blocks = may_lose
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a trace for every lost bundle
+    rows = [{"bundle": to_text(bundle)} for bundle in made]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # max_task_retries is to go in Ray 2.64; until then nothing takes its place
+        results = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
+            Transcriber,
+            fn_constructor_args=[pool.environment, pool.formats],
+            # one bundle at a time: another one waiting would be lost with it
+            compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(rows)), max_tasks_in_flight_per_actor=1),
+            max_restarts=-1,  # dead actors start anew,
+            max_task_retries=0,  # and what they were doing does not
+            **pool.share,
+        )
+    try:
+        yield from entries_of(results.iter_rows(), may_wait=min(FAILED_STARTS * pool.actors, len(made)))
+    except RayError as error:
+        raise WorkersDie(
+            f"Too many workers died or did not start ({type(error).__name__}): see Ray's logs, or --worker-logs."
+        ) from error
+
+
+def entries_of(rows: Iterable[Mapping[str, Any]], *, may_wait: int) -> Iterator[Entry]:
+    """The entries in what the workers gave.
+
+    Raises `SettingsError` where a worker will never have its models, and `ModelUnavailable` where `may_wait` bundles
+    came to workers that had none, and not one to a worker that had: while some work, the others may go on trying.
+    """
+    waited, working = 0, False
+    for row in rows:
+        if not row["refused"]:
+            working = True
+            yield from from_text(row["entry"])
+        elif not row["may_pass"]:
+            raise SettingsError(row["refused"])
+        else:
+            waited += 1
+            if waited >= may_wait and not working:
+                raise ModelUnavailable(row["refused"])

@@ -1,0 +1,303 @@
+"""Every failure is provoked, and its advice read; the Hub is a stand-in, the machine is made up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi
+
+from diarization_utils import COMMUNITY
+from tests.checkpoints import openai_files as checkpoints
+from tests.cli.hub_stand_in import READER, HubStandIn, online
+from tests.conftest import DEMO, REPOSITORY
+from turnscribe.cli import doctor
+from turnscribe.cli.checks import packages
+from turnscribe.cli.checks.access import gates
+from turnscribe.cli.checks.machine import Machine, check_memory
+from turnscribe.cli.checks.models import Facts
+from turnscribe.cli.checks.results import Result, guarded
+from turnscribe.cli.doctor import main
+
+TOKEN = "hf_reader_token"
+MACHINE = Machine("cpu", "a test", memory=64e9, disk=100e9)
+WHISPER = {"model_type": "whisper", "vocab_size": 51866, "num_mel_bins": 128, "decoder_layers": 32, "d_model": 1280}
+PIPELINE = "pyannote/speaker-diarization-3.1"
+SEGMENTATION = "pyannote/segmentation-3.0"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStandIn]:
+    """With a Whisper, its assistant and the pipelines of pyannote."""
+    with online(monkeypatch) as server:
+        sizes = {"model.safetensors": 3_087_000_000, "model.fp32-00001-of-00002.safetensors": 5 * 10**9}
+        files = {"config.json": WHISPER}
+        server.models["openai/whisper-large-v3"] = {"sizes": sizes, "files": files, "parameters": 1_543_490_560}
+        distil = {"model.safetensors": 1_500_000_000}
+        server.models["distil-whisper/distil-large-v3"] = {"sizes": distil, "files": files, "parameters": 756_000_000}
+        for name in (PIPELINE, SEGMENTATION, "pyannote/speaker-diarization-community-1"):
+            server.models[name] = {"files": {"config.yaml": {}}}
+        yield server
+
+
+@pytest.fixture
+def examine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, dict[str, Result]]]:
+    """`main --json` with these settings, without the imports, which take seconds; the token is never printed."""
+    monkeypatch.setattr(doctor, "IMPORTS", ())
+    for name in ("ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(
+        hub: HubStandIn | None = None, machine: Machine = MACHINE, **environ: str
+    ) -> tuple[int, dict[str, Result]]:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        api = HfApi(endpoint=hub.url, token=environ.get("HF_TOKEN", False)) if hub else None
+        status = main(["--json"], api=api, machine=machine)
+        out = capsys.readouterr().out
+        assert TOKEN not in out
+        results = {entry["check"]: Result(**entry) for entry in json.loads(out)}
+        assert status == any(result.status == "FAILED" for result in results.values())
+        assert all(result.advice for result in results.values() if result.status != "ok")
+        return status, results
+
+    return call
+
+
+LARGE = {"ASR_MODEL": "openai/whisper-large-v3", "HF_TOKEN": TOKEN}
+
+
+def test_the_demo_models_pass_without_a_network(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    for name, folder in DEMO.items():
+        monkeypatch.setenv(name.upper(), folder)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    assert main([], machine=MACHINE) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines[:-1]} == {"ok"}
+    assert lines[-1] == f"All {len(lines) - 1} checks passed."
+    assert any("import pyannote.audio" in line for line in lines)
+
+
+def test_large_models_on_the_hub_pass(examine, hub: HubStandIn) -> None:
+    models = {"ASSISTANT_MODEL": "distil-whisper/distil-large-v3", "DIARIZATION_MODEL": PIPELINE}
+    status, results = examine(hub, Machine("cuda", "NVIDIA L4", 24e9, 100e9), **LARGE, **models)
+    assert status == 0, results
+    assert "3.1 GB" in results["ASR_MODEL"].detail
+    assert "4.6 GB to download" in results["disk"].detail
+    assert results["gate segmentation-3.0"].status == "ok"
+    assert {authorization for _, path, authorization, _ in hub.requests if "resolve" in path} == {f"Bearer {TOKEN}"}
+
+
+# --- Packages -------------------------------------------------------------------------------------------------
+
+
+def test_an_old_python() -> None:
+    assert packages.check_python((3, 10)).status == "FAILED"
+    assert packages.check_python((3, 12)).status == "ok"
+
+
+def test_versions_out_of_bounds_and_missing_packages_are_named() -> None:
+    versions = {"torch": "2.4.0", "transformers": "4.45.0"}
+    file = REPOSITORY / "requirements.txt"
+    result = packages.check_versions(
+        "packages", file, lambda name: versions.get(name, "99" if name == "tqdm" else None)
+    )
+    assert result.status == "FAILED"
+    assert "torch 2.4.0 is not" in result.detail
+    assert "transformers 4.45.0 is not" in result.detail
+    assert "numpy is missing" in result.detail
+    assert "tqdm 99" not in result.detail
+    assert result.advice == "pip install -r requirements.txt"
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchaudio", "status"),
+    [
+        ("2.5.1+cu124", "2.5.1", "ok"),
+        ("2.13.0", "2.11.0", "ok"),
+        ("2.11.0", "2.10.0", "FAILED"),
+        ("2.5.1", "2.11.0", "FAILED"),
+        ("2.5.1", None, "FAILED"),
+    ],
+)
+def test_torch_and_torchaudio_are_a_pair(torch: str, torchaudio: str | None, status: str) -> None:
+    result = packages.check_torch_pair(torch, torchaudio)
+    assert result.status == status
+    assert bool(result.advice) == (status == "FAILED")
+
+
+def test_a_package_that_does_not_import() -> None:
+    def load(module: str) -> None:
+        raise OSError("undefined symbol:\n _ZN3c10")
+
+    result = packages.check_import("torchaudio", load)
+    assert result.status == "FAILED"
+    assert "undefined symbol: _ZN3c10" in result.detail
+
+
+def test_decoding_that_fails_or_breaks_is_a_failed_check() -> None:
+    flac = (REPOSITORY / "demo" / "conversation.flac").read_bytes()
+    results = {result.check: result for result in packages.check_decoding(flac, [("mp3", "no-such-codec")])}
+    assert results["decode flac"].status == "ok"
+    assert results["decode mp3"].status == "FAILED"
+    (broken,) = guarded("decoding", lambda: packages.check_decoding(b"nothing"))
+    assert (broken.check, broken.status) == ("decoding", "FAILED")
+
+
+# --- Settings and folders -------------------------------------------------------------------------------------
+
+
+def test_no_model_and_a_wrong_setting_say_what_would_be_right(examine) -> None:
+    status, results = examine()
+    assert status == 1
+    assert "ASR_MODEL is not set" in results["settings"].detail
+    assert "name a Whisper model" in results["settings"].advice
+    assert "MAX_AUDIO_SECONDS" in examine(ASR_MODEL="demo/whisper", MAX_AUDIO_SECONDS="-1")[1]["settings"].detail
+
+
+def test_a_folder_that_is_not_whole(examine, tmp_path: Path) -> None:
+    whisper, diarizer = tmp_path / "whisper", tmp_path / "diarizer"
+    shutil.copytree(REPOSITORY / DEMO["asr_model"], whisper)
+    shutil.copytree(REPOSITORY / DEMO["diarization_model"], diarizer)
+    (whisper / "preprocessor_config.json").unlink()
+    (whisper / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    shutil.rmtree(diarizer / "embedding")
+    status, results = examine(ASR_MODEL=str(whisper), DIARIZATION_MODEL=str(diarizer))
+    assert status == 1
+    assert "preprocessor_config.json" in results["ASR_MODEL"].detail
+    assert "its weights" in results["ASR_MODEL"].detail
+    assert "lacks embedding" in results["DIARIZATION_MODEL"].detail
+    assert "copy the whole model" in results["ASR_MODEL"].advice
+
+
+def test_a_model_of_another_kind_and_a_broken_one(examine, tmp_path: Path) -> None:
+    whisper = tmp_path / "whisper"
+    shutil.copytree(REPOSITORY / DEMO["asr_model"], whisper)
+    (whisper / "config.json").write_text(json.dumps({"model_type": "wav2vec2"}))
+    assert "wav2vec2" in examine(ASR_MODEL=str(whisper))[1]["ASR_MODEL"].detail
+    (whisper / "model.safetensors").write_bytes(b"\x08" + b"\0" * 7 + b"no json!")
+    _, results = examine(ASR_MODEL=str(whisper))
+    assert "cannot be read" in results["ASR_MODEL"].detail
+    assert results["disk"].status == "ok"  # the others go on
+
+
+def test_a_checkpoint_of_openai_whisper_and_one_without_its_vocabulary(examine, tmp_path: Path) -> None:
+    dims = checkpoints.dimensions(checkpoints.MULTILINGUAL)
+    file = checkpoints.save(tmp_path / "tiny.pt", dims, checkpoints.random_state(dims))
+    _, results = examine(ASR_MODEL=str(file), ASSISTANT_MODEL="demo/assistant")
+    assert "needs multilingual.tiktoken" in results["ASR_MODEL"].detail
+    assert "put it beside the checkpoint" in results["ASR_MODEL"].advice
+    checkpoints.write_vocabulary(tmp_path, checkpoints.MULTILINGUAL)
+    _, results = examine(ASR_MODEL=str(file), ASSISTANT_MODEL="demo/assistant")
+    assert (results["ASR_MODEL"].status, results["ASR_MODEL"].detail) == (
+        "ok",
+        "checkpoint tiny.pt of openai-whisper",
+    )
+    assert "ASR_MODEL 51865" in results["assistant fits"].detail
+    file.write_bytes(file.read_bytes()[:1000])
+    assert "not a whole file" in examine(ASR_MODEL=str(file))[1]["ASR_MODEL"].detail
+
+
+def test_an_assistant_of_another_vocabulary(examine, hub: HubStandIn) -> None:
+    _, results = examine(hub, **LARGE, ASSISTANT_MODEL="demo/assistant")
+    assert results["assistant fits"].status == "FAILED"
+    assert "2288 tokens, ASR_MODEL 51866" in results["assistant fits"].detail
+
+
+# --- The Hub --------------------------------------------------------------------------------------------------
+
+
+def test_a_gated_model_names_the_page(examine, hub: HubStandIn) -> None:
+    hub.gated |= {PIPELINE, SEGMENTATION}
+    status, results = examine(hub, **LARGE, DIARIZATION_MODEL=PIPELINE)
+    assert status == 1
+    assert f"https://huggingface.co/{PIPELINE}" in results["DIARIZATION_MODEL"].advice
+    assert f"https://huggingface.co/{SEGMENTATION}" in results["gate segmentation-3.0"].advice
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "expected"),
+    [
+        (PIPELINE, "3.4.0", [SEGMENTATION]),
+        (PIPELINE, "4.0.7", [SEGMENTATION, COMMUNITY]),
+        (COMMUNITY, "4.0.7", []),
+        (str(REPOSITORY / "demo" / "diarizer"), "4.0.7", []),
+    ],
+)
+def test_the_gates_beside_a_pipelines_own(model: str, version: str, expected: list[str]) -> None:
+    assert gates(model, version) == expected
+
+
+def test_a_model_that_is_not_there(examine, hub: HubStandIn) -> None:
+    _, results = examine(hub, ASR_MODEL="openai/whisper-enormous", HF_TOKEN=TOKEN)
+    assert "not found on the Hub" in results["ASR_MODEL"].detail
+    assert "check the name" in results["ASR_MODEL"].advice
+    assert results["memory"].status == "warning"
+
+
+@pytest.mark.parametrize(
+    ("me", "status", "words"),
+    [
+        (None, "FAILED", "make a read token"),
+        (READER, "ok", ""),
+        ({"name": "x", "auth": {"accessToken": {"role": "write"}}}, "warning", "make a read token"),
+        ({"name": "x", "auth": {"accessToken": {"role": "fineGrained"}}}, "warning", "gated repos"),
+        (
+            {
+                "name": "x",
+                "auth": {"accessToken": {"role": "fineGrained", "fineGrained": {"canReadGatedRepos": True}}},
+            },
+            "ok",
+            "",
+        ),
+    ],
+)
+def test_the_tokens_rights(examine, hub: HubStandIn, me: dict[str, Any] | None, status: str, words: str) -> None:
+    hub.me = me
+    result = examine(hub, **LARGE)[1]["HF_TOKEN"]
+    assert result.status == status
+    assert words in result.advice
+
+
+def test_no_network_fails_what_is_not_here_and_nothing_else(examine, hub: HubStandIn) -> None:
+    hub.shutdown()
+    hub.server_close()
+    _, results = examine(hub, **LARGE, DIARIZATION_MODEL="demo/diarizer")
+    assert "cannot be reached" in results["ASR_MODEL"].detail
+    assert "mend the network" in results["ASR_MODEL"].advice
+    assert results["DIARIZATION_MODEL"].status == "ok"
+    assert results["HF_TOKEN"].status == "ok"
+
+
+def test_offline_mode_is_named(examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' own process is offline (`conftest.py`)."""
+    _, results = examine(**LARGE)
+    assert "HF_HUB_OFFLINE is set" in results["ASR_MODEL"].detail
+
+
+# --- Memory and disk ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("memory", "status"), [(3e9, "FAILED"), (12e9, "warning"), (24e9, "ok")])
+def test_memory_is_held_against_what_the_models_need(memory: float, status: str) -> None:
+    facts = {"ASR_MODEL": Facts(Result("ASR_MODEL", "ok", ""), WHISPER, 1_543_490_560)}
+    result = check_memory(facts, Machine("cuda", "NVIDIA", memory, 0), 2)
+    assert result.status == status, result
+    assert bool(result.advice) == (status != "ok")
+
+
+def test_a_gpu_that_torch_cannot_use_is_told() -> None:
+    facts = {"ASR_MODEL": Facts(Result("ASR_MODEL", "ok", ""), WHISPER, 10**9)}
+    result = check_memory(facts, Machine("cpu", "x", 64e9, 0, idle_gpu=True), 4)
+    assert "driver" in result.advice
+
+
+def test_a_full_disk(examine, hub: HubStandIn) -> None:
+    _, results = examine(hub, Machine("cpu", "a test", 64e9, 1e9), **LARGE)
+    assert "HF_HOME" in results["disk"].advice

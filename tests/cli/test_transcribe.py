@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from turnscribe.cli.transcribe import (
+    Outcome,
+    _parser,
+    build_environment,
+    build_request,
+    listing,
+    main,
+    plan,
+    summary,
+    write,
+)
+from turnscribe.errors import BadAudio, BadParameters, Cancelled
+from turnscribe.formats import FORMATS
+from turnscribe.transcript import Chunk, Transcript, Turn
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class FakeHandler:
+    """Says what the file holds, in the voice of one speaker; `behave` comes first."""
+
+    def __init__(self, behave: Callable[[bytes, Callable[[], bool]], None] | None = None) -> None:
+        self.behave = behave
+        self.heard: list[bytes] = []
+        self.configs: list[Any] = []
+
+    def transcribe(
+        self,
+        audio: bytes,
+        config: Any,
+        *,
+        on_progress: Callable[[float], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Transcript:
+        assert on_progress
+        assert should_stop
+        self.heard.append(audio)
+        self.configs.append(config)
+        on_progress(0.5)
+        if self.behave:
+            self.behave(audio, should_stop)
+        text = f" {audio.decode()}"
+        chunk = Chunk(text, 0.5, 2.0, speaker="SPEAKER_00")
+        warnings = ("it ends early.",) if b"short" in audio else ()
+        turns = (Turn("SPEAKER_00", 0.5, 2.0),)
+        return Transcript(text, (chunk,), 10.0, language="en", turns=turns, warnings=warnings)
+
+
+def run(*argv: object, handler: FakeHandler | None = None) -> int:
+    return main([str(arg) for arg in argv], handler=handler or FakeHandler(), parse=lambda parameters: parameters)
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Path:
+    """A folder of recordings: a.wav, b.mp3, deep/a.wav and what is none."""
+    folder = tmp_path / "talks"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a.wav", "b.MP3", "deep/a.wav", "notes.txt", "._a.wav"):
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# --- The request --------------------------------------------------------------------------------------------
+
+
+def parsed(*argv: str) -> argparse.Namespace:
+    return _parser().parse_args(["a.wav", *argv])
+
+
+def test_nothing_given_leaves_the_endpoints_defaults() -> None:
+    assert build_request(parsed()) == {}
+    assert build_request(parsed("--format", "srt", "--asr-model", "x", "--overwrite")) == {}
+
+
+def test_every_option_of_a_request_gets_into_it() -> None:
+    options = (
+        "--assisted --language german --task translate --num-speakers 2 --min-speakers 1 --max-speakers 3"
+        " --no-diarize --chunk-length-s 12.5 --batch-size 8 --timestamps word --prompt Turnscribe"
+        " --channels split"
+    )
+    assert build_request(parsed(*options.split())) == {
+        "assisted": True,
+        "language": "german",
+        "task": "translate",
+        "num_speakers": 2,
+        "min_speakers": 1,
+        "max_speakers": 3,
+        "diarize": False,
+        "chunk_length_s": 12.5,
+        "batch_size": 8,
+        "timestamps": "word",
+        "prompt": "Turnscribe",
+        "channels": "split",
+    }
+
+
+def test_model_options_stand_for_the_endpoints_settings() -> None:
+    assert build_environment(parsed()) == {}
+    options = "--asr-model demo/whisper --assistant-model demo/assistant --diarization-model demo/diarizer"
+    assert build_environment(parsed(*options.split())) == {
+        "ASR_MODEL": "demo/whisper",
+        "ASSISTANT_MODEL": "demo/assistant",
+        "DIARIZATION_MODEL": "demo/diarizer",
+    }
+    assert build_environment(parsed("--no-diarize")) == {"DIARIZATION_MODEL": ""}
+
+
+def test_the_handler_gets_the_bytes_and_the_parsed_request(talks: Path) -> None:
+    handler = FakeHandler()
+    assert run(talks / "a.wav", "--language", "en", handler=handler) == 0
+    assert handler.heard == [b"a.wav"]
+    assert handler.configs == [{"language": "en"}]
+
+
+# --- Which files, and where to ------------------------------------------------------------------------------
+
+
+def stems(*recordings: object) -> list[str]:
+    return [stem.as_posix() for stem in plan([str(recording) for recording in recordings]).values()]
+
+
+def test_a_folder_keeps_its_structure_and_gives_only_recordings(talks: Path) -> None:
+    assert stems(talks) == ["a", "b", "deep/a"]
+
+
+def test_a_pattern_finds_files_and_each_recording_comes_once(talks: Path) -> None:
+    assert stems(talks / "*.wav") == ["a"]
+    assert stems(talks / "a.wav", talks / "*.wav", talks) == ["a", "b", "deep/a"]
+
+
+def test_outputs_of_one_name_are_told_apart(talks: Path) -> None:
+    for name in ("a.mp3", "A.ogg", "a.mp3.wav"):
+        (talks / name).touch()
+    found = stems(talks / "a.wav", talks / "a.mp3", talks / "A.ogg", talks / "b.MP3")
+    assert found == ["a.wav", "a.mp3", "A.ogg", "b"]
+    twins = [*stems(talks / "a.wav", talks / "deep" / "a.wav")]
+    assert twins == [Path(*talks.parts[1:], name).as_posix() for name in ("a.wav", "deep/a.wav")]
+    every = stems(talks, talks / "deep" / "a.wav")
+    assert len({stem.casefold() for stem in every}) == len(every) == 6
+
+
+def test_a_stem_with_dots_keeps_them(tmp_path: Path, talks: Path) -> None:
+    (talks / "talk.v1.wav").write_bytes(b"x")
+    assert run(talks / "talk.v1.wav", "--output-dir", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["talk.v1.txt"]
+
+
+# --- What is written ----------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_written_and_summed_up(
+    talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(talks)
+    out = tmp_path / "out"
+    assert run(".", "--format", "srt", "--output-dir", out) == 0
+    assert files(out) == ["a.srt", "b.srt", "deep/a.srt"]
+    assert (out / "deep/a.srt").read_text() == "1\n00:00:00,500 --> 00:00:02,000\nSPEAKER_00: deep/a.wav\n"
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    header, *lines = printed.err.splitlines()
+    assert header.split() == ["file", "duration", "speed", "speakers", "status"]
+    assert [line.split()[0] for line in lines] == ["a.wav", "b.MP3", "deep/a.wav"]
+    assert all(line.split()[1::2] == ["00:00:10", "1"] and line.endswith("done") for line in lines)
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "answer"])
+def test_every_format_can_be_written_side_by_side(talks: Path, tmp_path: Path, name: str) -> None:
+    assert run(talks / "a.wav", "--format", name, "--output-dir", tmp_path / "out") == 0
+    (written,) = files(tmp_path / "out")
+    suffix = {
+        "text": "a.txt",
+        "verbose_json": "a.verbose.json",
+        "diarized_json": "a.diarized.json",
+        "answer": "a.answer.json",
+    }
+    assert written == suffix.get(name, f"a.{name}")
+    text = (tmp_path / "out" / written).read_text()
+    if written.endswith(".json"):
+        assert json.loads(text)["text"] == " a.wav"
+    assert name != "rttm" or text.startswith("SPEAKER a 1 0.500 1.500")
+    assert name != "answer" or json.loads(text)["chunks"][0]["timestamp"] == [0.5, 2.0]
+
+
+def test_what_exists_is_left_alone_so_a_batch_goes_on(
+    talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.txt").write_text("mine")
+    handler = FakeHandler()
+    assert run(talks, "--output-dir", out, handler=handler) == 0
+    assert (out / "a.txt").read_text() == "mine"
+    assert handler.heard == [b"b.MP3", b"deep/a.wav"]
+    assert capsys.readouterr().err.splitlines()[1].split()[1:] == ["-", "-", "-", "exists"]
+    assert run(talks, "--output-dir", out, "--overwrite", handler=handler) == 0
+    assert (out / "a.txt").read_text() == "SPEAKER_00: a.wav\n"
+
+
+def test_an_output_that_appears_meanwhile_is_left_alone(talks: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "out" / "a.txt"
+
+    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+        theirs.parent.mkdir()
+        theirs.write_text("theirs")
+
+    assert run(talks / "a.wav", "--output-dir", tmp_path / "out", handler=FakeHandler(behave)) == 0
+    assert theirs.read_text() == "theirs"
+    assert files(tmp_path / "out") == ["a.txt"]
+
+
+def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:
+    odd = tmp_path / "a.txt"
+    odd.write_bytes(b"audio, really")
+    assert run(odd, "--output-dir", tmp_path, "--overwrite") == 1
+    assert odd.read_bytes() == b"audio, really"
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("before")
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path / "a.txt", "after", overwrite=True)
+    assert files(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "before"
+
+
+def test_printed_to_a_pipe_it_is_the_format_alone(talks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(talks / "a.wav", "--quiet") == 0
+    assert run(talks / "a.wav", "--quiet", "--format", "json") == 0
+    printed = capsys.readouterr()
+    assert printed.out == 'SPEAKER_00: a.wav\n{\n  "text": " a.wav"\n}\n'
+    assert printed.err == ""
+
+
+def test_several_recordings_printed_have_headings(talks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(talks / "a.wav", talks / "b.MP3", "--quiet") == 0
+    first, second = talks / "a.wav", talks / "b.MP3"
+    assert capsys.readouterr().out == f"== {first}\nSPEAKER_00: a.wav\n== {second}\nSPEAKER_00: b.MP3\n"
+
+
+def test_the_listing_for_a_terminal_has_times_and_speakers() -> None:
+    transcript = FakeHandler().transcribe(b"hi\nyou", {}, on_progress=print, should_stop=lambda: False)
+    assert listing(transcript) == "00:00:00.500 - 00:00:02.000  SPEAKER_00: hi you\n"
+
+
+# --- What goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_a_file_that_fails_is_one_sentence_and_the_others_are_done(
+    talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+        if audio == b"a.wav":
+            raise BadAudio("The input is not audio; send a wav, mp3 or similar.")
+        if audio == b"b.MP3":
+            raise RuntimeError("a shape is wrong")
+
+    missing, empty, nothing = tmp_path / "gone.wav", tmp_path / "empty", tmp_path / "*.nix"
+    empty.mkdir()
+    out = tmp_path / "out"
+    assert run(talks, missing, empty, nothing, "--output-dir", out, handler=FakeHandler(behave)) == 1
+    assert files(out) == ["deep/a.txt"]
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert errors == [
+        f"error: {talks / 'a.wav'}: The input is not audio; send a wav, mp3 or similar.",
+        f"error: {talks / 'b.MP3'}: RuntimeError: a shape is wrong",
+        f"error: {missing}: No such file or directory ({missing}).",
+        f"error: {empty}: there is no audio or video in this folder.",
+        f"error: {nothing}: No such file or directory ({nothing}).",
+    ]
+
+
+def test_warnings_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.wav").write_bytes(b"short")
+    assert run(tmp_path / "a.wav") == 0
+    assert f"warning: {tmp_path / 'a.wav'}: it ends early.\n" in capsys.readouterr().err
+
+
+def test_wrong_usage_is_2_before_any_model_is_loaded(
+    talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for argv in ([], ["a.wav", "--format", "docx"], ["a.wav", "--num-speakers", "two"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(argv)
+        assert stopped.value.code == 2
+    with pytest.raises(SystemExit) as stopped:
+        run(talks, "--format", "srt")
+    assert stopped.value.code == 2
+    assert "needs --output-dir" in capsys.readouterr().err
+
+    def refuse(parameters: dict[str, Any]) -> None:
+        raise BadParameters("language is 'klingon'; it must be a code such as en.")
+
+    assert main([str(talks / "a.wav")], handler=FakeHandler(), parse=refuse) == 2
+    assert capsys.readouterr().err == "error: language is 'klingon'; it must be a code such as en.\n"
+
+
+# --- Ctrl-C -------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_asks_the_handler_to_stop(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+        if audio == b"b.MP3":
+            os.kill(os.getpid(), signal.SIGINT)
+            deadline = time.monotonic() + 5
+            while not should_stop():
+                assert time.monotonic() < deadline
+            raise Cancelled("Stopped.")
+
+    before = signal.getsignal(signal.SIGINT)
+    assert run(talks, "--output-dir", tmp_path / "out", handler=FakeHandler(behave)) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    assert files(tmp_path / "out") == ["a.txt"]
+    statuses = [line.split()[-1] for line in capsys.readouterr().err.splitlines()[-3:]]
+    assert statuses == ["done", "stopped", "stopped"]
+
+
+def test_a_second_ctrl_c_interrupts_a_handler_that_does_not_listen(talks: Path, tmp_path: Path) -> None:
+    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+        raise AssertionError("was not interrupted")
+
+    assert run(talks, "--output-dir", tmp_path / "out", handler=FakeHandler(behave)) == 130
+    assert not (tmp_path / "out").exists()
+
+
+# --- As a program -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [["-m", "scripts.transcribe"], ["scripts/transcribe.py"]])
+def test_it_runs_as_a_module_and_as_a_file(how: list[str]) -> None:
+    done = subprocess.run([sys.executable, *how, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--assistant-model" in done.stdout
+
+
+def test_speed_is_times_real_time() -> None:
+    outcome = Outcome(Path("a.wav"), "done", transcript=Transcript("", (), 3600.0), seconds=36.0)
+    assert summary([outcome]).splitlines()[1].split() == ["a.wav", "01:00:00", "100.0x", "-", "done"]

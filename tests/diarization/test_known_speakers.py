@@ -1,0 +1,104 @@
+"""Known speakers: one to one, a stranger stays a stranger; with made-up voices, and with the demo models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from config import parse_config
+from tests.conftest import wav
+from turnscribe.diarization.known_speakers import ENOUGH, check_clip, check_names, matched, named
+from turnscribe.errors import BadAudio, BadParameters
+from turnscribe.transcript import Turn
+
+RATE = 16_000
+
+
+def test_each_takes_the_one_it_is_most_like() -> None:
+    assert matched(np.array([[0.9, 0.2], [0.3, 0.8]], np.float32), 0.5) == [(0, 0), (1, 1)]
+
+
+def test_two_speakers_are_not_one_person() -> None:
+    assert matched(np.array([[0.9], [0.8]], np.float32), 0.5) == [(0, 0)]
+
+
+def test_all_pairs_together_count_and_not_the_first_come() -> None:
+    similarities = np.array([[0.95, 0.9], [0.9, 0.1]], np.float32)
+    assert matched(similarities, 0.5) == [(0, 1), (1, 0)]
+
+
+def test_a_stranger_stays_a_stranger() -> None:
+    assert matched(np.array([[0.49, 0.1]], np.float32), 0.5) == []
+    assert matched(np.array([[np.nan, 0.7]], np.float32), 0.5) == [(0, 1)]
+
+
+def voice(direction: int, seconds: float) -> np.ndarray:
+    """Samples that all are `direction`, which `embed` finds again."""
+    return np.full(int(seconds * RATE), direction / 10, np.float32)
+
+
+def embed(samples: np.ndarray) -> np.ndarray:
+    assert len(samples) <= ENOUGH
+    return np.eye(4, dtype=np.float32)[round(float(np.median(samples)) * 10)] * 7
+
+
+def test_turns_get_the_names() -> None:
+    waveform = np.concatenate([voice(1, 40), voice(2, 1), voice(3, 1), voice(1, 1)])
+    turns = [
+        Turn("SPEAKER_00", 0, 40),
+        Turn("SPEAKER_01", 40, 41),
+        Turn("SPEAKER_02", 41, 42),
+        Turn("SPEAKER_00", 42, 43),
+    ]
+    clips = {"Ann": voice(3, 2), "Bob": voice(1, 2), "Cy": voice(0, 2)}
+    speakers = [turn.speaker for turn in named(turns, waveform, clips, embed=embed, threshold=0.5)]
+    assert speakers == ["Bob", "SPEAKER_01", "Ann", "Bob"]
+
+
+def test_nobody_speaks_or_nobody_is_known() -> None:
+    assert named([], voice(1, 1), {"Ann": voice(1, 2)}, embed=embed, threshold=0.5) == []
+    turns = [Turn("SPEAKER_00", 0, 1)]
+    assert named(turns, voice(1, 1), {}, embed=embed, threshold=0.5) == turns
+
+
+@pytest.mark.parametrize(
+    "names", [["SPEAKER_01"], ["Ann", "Ann"], [" "], ["A\n"], ["A" * 101], [str(n) for n in range(33)]]
+)
+def test_names_that_could_not_be_told_apart_are_refused(names: list[str]) -> None:
+    with pytest.raises(BadParameters):
+        check_names(names)
+
+
+@pytest.mark.parametrize("clip", [voice(1, 1.9), voice(1, 10.1), voice(0, 3)])
+def test_clips_nobody_can_be_known_by_are_refused(clip: np.ndarray) -> None:
+    with pytest.raises(BadAudio, match="The reference of 'Ann' is"):
+        check_clip("Ann", clip)
+    check_clip("Ann", voice(1, 2.0))
+    check_clip("Ann", voice(1, 10.0))
+
+
+@pytest.mark.models
+def test_the_demo_voices_are_known_again(demo_handler, conversation: bytes, conversation_waveform) -> None:
+    plain = demo_handler.transcribe(conversation, parse_config({"num_speakers": 3}))
+    longest = {}
+    for turn in sorted(plain.turns, key=lambda turn: turn.end - turn.start):
+        longest[turn.speaker] = turn
+    ann, bob, stranger = sorted(longest)
+    clips = {}
+    for name, speaker in (("Ann", ann), ("Bob", bob)):
+        turn = longest[speaker]
+        part = conversation_waveform[int(turn.start * RATE) : int(turn.end * RATE)]
+        clips[name] = wav(np.tile(part, 2)[: 5 * RATE])
+    told = demo_handler.transcribe(conversation, parse_config({"num_speakers": 3}), known_speakers=clips)
+    assert told.text == plain.text
+    names = {ann: "Ann", bob: "Bob", stranger: stranger}
+    assert [chunk.speaker for chunk in told.chunks] == [names[chunk.speaker] for chunk in plain.chunks]
+    assert {turn.speaker for turn in told.turns} == {"Ann", "Bob", stranger}
+
+
+@pytest.mark.models
+def test_known_speakers_need_a_diarization(demo_handler, conversation: bytes) -> None:
+    with pytest.raises(BadParameters, match="nobody is told apart"):
+        demo_handler.transcribe(conversation, parse_config({"diarize": False}), known_speakers={"Ann": conversation})
+    with pytest.raises(BadAudio, match="'Ann' is 48"):
+        demo_handler.transcribe(conversation, parse_config({}), known_speakers={"Ann": conversation})

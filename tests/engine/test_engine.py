@@ -1,0 +1,556 @@
+"""The engine says what `generate` says, token by token, however its rows are batched, refilled or drafted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers import WhisperFeatureExtractor
+
+from tests.conftest import DEMO, REPOSITORY
+from tests.engine.models import (
+    AT,
+    Asked,
+    Letters,
+    Said,
+    Same,
+    Windows,
+    batch_of,
+    decoded,
+    generated,
+    heard,
+    near_copy,
+    sound,
+    tiny_assistant,
+    tiny_whisper,
+)
+from turnscribe.asr.engine_backend import EngineAsr
+from turnscribe.asr.protocol import AsrOptions, load_asr
+from turnscribe.asr.transformers_backend import TransformersAsr
+from turnscribe.engine.batch import LONGEST_DRAFT, Batch
+from turnscribe.engine.decode import Prompt
+from turnscribe.engine.draft_length import DraftLength
+from turnscribe.engine.model import Decoder, Encoder
+from turnscribe.engine.models import Models
+from turnscribe.whisper.alignment import token_starts
+
+COUNT = 9  # windows: more than the largest batch has rows
+LAYOUTS = {"english-80": (False, 80), "multilingual-80": (True, 80), "multilingual-128": (True, 128)}
+EARLIER = (AT.previous, 11, 5, 30, 77)
+ORDERS = (tuple(range(COUNT)), (8, 3, 5, 0, 7, 1, 6, 2, 4))
+
+
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
+
+@cache
+def whisper(layout: str, **options: Any) -> Any:
+    multilingual, mels = LAYOUTS[layout]
+    return tiny_whisper(multilingual=multilingual, mels=mels, **options)
+
+
+@cache
+def features(layout: str) -> torch.Tensor:
+    return heard(LAYOUTS[layout][1], COUNT)
+
+
+@cache
+def encoded(layout: str) -> torch.Tensor:
+    """By the engine's own encoder, once: `[COUNT, 1500, D]`."""
+    with torch.inference_mode():
+        return Encoder.of(whisper(layout))(features(layout))
+
+
+@cache
+def expected(layout: str, asked: Asked) -> list[Said]:
+    return generated(whisper(layout), features(layout), asked)
+
+
+def work(layout: str, asked: Asked, **options: Any) -> Windows:
+    return Windows(encoded(layout), Same(), asked.prompt_of(whisper(layout)), **options)
+
+
+def tokens(result: Any) -> list[tuple[int, ...]]:
+    assert sorted(result.attempts) == list(range(len(result.attempts)))
+    return [result.attempts[job].tokens for job in sorted(result.attempts)]
+
+
+def asks(layout: str) -> list[Asked]:
+    both = [Asked(), Asked(timestamps=False), Asked(prompt=EARLIER)]
+    if LAYOUTS[layout][0]:
+        both += [Asked(task="translate", language="ru"), Asked(timestamps=False, task="translate", prompt=EARLIER)]
+    return both
+
+
+def name(value: Any) -> str:
+    if not isinstance(value, Asked):
+        return str(value)
+    words = [value.task, "times" if value.timestamps else "no-times", "prompt" if value.prompt else ""]
+    return "-".join(word for word in words if word)
+
+
+ALL = [(layout, asked) for layout in LAYOUTS for asked in asks(layout)]
+
+
+# Plain greedy ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("layout", "asked"), ALL, ids=name)
+def test_tokens_are_those_of_generate(layout: str, asked: Asked) -> None:
+    said = expected(layout, asked)
+    assert {one.initial for one in said} == {asked.initial(whisper(layout))}
+    for rows, order in ((1, ORDERS[0]), (3, ORDERS[1]), (8, ORDERS[0])):
+        batch = batch_of(whisper(layout), rows, timestamps=asked.timestamps)
+        queue = work(layout, asked, order=order)
+        result = decoded(batch, queue, encode_at_once=1 + rows // 3)
+        assert tokens(result) == [one.tokens for one in said], f"{rows} rows"
+        assert len(queue.taken) > 1  # rows were refilled
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_tiny_models_say_something_worth_comparing(layout: str) -> None:
+    said = [row for asked in asks(layout) for row in expected(layout, asked)]
+    limit = max(len(row.tokens) for row in said)
+    ended = [row for row in said if row.ended]
+    assert len(ended) > len(said) / 5
+    assert sum(len(row.tokens) == limit for row in said) > len(said) / 5
+    assert len({row.tokens for row in said}) > 0.9 * len(said)
+    assert len({len(row.tokens) for row in ended}) > 4
+    assert np.mean([len(set(row.tokens)) / len(row.tokens) for row in said]) > 0.3
+    timed = [row for row in expected(layout, Asked()) if sum(token >= AT.first_time for token in row.tokens) > 2]
+    assert len(timed) > COUNT / 2  # pairs of timestamps, not only the first
+    assert min(row.margin for row in said) > 1e-5  # no choice hangs on the last bits
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_it_hears_with_its_own_encoder(layout: str) -> None:
+    model = whisper(layout)
+    queue = Windows(features(layout)[:4], Encoder.of(model), Asked().prompt_of(model))
+    result = decoded(batch_of(model, 3), queue)
+    assert tokens(result) == [one.tokens for one in expected(layout, Asked())[:4]]
+
+
+@pytest.mark.parametrize(("mels", "seed"), [(80, 0), (128, 2)])
+def test_the_detected_language_is_that_of_generate(mels: int, seed: int) -> None:
+    model, found = tiny_whisper(multilingual=True, mels=mels, seed=seed, audio=6), []
+    model.model.decoder.embed_positions.weight.mul_(0.05)  # so that the language hangs on the audio
+    choices = list(model.generation_config.lang_to_id.values())
+
+    def prompt(jobs: Any, scores: Callable[[int, int], torch.Tensor]) -> Prompt:
+        heard = scores(AT.start, 0)
+        found.append(max(choices, key=lambda token: float(heard[token])))
+        return Asked(language=None).prompt_of(model, found[-1])
+
+    for window in range(COUNT):
+        queue = Windows(heard(mels, COUNT), Encoder.of(model), prompt, order=[window])
+        result = decoded(batch_of(model, 2), queue)
+        if window < 3:  # generate is slow one by one
+            (said,) = generated(model, heard(mels, COUNT)[window : window + 1], Asked(language=None))
+            assert said.initial == Asked(language=None).initial(model, found[-1])
+            assert result.attempts[window].tokens == said.tokens
+    assert found == model.detect_language(heard(mels, COUNT)).tolist()
+    assert len(set(found)) > 1
+
+
+@pytest.mark.parametrize(("index", "row"), [(0, 0), (1, 2), (2, 5)])
+def test_the_language_is_heard_in_the_window_asked_for(index: int, row: int) -> None:
+    layout = "multilingual-80"
+    model, batch = whisper(layout), batch_of(whisper(layout), 8)
+    batch.hear(encoded(layout)[[index]], None, slice(row, row + 1))
+    logits = model(features(layout)[[index]], decoder_input_ids=torch.tensor([[AT.start]])).logits[0, 0]
+    torch.testing.assert_close(batch.language_scores(AT.start, row), logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("prompt", [(), (AT.previous, *range(3, 20))], ids=["short", "prompt"])
+def test_a_row_ends_where_the_models_positions_do(prompt: tuple[int, ...]) -> None:
+    model = tiny_whisper(multilingual=False, mels=80, positions=40, limit=None)
+    asked = Asked(prompt=prompt)
+    said = generated(model, features("english-80"), asked)
+    assert max(len(row.tokens) for row in said) == 40 - len(prompt) - 1
+    for options in ({}, {"draft_length": 8}, {"draft_length": 3}):
+        batch = batch_of(model, 4, draft=Decoder.of(model) if options else None)
+        queue = Windows(features("english-80"), Encoder.of(model), asked.prompt_of(model))
+        assert tokens(decoded(batch, queue, **options)) == [row.tokens for row in said]
+
+
+@pytest.mark.parametrize("new_tokens", [1, 2, 9])
+def test_max_new_tokens_is_kept(new_tokens: int) -> None:
+    model = tiny_whisper(multilingual=True, mels=80)
+    model.generation_config.max_new_tokens = new_tokens
+    asked = Asked(prompt=EARLIER)
+    said = generated(model, features("multilingual-80")[:4], asked)
+    for draft_length in (None, 4):
+        batch = batch_of(model, 3, draft=Decoder.of(model))
+        queue = Windows(features("multilingual-80")[:4], Encoder.of(model), asked.prompt_of(model))
+        assert tokens(decoded(batch, queue, draft_length=draft_length)) == [row.tokens for row in said]
+
+
+@pytest.mark.skipif(transformers.__version__ < "5", reason="4.51 works out the longer limit and forgets it")
+@pytest.mark.parametrize("prompt", [(), (AT.previous, *range(3, 20))])
+def test_max_length_counts_from_the_initial_tokens(prompt: tuple[int, ...]) -> None:
+    model = tiny_whisper(multilingual=False, mels=80, positions=60, limit=None)
+    model.generation_config.max_length = 12
+    asked = Asked(prompt=prompt)
+    said = generated(model, features("english-80")[:3], asked)
+    queue = Windows(features("english-80")[:3], Encoder.of(model), asked.prompt_of(model))
+    assert tokens(decoded(batch_of(model, 2), queue)) == [row.tokens for row in said]
+
+
+# Probabilities ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("layout", "asked"), ALL, ids=name)
+@pytest.mark.parametrize("draft_length", [None, 3])
+def test_logprobs_are_those_of_the_processed_scores(layout: str, asked: Asked, draft_length: int | None) -> None:
+    model = whisper(layout)
+    batch = batch_of(model, 4, timestamps=asked.timestamps, draft=Decoder.of(near_copy(model, noise=0.05)))
+    result = decoded(batch, work(layout, asked), draft_length=draft_length)
+    for job, said in enumerate(expected(layout, asked)):
+        attempt = result.attempts[job]
+        assert len(attempt.logprobs) == len(said.tokens) + said.ended
+        np.testing.assert_allclose(attempt.logprobs, said.logprobs, atol=1e-4)
+        assert attempt.avg_logprob == pytest.approx(sum(said.logprobs) / (len(said.tokens) + 1), abs=1e-4)
+
+
+@pytest.mark.parametrize(("layout", "asked"), ALL, ids=name)
+def test_no_speech_is_read_after_the_start_of_the_transcript(layout: str, asked: Asked) -> None:
+    model = whisper(layout)
+    result = decoded(batch_of(model, 4, timestamps=asked.timestamps), work(layout, asked))
+    initial = torch.tensor([asked.initial(model)]).expand(COUNT, -1)
+    logits = model(features(layout), decoder_input_ids=initial).logits
+    start = asked.initial(model).index(AT.start)
+    silence = logits[:, start].softmax(-1)[:, AT.no_speech]
+    found = [result.attempts[job].no_speech for job in range(COUNT)]
+    np.testing.assert_allclose(found, silence.numpy(), rtol=1e-3, atol=1e-7)
+    assert len(set(found)) == COUNT
+
+
+# Speculation -----------------------------------------------------------------------------------------
+
+
+class Scripted(Batch):
+    """Drafts by a script: the right token where `is_right` says so, otherwise one that is surely wrong.
+
+    Which window sits in a row is told by the encoder's output that the row heard.
+    """
+
+    right: torch.Tensor  # [N, positions]: the tokens by window, initial ones too
+    windows: torch.Tensor  # [N, D]: the sum over the frames of each
+    is_right: Callable[[torch.Tensor], torch.Tensor]  # positions [B] -> bool [B]
+
+    @property
+    def state(self) -> tuple[torch.Tensor, ...]:
+        return (*super().state, self.job)
+
+    @property
+    def job(self) -> torch.Tensor:
+        if not hasattr(self, "_job"):
+            self._job = torch.zeros(self.rows, dtype=torch.long)
+        return self._job
+
+    def hear(self, encoded: torch.Tensor, draft_encoded: torch.Tensor | None, rows: slice) -> None:
+        super().hear(encoded, draft_encoded, rows)
+        self.job[rows] = torch.cdist(encoded.sum(1), self.windows).argmin(1)
+
+    def _propose(self, tokens: torch.Tensor, rows: slice, index: int) -> torch.Tensor:
+        places = self.length[rows] + index
+        right = self.right[self.job[rows], places]
+        wrong = (right + 1) % AT.vocabulary
+        return torch.where(self.is_right(places), right, wrong)[:, None]
+
+
+def scripted(layout: str, asked: Asked, rows: int, is_right: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+    said = expected(layout, asked)
+    model = whisper(layout)
+    batch = batch_of(model, rows, timestamps=asked.timestamps, draft=Decoder.of(other(layout)), kind=Scripted)
+    batch.right = torch.zeros(COUNT, model.config.max_target_positions + 20, dtype=torch.long)
+    for job, one in enumerate(said):
+        row = torch.tensor([*one.initial, *one.tokens, AT.end])
+        batch.right[job, : len(row)] = row
+    batch.windows = encoded(layout).sum(1)
+    batch.is_right = is_right
+    return batch
+
+
+@cache
+def other(layout: str) -> Any:
+    """A decoder that knows nothing, of one layer."""
+    return tiny_assistant(whisper(layout), seed=5)
+
+
+def always(places: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(places, dtype=torch.bool)
+
+
+def never(places: torch.Tensor) -> torch.Tensor:
+    return ~always(places)
+
+
+def every_third_wrong(places: torch.Tensor) -> torch.Tensor:
+    return places % 3 != 0
+
+
+def now_and_then(seed: int, share: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return lambda places: torch.rand(places.shape, generator=generator) < share
+
+
+SCRIPTS: dict[str, Callable[[int], Callable[[torch.Tensor], torch.Tensor]]] = {
+    "all-right": lambda seed: always,
+    "all-wrong": lambda seed: never,
+    "thirds": lambda seed: every_third_wrong,
+    "half": lambda seed: now_and_then(seed, 0.5),
+    "mostly": lambda seed: now_and_then(seed, 0.85),
+}
+
+
+def some_of_each() -> list[tuple[int, int, str]]:
+    """Every k from 1 to 8 at 1, 3 and 8 rows: with half of the drafts right, and with another script by turns."""
+    scripts = [name for name in SCRIPTS if name != "half"]
+    combinations = [(count, rows) for count in range(1, LONGEST_DRAFT + 1) for rows in (1, 3, 8)]
+    turns = [(*pair, scripts[(index + index // 8) % 4]) for index, pair in enumerate(combinations)]
+    return [*((*pair, "half") for pair in combinations), *turns]
+
+
+@pytest.mark.parametrize(("count", "rows", "script"), some_of_each())
+def test_whatever_is_drafted_the_tokens_are_those_of_greedy(count: int, rows: int, script: str) -> None:
+    layout = list(LAYOUTS)[(count + rows) % 3]
+    asked = Asked(timestamps=script != "thirds", prompt=EARLIER if script == "half" else ())
+    order = ORDERS[count % 2][: max(3 * rows, 3)]  # a row alone is slow
+    said = [expected(layout, asked)[job] for job in order]
+    batch = scripted(layout, asked, rows, SCRIPTS[script](count))
+    result = decoded(batch, work(layout, asked, order=order), draft_length=count)
+    assert [result.attempts[job].tokens for job in order] == [one.tokens for one in said]
+    after_first = [len(one.tokens) + one.ended - 1 for one in said]
+    if script == "all-wrong":
+        assert (result.proposed, result.accepted) == (count * sum(after_first), 0)
+    elif script == "all-right":  # every round is full, but for that in which a row ends
+        rounds = [-(-more // (count + 1)) for more in after_first]
+        last = [more - (number - 1) * (count + 1) for more, number in zip(after_first, rounds, strict=True)]
+        assert result.proposed == count * sum(rounds)
+        missed = sum(count - min(left, count) for left, number in zip(last, rounds, strict=True) if number)
+        assert result.accepted == result.proposed - missed
+    else:
+        assert 0 < result.accepted < result.proposed
+
+
+@pytest.mark.parametrize("count", [5, 8])
+def test_rows_end_in_the_middle_of_a_draft_by_themselves_and_at_the_limit(count: int) -> None:
+    """So that the test above, with everything right, has both kinds in it."""
+    kinds = set()
+    for layout in LAYOUTS:
+        for one in expected(layout, Asked()):
+            into = (len(one.tokens) + one.ended - 1) % (count + 1)
+            if 0 < into < count:
+                kinds.add(one.ended)
+    assert kinds == {True, False}
+
+
+@pytest.mark.parametrize(("layout", "asked"), ALL, ids=name)
+@pytest.mark.parametrize("draft", ["itself", "near", "other"])
+def test_a_drafting_decoder_leaves_the_tokens_alone(layout: str, asked: Asked, draft: str) -> None:
+    model = whisper(layout)
+    drafts = {"itself": model, "near": near(layout), "other": other(layout)}
+    for count, rows in {"near": ((1, 3), (5, 8)), "itself": ((4, 3),), "other": ((4, 3),)}[draft]:
+        batch = batch_of(model, rows, timestamps=asked.timestamps, draft=Decoder.of(drafts[draft]))
+        result = decoded(batch, work(layout, asked, order=ORDERS[1]), draft_length=count)
+        said = expected(layout, asked)
+        assert tokens(result) == [one.tokens for one in said]
+        if draft == "itself":
+            more = [len(one.tokens) + one.ended - 1 for one in said]
+            rounds = sum(-(-left // (count + 1)) for left in more)
+            full = sum(left // (count + 1) for left in more)
+            assert result.proposed == count * rounds  # not one was refused
+            assert result.accepted == sum(more) - full  # and none counts that went beyond the end
+        elif draft == "near":
+            assert 0.05 < result.accepted / result.proposed < 0.98
+        else:
+            assert result.accepted < 0.3 * result.proposed
+
+
+@cache
+def near(layout: str) -> Any:
+    return near_copy(whisper(layout), noise=0.03)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_an_adapting_draft_length_leaves_the_tokens_alone(rows: int) -> None:
+    layout = "multilingual-128"
+    model, draft = whisper(layout), Decoder.of(near(layout))
+    lengths = DraftLength(Decoder.of(model), draft, frames=1500)
+    result = decoded(batch_of(model, rows, draft=draft), work(layout, Asked()), draft_length=lengths)
+    assert tokens(result) == [one.tokens for one in expected(layout, Asked())]
+    assert result.accepted > 0
+    assert 1 <= lengths.best(rows) <= LONGEST_DRAFT
+
+
+# The backend on tiny models --------------------------------------------------------------------------
+
+CALM = {"compression_ratio_threshold": None, "logprob_threshold": None}  # greedy alone, as `generate`
+
+
+def both(model: Any, mels: int, assistant: Any = None) -> tuple[EngineAsr, TransformersAsr]:
+    extractor = WhisperFeatureExtractor(feature_size=mels)
+    return (
+        EngineAsr(Models.of(model, Letters(), extractor, assistant)),
+        TransformersAsr(model, Letters(), extractor, assistant),
+    )
+
+
+def plain(chunks: Any) -> list[tuple[str, float, float]]:
+    return [(chunk.text, round(chunk.start, 4), round(chunk.end, 4)) for chunk in chunks]
+
+
+@pytest.mark.parametrize(
+    ("layout", "changes"),
+    [
+        ("english-80", {}),
+        ("english-80", {"prompt": "as before"}),
+        ("multilingual-80", {}),
+        ("multilingual-128", {"task": "translate", "language": "es", "prompt": "as before" * 40}),
+    ],
+)
+def test_a_recording_becomes_the_chunks_of_the_reference(layout: str, changes: dict[str, Any]) -> None:
+    engine, reference = both(whisper(layout), LAYOUTS[layout][1])
+    waveform = sound(70, 45)
+    wanted = reference.transcribe(waveform, AsrOptions(batch_size=4, chunk_length_s=12, **CALM, **changes))
+    for rows in (1, 3):
+        result = engine.transcribe(waveform, AsrOptions(batch_size=rows, chunk_length_s=12, **CALM, **changes))
+        assert plain(result.chunks) == plain(wanted.chunks)
+        assert result.language == wanted.language
+        assert [text for text in wanted.warnings if "prompt" in text] == list(result.warnings)
+    assert len(wanted.chunks) > 4
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+@pytest.mark.parametrize("kind", ["own-encoder", "shared-encoder"])
+def test_an_assistant_leaves_the_chunks_alone(kind: str, rows: int) -> None:
+    layout = "multilingual-80"
+    model = whisper(layout)
+    if kind == "shared-encoder":
+        assistant = tiny_assistant(model, seed=9)
+    else:
+        assistant = tiny_whisper(multilingual=True, mels=80, seed=9, width=48)
+    engine, _ = both(model, 80, assistant)
+    assert (engine.models.draft_encoder is None) == (kind == "shared-encoder")
+    options = {"batch_size": rows, "chunk_length_s": 8, "language": "de", **CALM}
+    unaided = engine.transcribe(sound(71, 40), AsrOptions(**options))
+    assisted = engine.transcribe(sound(71, 40), AsrOptions(assisted=True, **options))
+    assert plain(assisted.chunks) == plain(unaided.chunks)
+    assert len(unaided.chunks) > 4
+    assert unaided.speculation is None
+    assert assisted.speculation.proposed > 0
+    assert assisted.speculation.accepted <= assisted.speculation.proposed
+
+
+def test_an_assistant_with_its_own_encoder_hears_with_it() -> None:
+    """The model itself as its own assistant is always right, which it only is when it hears the same."""
+    layout = "english-80"
+    model, draft_model = whisper(layout), tiny_whisper(multilingual=False, mels=80)
+    said = expected(layout, Asked())
+    batch = batch_of(model, 3, draft=Decoder.of(draft_model))
+    queue = Windows(
+        features(layout), Encoder.of(model), Asked().prompt_of(model), draft_encoder=Encoder.of(draft_model)
+    )
+    result = decoded(batch, queue, draft_length=4)
+    assert tokens(result) == [one.tokens for one in said]
+    rounds = [-(-(len(one.tokens) + one.ended - 1) // 5) for one in said]
+    assert result.proposed == 4 * sum(rounds)
+
+
+# On the demo models ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo_engine() -> EngineAsr:
+    paths = (str(REPOSITORY / DEMO[name]) for name in ("asr_model", "assistant_model"))
+    model, assistant = paths
+    return load_asr(model, assistant=assistant, backend="engine")
+
+
+@pytest.fixture(scope="module")
+def demo_expected(reference_asr: Any, conversation_waveform: Any) -> Any:
+    return reference_asr.transcribe(
+        conversation_waveform, AsrOptions(chunk_length_s=15, batch_size=4, words=True, language="en")
+    )
+
+
+@pytest.mark.models
+@pytest.mark.parametrize(("rows", "assisted"), [(1, False), (4, False), (3, True)])
+def test_the_demo_conversation_is_read_as_by_the_reference(
+    demo_engine: EngineAsr, demo_expected: Any, conversation_waveform: Any, rows: int, assisted: bool
+) -> None:
+    options = AsrOptions(chunk_length_s=15, batch_size=rows, words=True, language="en", assisted=assisted)
+    result = demo_engine.transcribe(conversation_waveform, options)
+    assert plain(result.chunks) == plain(demo_expected.chunks)
+    ours = [word for chunk in result.chunks for word in chunk.words]
+    theirs = [word for chunk in demo_expected.chunks for word in chunk.words]
+    assert [word.text for word in ours] == [word.text for word in theirs]
+    assert len(ours) > 80
+    near = [
+        abs(one.start - same.start) < 0.021 and abs(one.end - same.end) < 0.021
+        for one, same in zip(ours, theirs, strict=True)
+    ]
+    assert np.mean(near) >= 0.95
+    np.testing.assert_allclose([w.probability for w in ours], [w.probability for w in theirs], atol=1e-3)
+    if assisted:
+        assert 0.2 * result.speculation.proposed < result.speculation.accepted <= result.speculation.proposed
+
+
+@pytest.mark.models
+def test_the_demo_language_is_detected_as_by_the_reference(
+    demo_engine: EngineAsr, reference_asr: Any, conversation_waveform: Any
+) -> None:
+    waveform, options = conversation_waveform[: 10 * 16_000], AsrOptions(chunk_length_s=15)
+    assert demo_engine.transcribe(waveform, options).language == reference_asr.transcribe(waveform, options).language
+
+
+@pytest.mark.models
+def test_word_times_are_those_of_transformers_own(
+    demo_engine: EngineAsr, reference_asr: Any, conversation_waveform: Any
+) -> None:
+    """`return_token_timestamps` over the same tokens: when each begins (transformers 4.51) or ends (5.x)."""
+    waveform = conversation_waveform[: 14 * 16_000]
+    made = reference_asr.feature_extractor(
+        waveform, sampling_rate=16_000, return_tensors="pt", return_attention_mask=True
+    )
+    attention = reference_asr.model.config._attn_implementation
+    try:
+        reference_asr.model.config._attn_implementation = "eager"
+        theirs = reference_asr.model.generate(
+            made.input_features,
+            attention_mask=made.attention_mask,
+            language="en",
+            task="transcribe",
+            num_beams=1,
+            do_sample=False,
+            return_timestamps=True,
+            return_token_timestamps=True,
+            force_unique_generate_call=True,
+        )
+    finally:
+        reference_asr.model.config._attn_implementation = attention
+    models = demo_engine.models
+    model = reference_asr.model
+    batch = demo_engine.batch(1, assisted=False)
+    queue = Windows(made.input_features, models.encoder, demo_prompt(model))
+    attempt = decoded(batch, queue, heads=models.heads).attempts[0]
+    row, times = theirs["sequences"][0].tolist(), theirs["token_timestamps"][0].tolist()
+    first = next(at for at in range(len(row)) if tuple(row[at : at + len(attempt.tokens)]) == attempt.tokens)
+    assert attempt.attention is not None
+    starts = token_starts(attempt.attention, len(waveform) / 16_000)  # and when the last token ends
+    given = np.array(times[first : first + len(starts) - 1])
+    close = [np.abs(given - ours)[1:-1] < 0.021 for ours in (starts[:-1], starts[1:])]  # starts, or ends
+    assert len(given) > 20
+    assert max(one.mean() for one in close) >= 0.95
+
+
+def demo_prompt(model: Any) -> Prompt:
+    config = model.generation_config
+    initial = (config.decoder_start_token_id, config.lang_to_id["<|en|>"], config.task_to_id["transcribe"])
+    return Prompt(initial, 0, model.config.max_target_positions)

@@ -1,0 +1,353 @@
+"""Jobs: from the upload to the result, over restarts, with webhooks; with a handler that runs no model."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.serving.live import AUDIO, TRANSCRIPT, FakeHandler, serving, until
+from turnscribe.errors import BadAudio, Cancelled, SettingsError
+from turnscribe.serving.jobs.runner import SIGNATURE, JobRunner, webhook_headers
+from turnscribe.serving.jobs.store import MOST_ATTEMPTS, WEBHOOK_DELAYS, JobStore, NoRoom
+
+
+def upload(client: httpx.Client, **fields: Any) -> httpx.Response:
+    return client.post("/v1/jobs", files={"file": ("my talk.mp3", AUDIO)}, data=fields)
+
+
+def ended(client: httpx.Client, id: str) -> dict[str, Any]:
+    def look() -> Any:
+        job = client.get(f"/v1/jobs/{id}").json()
+        return job if job["status"] not in ("queued", "running") else None
+
+    return until(look)
+
+
+def waiting(handler: FakeHandler) -> threading.Event:
+    """The handler works until the event is set, or it is told to stop."""
+    opened = threading.Event()
+
+    def behave(*_: Any, on_progress: Any, should_stop: Any, **__: Any) -> None:
+        on_progress(0.25)
+        while not opened.wait(0.01):
+            if should_stop():
+                raise Cancelled("The request was cancelled.")
+
+    handler.behave = behave
+    return opened
+
+
+def test_a_job_from_upload_to_result(client: httpx.Client, handler: FakeHandler) -> None:
+    opened = waiting(handler)
+    accepted = upload(client, timestamps="word", language="en")
+    assert accepted.status_code == 202
+    id = accepted.json()["id"]
+    assert accepted.headers["Location"] == f"/v1/jobs/{id}"
+    running = until(lambda: (job := client.get(f"/v1/jobs/{id}").json())["progress"] and job)
+    assert (running["status"], running["progress"]) == ("running", 0.25)
+    assert client.get(f"/v1/jobs/{id}/result").status_code == 409
+    opened.set()
+    job = ended(client, id)
+    assert (job["status"], job["progress"], job["error"]) == ("done", 1.0, None)
+    assert job["result"]["text"] == TRANSCRIPT.text
+    assert len(job["result"]["words"]) == 4
+    assert job["expires_at"] - job["ended_at"] == pytest.approx(24 * 3600)
+    assert handler.calls[0][0] == AUDIO
+    assert handler.calls[0][1].language == "en"
+
+
+def test_a_result_in_every_format_is_a_file(client: httpx.Client) -> None:
+    id = upload(client).json()["id"]
+    ended(client, id)
+    subtitles = client.get(f"/v1/jobs/{id}/result?response_format=srt")
+    assert subtitles.text.startswith("1\n00:00:00,500 --> ")
+    assert subtitles.headers["content-disposition"] == "attachment; filename*=UTF-8''my%20talk.srt"
+    assert client.get(f"/v1/jobs/{id}/result?response_format=vtt").text.startswith("WEBVTT")
+    assert client.get(f"/v1/jobs/{id}/result?response_format=verbose_json").json()["duration"] == 3.0
+    assert client.get(f"/v1/jobs/{id}/result").json()["text"] == TRANSCRIPT.text
+    assert "words" not in client.get(f"/v1/jobs/{id}/result").json()
+    assert client.get(f"/v1/jobs/{id}/result?response_format=pdf").status_code == 400
+
+
+def test_a_job_that_fails_says_why(client: httpx.Client, handler: FakeHandler) -> None:
+    def behave(*_: Any, **__: Any) -> None:
+        raise BadAudio("The audio cannot be read: send wav.")
+
+    handler.behave = behave
+    job = ended(client, upload(client).json()["id"])
+    assert job["status"] == "failed"
+    assert job["error"]["message"] == "The audio cannot be read: send wav."
+    assert job["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "said"),
+    [
+        ({"files": {"file": ("a", AUDIO)}, "data": {"batch_size": "0"}}, 400, "batch_size"),
+        ({"files": {"file": ("a", AUDIO)}, "data": {"webhook": "http://example.com"}}, 400, "webhook cannot be used"),
+        ({"files": {"file": ("a", AUDIO)}, "data": {"url": "https://example.com/a"}}, 400, "one recording"),
+        ({"json": {"parameters": {"url": "https://example.com/a.wav"}}}, 400, "not fetched here"),
+        ({"json": {"inputs": "AAAA"}}, 400, "one recording"),
+        ({"content": AUDIO}, 400, "multipart/form-data"),
+    ],
+)
+def test_what_cannot_be_a_job_is_refused_at_once(
+    client: httpx.Client, request_: dict[str, Any], status: int, said: str
+) -> None:
+    answer = client.post("/v1/jobs", **request_)
+    assert answer.status_code == status
+    assert said in answer.json()["error"]["message"]
+
+
+def test_a_url_is_fetched_where_it_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = FakeHandler(allow_url_inputs=True)
+    monkeypatch.setattr("turnscribe.inputs.fetch.fetch", lambda url, max_bytes: f"bytes of {url}".encode())
+    with serving(handler, tmp_path) as client:
+        body = {"parameters": {"url": "https://example.com/a.wav", "language": "de"}}
+        assert ended(client, client.post("/v1/jobs", json=body).json()["id"])["status"] == "done"
+    assert handler.calls[0][0] == b"bytes of https://example.com/a.wav"
+    assert handler.calls[0][1].language == "de"
+
+
+def test_nobody_knows_a_job_that_is_none(client: httpx.Client) -> None:
+    for answer in (
+        client.get("/v1/jobs/job_x"),
+        client.delete("/v1/jobs/job_x"),
+        client.get("/v1/jobs/job_x/result"),
+    ):
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "not_found"
+
+
+def test_deleting_a_running_job_stops_it(client: httpx.Client, handler: FakeHandler, tmp_path: Path) -> None:
+    waiting(handler)
+    id = upload(client).json()["id"]
+    until(lambda: client.get(f"/v1/jobs/{id}").json()["status"] == "running")
+    assert client.delete(f"/v1/jobs/{id}").status_code == 204
+    assert client.get(f"/v1/jobs/{id}").status_code == 404
+    handler.behave = lambda *_, **__: None
+    assert ended(client, upload(client).json()["id"])["status"] == "done"
+    assert not list((tmp_path / "jobs").glob("*.upload"))
+
+
+def test_too_many_waiting_jobs_are_refused(handler: FakeHandler, tmp_path: Path) -> None:
+    opened = waiting(handler)
+    with serving(handler, tmp_path, settings={"max_concurrent_jobs": 1, "max_queued_jobs": 2}) as client:
+        first = upload(client).json()["id"]
+        until(lambda: client.get(f"/v1/jobs/{first}").json()["status"] == "running")
+        accepted = [upload(client), upload(client)]
+        assert [answer.json()["position"] for answer in accepted] == [0, 1]
+        refused = upload(client)
+        assert refused.status_code == 503
+        assert "Retry-After" in refused.headers
+        opened.set()
+        assert [ended(client, answer.json()["id"])["status"] for answer in accepted] == ["done"] * 2
+
+
+def test_jobs_survive_a_restart(tmp_path: Path) -> None:
+    first = FakeHandler()
+    waiting(first)
+    with serving(first, tmp_path, settings={"max_concurrent_jobs": 1}) as client:
+        ids = [upload(client).json()["id"] for _ in range(3)]
+        until(lambda: client.get(f"/v1/jobs/{ids[0]}").json()["status"] == "running")
+    assert len(first.calls) == 1
+    second = FakeHandler()
+    with serving(second, tmp_path) as client:
+        assert [ended(client, id)["status"] for id in ids] == ["done"] * 3
+    assert [audio for audio, _, _ in second.calls] == [AUDIO] * 3
+    with serving(FakeHandler(), tmp_path) as client:
+        assert client.get(f"/v1/jobs/{ids[2]}").json()["result"]["text"] == TRANSCRIPT.text
+
+
+# The store -------------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def store_in(folder: Path, clock: Clock) -> JobStore:
+    return JobStore(folder, retention_s=60, clock=clock)
+
+
+def add(store: JobStore, **values: Any) -> Any:
+    known = {"name": "a.wav", "url": None, "parameters": {}, "webhook": None}
+    return store.add(io.BytesIO(AUDIO), **{**known, **values})
+
+
+def test_a_job_over_which_the_server_dies_is_given_up_in_the_end(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    id = add(store).id
+    for _ in range(MOST_ATTEMPTS):
+        assert store.claim().id == id
+        store.close()  # as when the process is killed: nothing is given back
+        store = store_in(tmp_path, clock)
+    job = store.get(id)
+    assert job.status == "failed"
+    assert "3 times" in job.error["message"]
+    assert store.claim() is None
+
+
+def test_what_was_never_accepted_is_swept_away(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    kept = add(store)
+    store.close()
+    (tmp_path / "job_half.part").write_bytes(b"half")
+    (tmp_path / "job_unknown.upload").write_bytes(b"whole")
+    store = store_in(tmp_path, clock)
+    assert [file.name for file in tmp_path.glob("job_*")] == [f"{kept.id}.upload"]
+    assert store.upload(kept.id).read_bytes() == AUDIO
+
+
+def test_results_expire(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    done, waits = add(store).id, add(store).id
+    assert store.claim().id == done
+    store.end(done, transcript="{}")
+    assert not store.upload(done).exists()
+    clock.now += 59
+    assert store.expire() == 0
+    clock.now += 2
+    assert store.expire() == 1
+    assert store.get(done) is None
+    assert store.get(waits).status == "queued"
+
+
+def test_the_oldest_job_is_first(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    ids = []
+    for _ in range(3):
+        ids.append(add(store).id)
+        clock.now += 1
+    assert store.ahead_of(store.get(ids[2])) == 2
+    assert [store.claim().id for _ in range(3)] == ids
+
+
+def test_nothing_stays_of_a_job_that_could_not_be_accepted(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    with pytest.raises(UnicodeEncodeError):
+        add(store, name="\ud800")
+    with pytest.raises(NoRoom):
+        add(store, most_queued=0)
+    assert not list(tmp_path.glob("job_*"))
+    assert store.count("queued") == 0
+
+
+def test_a_disk_that_is_full_for_a_while_loses_no_job(tmp_path: Path, clock: Clock, monkeypatch: Any) -> None:
+    monkeypatch.setattr("turnscribe.serving.jobs.runner.HOUSEKEEPING_S", 0.05)
+    store = store_in(tmp_path, clock)
+    runner, _ = run_with(store, [])
+    end, failures = store.end, iter(range(3))
+
+    def failing(id: str, **values: Any) -> None:
+        if next(failures, None) is not None:
+            raise sqlite3.OperationalError("database or disk is full")
+        end(id, **values)
+
+    store.end = failing  # type: ignore[method-assign]
+    ids = [add(store).id for _ in range(2)]
+    runner.start()
+    until(lambda: [store.get(id).status for id in ids] == ["done", "done"])
+    runner.stop()
+
+
+def test_a_job_deleted_as_it_begins_does_not_run_on(tmp_path: Path, clock: Clock) -> None:
+    store, began, stopped = store_in(tmp_path, clock), threading.Event(), threading.Event()
+
+    def work(job: Any, on_progress: Any, should_stop: Any) -> str:
+        began.set()
+        until(should_stop)
+        stopped.set()
+        raise Cancelled("The request was cancelled.")
+
+    runner = JobRunner(store, work, running=1)
+    id = add(store).id
+    runner.start()
+    assert began.wait(10)
+    assert runner.drop(id)
+    assert stopped.wait(10)
+    runner.stop()
+    assert store.get(id) is None
+
+
+def test_a_folder_that_is_no_folder_of_jobs_is_refused(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "jobs.sqlite3").write_bytes(b"not a database" * 100)
+    with pytest.raises(SettingsError, match="database cannot be used"):
+        store_in(tmp_path, clock)
+    with pytest.raises(SettingsError, match="cannot be written to"):
+        store_in(tmp_path / "jobs.sqlite3" / "x", clock)
+
+
+# Webhooks --------------------------------------------------------------------------------------------
+
+
+def run_with(store: JobStore, statuses: list[int]) -> tuple[JobRunner, list[tuple[str, bytes, dict[str, str]]]]:
+    told: list[tuple[str, bytes, dict[str, str]]] = []
+
+    def send(url: str, body: bytes, headers: Any) -> int:
+        told.append((url, body, dict(headers)))
+        return statuses[len(told) - 1]
+
+    return JobRunner(store, lambda job, progress, stop: "{}", running=1, secret="shared", send=send), told
+
+
+def test_a_webhook_is_told_and_signed(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    runner, told = run_with(store, [200])
+    job = add(store, webhook="https://example.com/hook")
+    runner.start()
+    until(lambda: store.get(job.id).webhook_state == "told")
+    runner.stop()
+    ((url, body, headers),) = told
+    assert url == "https://example.com/hook"
+    assert json.loads(body)["id"] == job.id
+    assert json.loads(body)["status"] == "done"
+    signed = hmac.new(b"shared", b"1000." + body, hashlib.sha256).hexdigest()
+    assert headers[SIGNATURE] == f"t=1000,v1={signed}"
+    assert SIGNATURE not in webhook_headers(body, None, 1000)
+
+
+def test_a_webhook_that_does_not_answer_is_told_again_later(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    runner, told = run_with(store, [500, 302, 200])
+    job = add(store, webhook="https://example.com/hook")
+    runner.start()
+    for tries, wait in enumerate(WEBHOOK_DELAYS[1:3], start=1):
+        until(lambda tries=tries: store.get(job.id).webhook_tries == tries)
+        assert store.get(job.id).webhook_state == "pending"
+        assert store.get(job.id).webhook_at == clock.now + wait
+        clock.now += wait
+    until(lambda: store.get(job.id).webhook_state == "told")
+    runner.stop()
+    assert len(told) == 3
+
+
+def test_a_webhook_is_given_up_after_the_last_try(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    job = add(store, webhook="https://example.com/hook")
+    store.claim()
+    store.end(job.id, transcript="{}")
+    for _ in WEBHOOK_DELAYS:
+        assert store.webhook_due() is not None
+        store.webhook_tried(store.get(job.id), delivered=False)
+        clock.now += 10_000
+    assert store.webhook_due() is None
+    assert store.get(job.id).webhook_state == "given up"

@@ -1,0 +1,663 @@
+"""The server's routes, limits and queue, with a handler that runs no model."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import gc
+import json
+import socket
+import tempfile
+import threading
+import time
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from config import load_server_settings
+from tests.serving.live import AUDIO, CHUNKS, TRANSCRIPT, FakeHandler, serving, until
+from turnscribe.errors import BadAudio, Cancelled, InferenceFailed, OutOfMemory, SettingsError
+from turnscribe.serving.bodies import BodyLimit
+from turnscribe.serving.problems import TooSlow
+from turnscribe.serving.workers import Workers
+
+
+def transcribe(client: httpx.Client, **fields: Any) -> httpx.Response:
+    return client.post("/v1/audio/transcriptions", files={"file": ("a.wav", AUDIO)}, data={"model": "any", **fields})
+
+
+def events(response: httpx.Response) -> list[dict[str, Any]]:
+    return [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: ")]
+
+
+class Gate:
+    """Requests wait in the handler until it is opened, and say when they are there and when they were stopped."""
+
+    def __init__(self, handler: FakeHandler) -> None:
+        self.opened, self.inside, self.stopped = threading.Event(), 0, threading.Event()
+        handler.behave = self
+
+    def __call__(self, audio: bytes, config: Any, *, should_stop: Any, **more: Any) -> None:
+        self.inside += 1
+        while not self.opened.wait(0.01):
+            if should_stop():
+                self.stopped.set()
+                raise Cancelled("The request was cancelled.")
+
+
+# The handler's contract ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/predict"])
+def test_json_as_the_serving_containers_take_it(client: httpx.Client, handler: FakeHandler, path: str) -> None:
+    body = {"inputs": base64.b64encode(AUDIO).decode(), "parameters": {"timestamps": "word", "language": "en"}}
+    answer = client.post(path, json=body)
+    assert answer.status_code == 200
+    assert answer.json()["text"] == TRANSCRIPT.text
+    assert len(answer.json()["words"]) == 4
+    ((audio, config, _),) = handler.calls
+    assert audio == AUDIO
+    assert config.language == "en"
+
+
+@pytest.mark.parametrize("kind", ["audio/flac", "video/mp4", "application/octet-stream", "", "anything/at-all"])
+def test_the_audio_itself_with_parameters_in_the_query(client: httpx.Client, handler: FakeHandler, kind: str) -> None:
+    answer = client.post("/?batch_size=3&language=de", content=AUDIO, headers={"Content-Type": kind} if kind else {})
+    assert answer.status_code == 200
+    ((audio, config, _),) = handler.calls
+    assert audio == AUDIO
+    assert (config.batch_size, config.language) == (3, "de")
+
+
+def test_a_form_with_a_file_and_parameters(client: httpx.Client, handler: FakeHandler) -> None:
+    files = {"file": ("a.mp3", AUDIO, "audio/mpeg")}
+    data = {"parameters": json.dumps({"batch_size": 5}), "language": "en"}
+    assert client.post("/predict", files=files, data=data).status_code == 200
+    ((audio, config, _),) = handler.calls
+    assert audio == AUDIO
+    assert (config.batch_size, config.language) == (5, "en")
+
+
+def test_audio_that_looks_like_base64_is_not_taken_for_it_when_it_is_a_file(
+    client: httpx.Client, handler: FakeHandler
+) -> None:
+    assert client.post("/", content=b"AAAA" * 10, headers={"Content-Type": "audio/x-raw"}).status_code == 200
+    assert handler.calls[0][0] == b"AAAA" * 10
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ({"content": b"{", "headers": {"Content-Type": "application/json"}}, "not a JSON object"),
+        ({"json": [1]}, "not a JSON object"),
+        ({"json": {"parameters": {}}}, "inputs is missing"),
+        ({"json": {"inputs": None}}, "inputs is missing"),
+        ({"json": {"inputs": 5}}, "inputs must be"),
+        ({"json": {"inputs": "*"}}, "not base64"),
+        ({"json": {"inputs": "https://example.com/a.wav"}}, "not fetched here"),
+        ({"json": {"inputs": "AAAA", "parameters": [1]}}, "parameters is not an object"),
+        ({"json": {"inputs": "AAAA", "parameters": {"batch_size": 0}}}, "batch_size"),
+        ({"content": b""}, "inputs is missing"),
+        ({"content": AUDIO, "params": {"task": "sing"}}, "task is 'sing'"),
+        ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, "form cannot be read"),
+        ({"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=q"}}, "form"),
+        ({"files": {"audio": ("a", AUDIO)}}, "has no file"),
+        ({"files": {"file": ("a", AUDIO)}, "data": {"parameters": "[1]"}}, "parameters is not a JSON object"),
+    ],
+)
+def test_a_wrong_request_gets_one_sentence(client: httpx.Client, request_: dict[str, Any], said: str) -> None:
+    answer = client.post("/", **request_)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]
+    assert client.post("/", content=AUDIO).status_code == 200
+
+
+# OpenAI's routes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/api/v1"])
+def test_every_format(client: httpx.Client, prefix: str) -> None:
+    def ask(wanted: str) -> httpx.Response:
+        form = {"model": "whisper-1", "response_format": wanted, "timestamp_granularities[]": ["word", "segment"]}
+        return client.post(f"{prefix}/audio/transcriptions", files={"file": ("talk.wav", AUDIO)}, data=form)
+
+    assert ask("json").json() == {"text": TRANSCRIPT.text}
+    verbose = ask("verbose_json").json()
+    assert verbose["segments"][0]["avg_logprob"] == -0.2
+    assert verbose["segments"][0]["compression_ratio"] == 1.1
+    assert verbose["segments"][0]["no_speech_prob"] == 0.01
+    assert [word["word"] for word in verbose["words"]] == ["hello", "there", "good", "morning"]
+    assert [segment["speaker"] for segment in ask("diarized_json").json()["segments"]] == ["SPEAKER_00", "SPEAKER_01"]
+    for wanted, kind, begins in (
+        ("text", "text/plain", "SPEAKER_00: hello"),
+        ("srt", "application/x-subrip", "1\n00:00:00,500"),
+        ("vtt", "text/vtt", "WEBVTT"),
+        ("tsv", "text/tab-separated-values", "start\tend"),
+        ("rttm", "text/plain", "SPEAKER talk 1"),
+    ):
+        answer = ask(wanted)
+        assert answer.headers["content-type"].startswith(kind)
+        assert answer.text.startswith(begins)
+
+
+def test_segments_have_every_field_of_openais_types(client: httpx.Client, handler: FakeHandler) -> None:
+    nobody = replace(
+        TRANSCRIPT, chunks=tuple(replace(chunk, speaker=None) for chunk in CHUNKS), speakers=(), turns=()
+    )
+    handler.behave = lambda *_, **__: nobody
+    first = transcribe(client, response_format="verbose_json").json()["segments"][0]
+    assert (first["seek"], first["tokens"]) == (50, [])
+    assert transcribe(client, response_format="diarized_json").json()["segments"][0]["speaker"] == ""
+    streamed = events(transcribe(client, response_format="diarized_json", stream="true"))
+    assert [event["speaker"] for event in streamed if "speaker" in event] == ["", ""]
+
+
+def test_people_are_told_apart_where_it_shows_or_was_asked_for(client: httpx.Client, handler: FakeHandler) -> None:
+    for fields in ({}, {"response_format": "srt"}, {"response_format": "diarized_json"}, {"num_speakers": "2"}):
+        assert transcribe(client, **fields).status_code == 200
+    assert transcribe(client, diarize="true").status_code == 200
+    assert [config.diarize for _, config, _ in handler.calls] == [False, False, True, True, True]
+    assert transcribe(client, response_format="diarized_json", channels="split").status_code == 200
+
+
+def test_translations_translate(client: httpx.Client, handler: FakeHandler) -> None:
+    answer = client.post("/v1/audio/translations", files={"file": ("a", AUDIO)}, data={"model": "m", "prompt": "Mr."})
+    assert answer.json() == {"text": TRANSCRIPT.text}
+    assert handler.calls[0][1].task == "translate"
+    assert handler.calls[0][1].prompt == "Mr."
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"response_format": "pdf"}, "response_format is 'pdf'"),
+        ({"temperature": "9"}, "temperature is '9'"),
+        ({"language": "klingon"}, "language is 'klingon'"),
+        ({"stream": "maybe"}, "stream is 'maybe'"),
+        ({"timestamp_granularities[]": "syllable"}, "timestamp_granularities"),
+        ({"known_speaker_names[]": "Ann"}, "one reference for each name"),
+        ({"known_speaker_names[]": "Ann", "known_speaker_references[]": "https://x"}, "data: URL"),
+        ({"known_speaker_names[]": "Ann", "known_speaker_references[]": "data:audio/wav;base64,é"}, "data: URL"),
+    ],
+)
+def test_errors_have_openais_shape(client: httpx.Client, fields: dict[str, str], said: str) -> None:
+    answer = transcribe(client, **fields)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert said in error["message"]
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "invalid_request", None)
+
+
+def test_unknown_fields_are_named_and_ignored(client: httpx.Client, handler: FakeHandler) -> None:
+    transcribe(client, colour="red", **{"chunking_strategy[type]": "server_vad"})
+    assert handler.calls[0][1].ignored == ("colour",)
+    assert "include" in transcribe(client, **{"include[]": "logprobs"}).json()["warnings"][0]
+
+
+def test_known_speakers_reach_the_handler(client: httpx.Client, handler: FakeHandler) -> None:
+    clips = [f"data:audio/wav;base64,{base64.b64encode(clip).decode()}" for clip in (b"ann", b"bob")]
+    fields = {"known_speaker_names[]": ["Ann", "Bob"], "known_speaker_references[]": clips}
+    assert transcribe(client, response_format="diarized_json", **fields).status_code == 200
+    assert handler.calls[0][2]["known_speakers"] == {"Ann": b"ann", "Bob": b"bob"}
+
+
+def test_models(client: httpx.Client) -> None:
+    (model,) = client.get("/v1/models").json()["data"]
+    assert model["id"] == "fake/whisper"
+    assert model["turnscribe"] == {
+        "diarization": True,
+        "assistant": False,
+        "multilingual": True,
+        "languages": ["de", "en"],
+    }
+    assert client.get("/v1/models/openai/whisper-1").json() == model
+
+
+# Streams ---------------------------------------------------------------------------------------------
+
+
+def test_a_stream_says_words_as_they_come(client: httpx.Client, handler: FakeHandler) -> None:
+    heard = threading.Event()
+
+    def behave(audio: bytes, config: Any, *, on_chunks: Any, **more: Any) -> None:
+        on_chunks(CHUNKS[:1])
+        assert heard.wait(10)
+        on_chunks(CHUNKS[1:])
+
+    handler.behave = behave
+    form = {"model": "m", "stream": "true"}
+    with client.stream("POST", "/v1/audio/transcriptions", files={"file": ("a", AUDIO)}, data=form) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = (line for line in answer.iter_lines() if line)
+        assert json.loads(next(lines)[6:]) == {"type": "transcript.text.delta", "delta": "hello there"}
+        heard.set()  # the second chunk is decoded after the first was read
+        assert json.loads(next(lines)[6:]) == {"type": "transcript.text.delta", "delta": " good morning"}
+        assert json.loads(next(lines)[6:]) == {"type": "transcript.text.done", "text": TRANSCRIPT.text}
+
+
+def test_a_stream_of_segments_names_the_speakers(client: httpx.Client) -> None:
+    said = events(transcribe(client, stream="true", response_format="diarized_json"))
+    assert [event["type"] for event in said] == [
+        "transcript.text.delta",
+        "transcript.text.segment",
+        "transcript.text.segment",
+        "transcript.text.done",
+    ]
+    assert said[1]["speaker"] == "SPEAKER_00"
+    assert said[1]["start"] == 0.5
+    assert "".join(event["delta"] for event in said if "delta" in event) == said[-1]["text"]
+
+
+def test_a_stream_that_fails_at_once_has_a_status(client: httpx.Client, handler: FakeHandler) -> None:
+    def behave(*_: Any, **__: Any) -> None:
+        raise BadAudio("The audio cannot be read: send wav.")
+
+    handler.behave = behave
+    answer = transcribe(client, stream="true")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "The audio cannot be read: send wav."
+
+
+def test_a_stream_that_fails_later_ends_with_an_error(client: httpx.Client, handler: FakeHandler) -> None:
+    def behave(*_: Any, on_chunks: Any, **__: Any) -> None:
+        on_chunks(CHUNKS[:1])
+        raise InferenceFailed("The log has the details under 123.")
+
+    handler.behave = behave
+    answer = transcribe(client, stream="true")
+    assert answer.status_code == 200
+    assert events(answer)[-1]["error"]["message"] == "The log has the details under 123."
+
+
+def test_leaving_a_stream_frees_the_models(client: httpx.Client, handler: FakeHandler) -> None:
+    stopped = threading.Event()
+
+    def behave(*_: Any, on_chunks: Any, should_stop: Any, **__: Any) -> None:
+        on_chunks(CHUNKS[:1])
+        until(should_stop, 10)
+        stopped.set()
+        raise Cancelled("The request was cancelled.")
+
+    handler.behave = behave
+    form = {"stream": "true"}
+    with client.stream("POST", "/v1/audio/transcriptions", files={"file": ("a", AUDIO)}, data=form) as answer:
+        next(answer.iter_lines())
+    assert stopped.wait(5)
+
+
+# Health, keys, metrics -------------------------------------------------------------------------------
+
+
+def test_health_is_503_until_the_models_are_warm(handler: FakeHandler, tmp_path: Path) -> None:
+    warm = threading.Event()
+    transcribe_ = handler.transcribe
+
+    def slow(*args: Any, **more: Any) -> Any:
+        assert warm.wait(10)
+        return transcribe_(*args, **more)
+
+    handler.transcribe = slow  # type: ignore[method-assign]
+    with serving(handler, tmp_path, wait=False) as client:
+        answer = until(lambda: client.get("/health"))
+        assert answer.status_code == 503
+        assert answer.json() == {"status": "loading"}
+        refused = client.post("/", content=AUDIO)
+        assert refused.status_code == 503
+        assert "loading" in refused.json()["error"]
+        warm.set()
+        until(lambda: client.get("/health").status_code == 200)
+
+
+def test_health_answers_while_requests_run(client: httpx.Client, handler: FakeHandler) -> None:
+    gate = Gate(handler)
+    threads = [threading.Thread(target=client.post, args=("/",), kwargs={"content": AUDIO}) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: gate.inside == 3)
+    began = time.perf_counter()
+    assert client.get("/health").status_code == 200
+    assert time.perf_counter() - began < 1
+    gate.opened.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_without_a_key_only_health_and_the_page_answer(handler: FakeHandler, tmp_path: Path) -> None:
+    with serving(handler, tmp_path, settings={"api_keys": "first-key, second-key"}) as client:
+        for path in ("/metrics", "/docs", "/openapi.json", "/v1/models", "/v1/jobs/x", "/nowhere"):
+            assert client.get(path).status_code == 401
+        refused = transcribe(client)
+        assert refused.status_code == 401
+        assert refused.json()["error"]["code"] == "invalid_api_key"
+        assert client.post("/", content=AUDIO, headers={"Authorization": "Bearer first"}).status_code == 401
+        for key in ("first-key", "second-key"):
+            assert client.post("/", content=AUDIO, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        gateways = {"Authorization": "Bearer of-the-gateway", "X-API-Key": "second-key"}
+        assert client.post("/", content=AUDIO, headers=gateways).status_code == 200
+        assert client.get("/health").status_code == 200
+        assert client.get("/ui").status_code == 200
+    assert len(handler.calls) == 3
+
+
+def test_metrics(client: httpx.Client, handler: FakeHandler) -> None:
+    assert client.post("/", content=AUDIO).status_code == 200
+    assert client.post("/", content=b"").status_code == 400
+    handler.behave = lambda *_, **__: (_ for _ in ()).throw(RuntimeError("secret detail"))
+    failed = client.post("/", content=AUDIO)
+    assert failed.status_code == 500
+    assert "secret" not in failed.text
+    samples = {
+        (sample.name, *(value for _, value in sorted(sample.labels.items(), reverse=True))): sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+    }
+    assert samples["turnscribe_requests_total", "/", "ok"] == 1
+    assert samples["turnscribe_requests_total", "/", "client_error"] == 1
+    assert samples["turnscribe_requests_total", "/", "server_error"] == 1
+    assert samples["turnscribe_audio_seconds_total",] == 3.0
+    assert samples["turnscribe_stage_seconds_total", "asr"] == 0.2
+    assert samples["turnscribe_real_time_factor_count",] == 1
+    assert samples["turnscribe_requests_waiting",] == 0
+
+
+def test_the_page_and_nothing_beside_it(client: httpx.Client) -> None:
+    assert "Turnscribe" in client.get("/ui").text
+    assert client.get("/ui/page.js").headers["content-type"].startswith("text/javascript")
+    assert "default-src 'self'" in client.get("/ui").headers["content-security-policy"]
+    for path in ("/", "/ui/"):
+        assert str(client.get(path, follow_redirects=True).url).endswith("/ui")
+    for path in (
+        "/ui/../service.py",
+        "/ui/%2e%2e/service.py",
+        "/ui/..%2fservice.py",
+        "/ui/nothing.js",
+        "/ui/%00",
+        f"/ui/{'x' * 300}",
+    ):
+        assert client.get(path).status_code == 404
+
+
+def test_the_documents_are_there(client: httpx.Client) -> None:
+    described = client.get("/openapi.json").json()
+    assert "multipart/form-data" in described["paths"]["/v1/audio/transcriptions"]["post"]["requestBody"]["content"]
+    assert client.get("/docs").status_code == 200
+
+
+# Limits and the queue --------------------------------------------------------------------------------
+
+
+def test_what_is_too_large_by_its_own_word_is_refused_unread(client: httpx.Client, handler: FakeHandler) -> None:
+    address = client.base_url.host, client.base_url.port
+    with socket.create_connection(address) as raw:
+        raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n")
+        raw.settimeout(5)
+        assert raw.recv(100).startswith(b"HTTP/1.1 413 ")
+    assert not handler.calls
+
+
+def test_what_turns_out_too_large_is_refused_before_its_end(client: httpx.Client, handler: FakeHandler) -> None:
+    address = client.base_url.host, client.base_url.port
+    with socket.create_connection(address) as raw:
+        raw.settimeout(10)
+        raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        block, sent, answer = b"10000\r\n" + b"\xff" * 0x10000 + b"\r\n", 0, b""
+        raw.setblocking(False)
+        while not answer and sent < 2**28:
+            try:
+                sent += raw.send(block[sent % len(block) :])
+            except BlockingIOError:
+                time.sleep(0.001)
+            except ConnectionError:
+                break
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                answer = raw.recv(100)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert sent < 128 * 2**20  # of which it throws some away, so that clients that send on get to read the answer
+    assert not handler.calls
+
+
+@pytest.mark.parametrize("keys", [None, "secret"])
+def test_a_client_that_sends_on_reads_why_it_was_refused(
+    handler: FakeHandler, tmp_path: Path, keys: str | None
+) -> None:
+    with serving(handler, tmp_path, settings={"api_keys": keys}) as client:
+        for _ in range(5):
+            answer = client.post("/", content=b"x" * 2**20 * 40)
+            assert answer.status_code == (401 if keys else 413)
+            assert answer.json()["error"]
+    assert not handler.calls
+
+
+def test_work_that_is_not_wanted_any_more_holds_no_memory() -> None:
+    workers, opened = Workers(running=1, waiting=2), threading.Event()
+    busy = workers.submit(lambda _: opened.wait(30), seconds=60)
+    until(lambda: workers.running == 1)
+    held = []
+    for _ in range(50):
+        payload = type("Payload", (), {})()
+        held.append(weakref.ref(payload))
+        ticket = workers.submit(lambda _, payload=payload: payload, seconds=60)
+        ticket.stop()
+        del payload, ticket
+    gc.collect()
+    assert not any(reference() for reference in held)
+    assert workers.waiting == 0
+    opened.set()
+    assert busy.future.result(10)
+    workers.close()
+
+
+def test_a_stream_that_waits_too_long_for_its_turn_ends(handler: FakeHandler, tmp_path: Path) -> None:
+    gate = Gate(handler)
+    with serving(handler, tmp_path, settings={"request_timeout_s": 0.5, "max_concurrent_requests": 1}) as client:
+        handler.behave = lambda *_, **__: gate.opened.wait(5) and None
+        first = threading.Thread(target=client.post, args=("/",), kwargs={"content": AUDIO})
+        first.start()
+        until(lambda: "turnscribe_requests_running 1.0" in client.get("/metrics").text)
+        began = time.perf_counter()
+        assert transcribe(client, stream="true").status_code == 504
+        assert time.perf_counter() - began < 3
+        gate.opened.set()
+        first.join()
+
+
+def test_a_full_queue_refuses_before_the_upload(handler: FakeHandler, tmp_path: Path) -> None:
+    gate = Gate(handler)
+    with serving(handler, tmp_path, settings={"max_concurrent_requests": 1, "max_queued_requests": 0}) as client:
+        first = threading.Thread(target=client.post, args=("/",), kwargs={"content": AUDIO})
+        first.start()
+        until(lambda: gate.inside == 1)
+        with socket.create_connection((client.base_url.host, client.base_url.port)) as raw:
+            raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+            raw.settimeout(5)
+            assert raw.recv(100).startswith(b"HTTP/1.1 503 ")
+        gate.opened.set()
+        first.join()
+
+
+def test_an_answer_that_fails_is_counted_and_leaves_the_connection_open(
+    client: httpx.Client, handler: FakeHandler, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler.asr.languages = None  # sorted() fails on it, with no handler for that
+    answer = client.get("/v1/models")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert client.post("/", content=AUDIO).status_code == 200
+    assert 'outcome="server_error",route="/v1/models"' in client.get("/metrics").text
+    assert "TypeError" in caplog.text
+    assert "not iterable" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "charset"),
+    [
+        (b"\\ud800", "raw_unicode_escape"),
+        (b"x", "undefined"),
+        (b"x", "punycode"),
+        (b"\xff", "utf-8"),
+    ],
+)
+def test_forms_in_strange_charsets_are_the_callers_fault(client: httpx.Client, content: bytes, charset: str) -> None:
+    part = b'--q\r\nContent-Disposition: form-data; name="file"; filename="' + content + b'"\r\n\r\nx\r\n'
+    field = b'--q\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' + content + b"\r\n--q--\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary=q; charset={charset}"}
+    for path in ("/", "/v1/audio/transcriptions", "/v1/jobs"):
+        assert client.post(path, content=part + field, headers=headers).status_code in (200, 202, 400)
+
+
+def test_a_client_that_falls_silent_is_given_up() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    async def silence() -> Any:
+        await asyncio.sleep(60)
+
+    limited = BodyLimit(application, largest=10, idle_seconds=0.05)
+    with pytest.raises(TooSlow, match="Nothing came"):
+        asyncio.run(limited({"type": "http", "headers": [], "path": "/"}, silence, None))  # type: ignore[arg-type]
+
+
+def test_uploads_leave_no_file_behind(handler: FakeHandler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    written: list[int] = []
+
+    def behave(audio: bytes, *_: Any, **__: Any) -> None:
+        written.append(len(list(folder.iterdir())))
+        if audio.startswith(b"bad"):
+            raise BadAudio("no")
+
+    handler.behave = behave
+    with serving(handler, tmp_path, settings={"spool_bytes": 100}) as client:
+        for content in (b"good" * 1000, b"bad" * 1000):
+            client.post("/", content=content)
+            client.post("/", files={"file": ("a", content)})
+            transcribe(client, stream="true")
+        client.post("/", content=b"x" * 2**20 * 20)
+        client.post("/", files={"audio": ("a", b"x" * 1000)})
+        assert list(folder.iterdir()) == []
+    assert written == [0] * 6
+
+
+def test_the_server_ends_while_its_models_are_loading(handler: FakeHandler, tmp_path: Path) -> None:
+    loaded = threading.Event()
+    handler.transcribe = lambda *_, **__: loaded.wait(30)  # type: ignore[method-assign]
+    began = time.perf_counter()
+    with serving(handler, tmp_path, wait=False) as client:
+        until(lambda: client.get("/health").status_code == 503)
+    assert time.perf_counter() - began < 10
+    loaded.set()
+
+
+def test_a_full_queue_says_so_at_once(handler: FakeHandler, tmp_path: Path) -> None:
+    gate = Gate(handler)
+    limits = {"max_concurrent_requests": 1, "max_queued_requests": 2}
+    with serving(handler, tmp_path, settings=limits) as client:
+        answers: list[httpx.Response] = []
+        post = lambda: answers.append(client.post("/", content=AUDIO))  # noqa: E731
+        threads = [threading.Thread(target=post) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        until(lambda: "turnscribe_requests_waiting 2.0" in client.get("/metrics").text)
+        began = time.perf_counter()
+        refused = client.post("/", content=AUDIO)
+        assert time.perf_counter() - began < 1
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert "queue is full" in refused.json()["error"]
+        gate.opened.set()
+        for thread in threads:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert client.post("/", content=AUDIO).status_code == 200
+
+
+def test_a_request_over_its_time_stops(handler: FakeHandler, tmp_path: Path) -> None:
+    gate = Gate(handler)
+    with serving(handler, tmp_path, settings={"request_timeout_s": 0.3}) as client:
+        answer = transcribe(client)
+        assert answer.status_code == 504
+        assert "over 0.3 s" in answer.json()["error"]["message"]
+        assert gate.stopped.wait(5)
+
+
+def test_a_client_that_leaves_frees_the_models(client: httpx.Client, handler: FakeHandler) -> None:
+    gate = Gate(handler)
+    address = client.base_url.host, client.base_url.port
+    with socket.create_connection(address) as raw:
+        raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n\xff\xff\xff\xff\xff")
+        until(lambda: gate.inside == 1)
+    assert gate.stopped.wait(5)
+    until(lambda: 'outcome="gone"' in client.get("/metrics").text)
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_upload_costs_nothing(
+    client: httpx.Client, handler: FakeHandler
+) -> None:
+    address = client.base_url.host, client.base_url.port
+    for kind in (b"audio/wav", b"multipart/form-data; boundary=x"):
+        with socket.create_connection(address) as raw:
+            raw.sendall(
+                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: " + kind + b"\r\nContent-Length: 500\r\n\r\nabc"
+            )
+            time.sleep(0.1)
+    assert client.post("/", content=AUDIO).status_code == 200
+    assert len(handler.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BadAudio("no"), 400),
+        (OutOfMemory("too little memory"), 503),
+        (InferenceFailed("incident 5"), 500),
+        (RuntimeError("hf_secret"), 500),
+    ],
+)
+def test_what_goes_wrong_in_the_models_has_a_status(
+    client: httpx.Client, handler: FakeHandler, error: Exception, status: int
+) -> None:
+    def behave(*_: Any, **__: Any) -> None:
+        raise error
+
+    handler.behave = behave
+    answers = [client.post("/", content=AUDIO), transcribe(client), transcribe(client, stream="true")]
+    assert [answer.status_code for answer in answers] == [status] * 3
+    assert all("hf_secret" not in answer.text for answer in answers)  # the handler's own log has it
+    assert ("Retry-After" in answers[0].headers) == (status == 503)
+
+
+def test_nothing_of_a_request_reaches_the_log(
+    client: httpx.Client, handler: FakeHandler, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG", "turnscribe"):
+        client.post("/?prompt=topsecret", content=AUDIO, headers={"Authorization": "Bearer hf_topsecret"})
+        client.get("/topsecret")
+        until(lambda: "none 404" in caplog.text)
+    assert "POST / 200" in caplog.text
+    assert "topsecret" not in caplog.text
+
+
+def test_settings_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", "a,b")
+    assert load_server_settings().keys == ("a", "b")
+    assert "a,b" not in repr(load_server_settings())
+    monkeypatch.setenv("API_KEYS", "schlüssel")
+    with pytest.raises(SettingsError, match="API_KEYS is wrong"):
+        load_server_settings()
+    monkeypatch.delenv("API_KEYS")
+    monkeypatch.setenv("MAX_CONCURRENT_REQUESTS", "0")
+    with pytest.raises(SettingsError, match="MAX_CONCURRENT_REQUESTS is wrong"):
+        load_server_settings()
+
+
+def test_two_servers_do_not_share_a_folder(handler: FakeHandler, tmp_path: Path, client: httpx.Client) -> None:
+    with pytest.raises(SettingsError, match="another server's"), serving(FakeHandler(), tmp_path):
+        pass

@@ -1,0 +1,32 @@
+"""The audio of the benchmarks: the demo conversation, repeated to any length. Knows no model."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000  # Hz
+CONVERSATION = Path(__file__).resolve().parents[2] / "demo" / "conversation.flac"
+LEVELS_DB = (0.0, -3.0, 2.0, -1.5, 1.0)  # of one repetition after the other, so that no two windows are the same
+
+
+def speech(seconds: float) -> NDArray[np.float32]:
+    """`[samples]`, mono, 16 kHz, exactly `round(seconds * 16000)` of them."""
+    wanted = round(seconds * SAMPLE_RATE)
+    conversation = _conversation()
+    out = np.empty(wanted, np.float32)
+    for repetition, start in enumerate(range(0, wanted, len(conversation))):
+        part = conversation[: wanted - start]
+        gain = np.float32(10 ** (LEVELS_DB[repetition % len(LEVELS_DB)] / 20))
+        np.clip(part * gain, -1.0, 1.0, out=out[start : start + len(part)])
+    return out
+
+
+@lru_cache(maxsize=1)
+def _conversation() -> NDArray[np.float32]:
+    from turnscribe.inputs.decode import decode_audio
+
+    return decode_audio(CONVERSATION.read_bytes()).mono

@@ -1,0 +1,80 @@
+"""Turnscribe's own engine, as a `peers.Peer`: what `load_asr` gives, and a count of what it decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.benchmarks.peers import BATCH_SIZE, REQUEST, Work
+
+
+class Engine:
+    """The engine with its defaults, but for thresholds: random text meets none of them."""
+
+    def __init__(
+        self,
+        name: str = "turnscribe",
+        *,
+        batch_size: int = BATCH_SIZE,
+        words: bool = False,
+        assisted: bool = False,
+        draft_length: int | None = None,
+        dtype: str = "auto",
+    ) -> None:
+        """`draft_length` is a fixed number of tokens to draft; `None` lets the engine choose."""
+        self.name = name
+        self._options = {"batch_size": batch_size, "words": words, "assisted": assisted}
+        self._draft_length, self._dtype = draft_length, dtype
+        self._asr: Any = None
+        self._rows: list[tuple[int, ...]] = []
+
+    def available(self) -> str | None:
+        return None
+
+    def load(self, folder: Path, *, assistant: Path | None = None, device: str = "cpu") -> None:
+        from turnscribe.asr.protocol import load_asr
+
+        draft = str(assistant) if assistant is not None and self._options["assisted"] else None
+        self._asr = load_asr(str(folder), assistant=draft, device=device, dtype=self._dtype)  # type: ignore[arg-type]
+        self._asr.reader = _Counted(self._asr.reader, self._rows)
+        if self._draft_length is not None:
+            self._asr.draft_length = lambda: self._draft_length
+
+    def __call__(self, waveform: NDArray[np.float32]) -> Work:
+        from turnscribe.asr.protocol import AsrOptions
+
+        options = AsrOptions(
+            **REQUEST,  # type: ignore[arg-type]
+            **self._options,  # type: ignore[arg-type]
+            compression_ratio_threshold=None,
+            logprob_threshold=None,
+            no_speech_threshold=None,
+        )
+        self._rows.clear()
+        self.speculation = self._asr.transcribe(waveform, options).speculation
+        return Work(tuple(self._rows))
+
+
+class _Counted:
+    """A `reading.Reader` that notes the tokens of each window."""
+
+    def __init__(self, reader: Any, rows: list[tuple[int, ...]]) -> None:
+        self._reader, self._rows = reader, rows
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def read(self, decoded: Any, language: Any) -> Any:
+        self._rows.append(tuple(decoded.tokens))
+        return self._reader.read(decoded, language)
+
+
+ENGINES: dict[str, dict[str, Any]] = {
+    "turnscribe": {},
+    "turnscribe words": {"words": True},
+    "turnscribe assisted": {"assisted": True},
+    "turnscribe bfloat16": {"dtype": "bfloat16"},
+}  # the engine's names in the benchmark, and how it is set

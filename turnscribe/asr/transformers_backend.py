@@ -1,0 +1,238 @@
+"""The reference ASR backend: `WhisperForConditionalGeneration.generate`, one call a batch of windows.
+
+Windows are cut at quiet points (`windows.py`), each is decoded greedily with Whisper's own timestamp rules, and
+every text token ends up in exactly one chunk (`reading.py`). Word times come from `alignment.py`. Knows nothing of
+speakers, files or requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnscribe.asr.assisted_generation import Tally, begin_suppression, counted
+from turnscribe.asr.protocol import AsrOptions, AsrResult, ChunksInOrder, OnChunks, check_options
+from turnscribe.asr.transformers_versions import quiet_transformers
+from turnscribe.errors import Cancelled, OutOfMemory
+from turnscribe.stages import Progress, ShouldStop
+from turnscribe.transcript import Chunk
+from turnscribe.whisper.alignment import TokenAlignment, align, alignment_heads
+from turnscribe.whisper.generation_config import is_multilingual, languages, prompt_tokens
+from turnscribe.whisper.reading import DecodedWindow, Reader
+from turnscribe.whisper.windows import SAMPLE_RATE, Window, cut_windows, loudest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class TransformersAsr:
+    """A loaded Whisper and its assistant, an `asr.Asr`.
+
+    One request decodes at a time (`_lock`): the modules carry state during a call.
+    """
+
+    model: Any
+    tokenizer: Any
+    feature_extractor: Any
+    assistant: Any = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def multilingual(self) -> bool:
+        return is_multilingual(self.model.generation_config)
+
+    @property
+    def languages(self) -> frozenset[str]:
+        return languages(self.model.generation_config)
+
+    @property
+    def device(self) -> Any:
+        return self.model.device
+
+    @property
+    def has_assistant(self) -> bool:
+        return self.assistant is not None
+
+    def transcribe(
+        self,
+        waveform: NDArray[np.float32],
+        options: AsrOptions,
+        *,
+        on_progress: Progress | None = None,
+        should_stop: ShouldStop | None = None,
+        on_chunks: OnChunks | None = None,
+    ) -> AsrResult:
+        check_options(self, options)
+        with self._lock, quiet_transformers():
+            return _Run(self, waveform, options, on_progress, should_stop, on_chunks).result()
+
+
+class _Run:
+    """One recording on its way through a `TransformersAsr`."""
+
+    def __init__(
+        self,
+        asr: TransformersAsr,
+        waveform: NDArray[np.float32],
+        options: AsrOptions,
+        on_progress: Progress | None,
+        should_stop: ShouldStop | None,
+        on_chunks: OnChunks | None,
+    ) -> None:
+        self.asr, self.model, self.waveform, self.options = asr, asr.model, waveform, options
+        self.on_progress, self.should_stop, self.on_chunks = on_progress, should_stop, on_chunks
+        self.warnings: list[str] = []
+        self.tally = Tally()
+        self.language = options.language or (None if asr.multilingual else "en")
+        config = asr.model.generation_config
+        self.end_token = int(asr.model.config.eos_token_id)
+        self.first_timestamp = int(config.no_timestamps_token_id) + 1
+        self.reader = Reader(asr.tokenizer, self.end_token, self.first_timestamp)
+        self.batch_size = options.batch_size
+        if options.assisted and options.batch_size > 1:
+            self.batch_size = 1
+            self.warnings.append("This backend speculates one window at a time: batch_size 1 was used.")
+        scored = ("temperature", "compression_ratio_threshold", "logprob_threshold", "no_speech_threshold")
+        changed = [name for name in scored if getattr(options, name) != getattr(AsrOptions(), name)]
+        if changed:
+            self.warnings.append(f"This backend decodes greedily: {' and '.join(changed)} had no effect.")
+        self.prompt = self._prompt_ids()
+
+    def result(self) -> AsrResult:
+        pending = cut_windows(self.waveform, self.options.chunk_length_s)
+        samples = max(len(self.waveform), 1)
+        chunks = ChunksInOrder(pending)
+        if pending and self.language is None:
+            self.language = self._detect_language(pending)
+        while pending:
+            self._stop_if_asked()
+            batch, pending = pending[: self.batch_size], pending[self.batch_size :]
+            decoded = self._decode(batch)
+            if decoded is None:  # out of memory
+                self.batch_size = max(self.batch_size // 2, 1)
+                pending = batch + pending
+                continue
+            rests: list[Window] = []
+            further: list[Chunk] = []
+            for one in decoded:
+                made, rest = self.reader.read(one, self.language)
+                further += chunks.add(one.window, made, rest)
+                if rest is not None:
+                    rests.append(rest)
+            pending = rests + pending
+            if self.on_chunks and further:
+                self.on_chunks(further)
+            if self.on_progress:
+                self.on_progress(1 - chunks.left / samples)
+        speculation = self.tally.speculation() if self.options.assisted else None
+        return AsrResult(chunks.all(), self.language, tuple(dict.fromkeys(self.warnings)), speculation)
+
+    def _stop_if_asked(self) -> None:
+        if self.should_stop and self.should_stop():
+            raise Cancelled("The request was cancelled.")
+
+    def _prompt_ids(self) -> Any:
+        import torch
+
+        ids, warnings = prompt_tokens(self.asr.tokenizer, self.options.prompt)
+        self.warnings += warnings
+        return torch.tensor(ids, device=self.model.device) if ids else None
+
+    def _features(self, windows: Sequence[Window]) -> Any:
+        """`[B, mels, 3000]`"""
+        extracted = self.asr.feature_extractor(
+            [self.waveform[w.start : w.stop] for w in windows],
+            sampling_rate=SAMPLE_RATE,
+            return_tensors="pt",
+            padding="max_length",
+        )
+        return extracted.input_features.to(self.model.device, self.model.dtype)
+
+    def _detect_language(self, windows: Sequence[Window]) -> str:
+        """The language of the loudest of the first windows."""
+        import torch
+        from transformers.modeling_outputs import BaseModelOutput
+
+        with torch.inference_mode():
+            features = self._features([windows[loudest(self.waveform, windows[:4])]])
+            encoded = self.model.get_encoder()(features).last_hidden_state
+            token = int(self.model.detect_language(encoder_outputs=BaseModelOutput(encoded))[0])
+        names = {number: name for name, number in self.model.generation_config.lang_to_id.items()}
+        return str(names[token]).strip("<|>")
+
+    def _decode(self, windows: Sequence[Window]) -> list[DecodedWindow] | None:
+        """The windows' tokens; `None` when memory ran out and a smaller batch is worth a try."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                return self._generate(windows)
+        except torch.OutOfMemoryError as error:
+            if len(windows) == 1:
+                raise OutOfMemory(
+                    "The device has too little memory for one window: choose a smaller model or a larger device."
+                ) from error
+            log.warning("out of memory at batch size %d, trying half", len(windows))
+        torch.cuda.empty_cache()
+        return None
+
+    def _generate(self, windows: Sequence[Window]) -> list[DecodedWindow]:
+        features = self._features(windows)
+        encoded = self.model.get_encoder()(features).last_hidden_state  # [B, 1500, D]
+        arguments: dict[str, Any] = {"num_beams": 1, "return_timestamps": True, "do_sample": False}
+        if self.asr.multilingual:
+            arguments |= {"language": self.language, "task": self.options.task}
+        if self.prompt is not None:
+            arguments["prompt_ids"] = self.prompt
+        if self.options.assisted:
+            arguments["assistant_model"] = self.asr.assistant
+            arguments["logits_processor"] = begin_suppression(self.model)
+        with counted(self.model, self.asr.assistant, self.tally):
+            sequences = self.model.generate(
+                **self._heard(features, encoded),
+                force_unique_generate_call=True,  # `result` follows up windows that are not finished
+                **arguments,
+            )
+        rows = [self._without_initial(row) for row in sequences.tolist()]
+        self.tally.generated += sum(len(row) + 1 for _, row in rows)
+        alignments: Sequence[TokenAlignment | None] = [None] * len(rows)
+        if self.options.words:
+            alignments = align(
+                self.model,
+                encoded,
+                rows[0][0],
+                [row for _, row in rows],
+                [window.duration for window in windows],
+                alignment_heads(self.model),
+                self.end_token,
+            )
+        return [
+            DecodedWindow(window, row, None if alignment is None else alignment.logprobs, alignment)
+            for window, (_, row), alignment in zip(windows, rows, alignments, strict=True)
+        ]
+
+    def _heard(self, features: Any, encoded: Any) -> dict[str, Any]:
+        """What `generate` listens to: the encoder's output, or, for an assistant with an encoder of its own, the
+        features, since `generate` has no other way to hand it something of its own."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        if self.options.assisted and self.asr.assistant.config.is_encoder_decoder:
+            return {"input_features": features}
+        return {"input_features": None, "encoder_outputs": BaseModelOutput(encoded)}
+
+    def _without_initial(self, sequence: list[int]) -> tuple[list[int], list[int]]:
+        """The tokens up to language and task, and those generated after them, without the end and padding."""
+        start_token = self.model.generation_config.decoder_start_token_id
+        first = len(sequence) - sequence[::-1].index(start_token)
+        while first < len(sequence) and self.end_token < sequence[first] < self.first_timestamp:
+            first += 1
+        generated = sequence[first:]
+        if self.end_token in generated:
+            generated = generated[: generated.index(self.end_token)]
+        return sequence[:first], generated

@@ -1,0 +1,138 @@
+"""What a Whisper is decoded with, which a checkpoint of openai-whisper does not say: its generation configuration.
+
+As the converted checkpoints on the Hub have it: tokens by name, those that are never decoded, and the heads that tell
+when a word was said. Reads no file and runs no model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from turnscribe.checkpoints.openai_vocabulary import (
+    END,
+    ENGLISH_ONLY,
+    LANGUAGES,
+    NO_SPEECH,
+    NO_TIMESTAMPS,
+    PREVIOUS,
+    START,
+    START_OF_LM,
+    TRANSCRIBE,
+    TRANSLATE,
+    special_tokens,
+)
+
+LATEST_FIRST_TIMESTAMP = 50  # in steps of 0.02 s: text begins in a window's first second
+
+# What is written and not said: openai/whisper never has it decoded.
+NOT_SAID = (
+    *'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
+    *"<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪".split(),
+)
+NOTES = "♩♪♫♬♭♮♯"  # the first token of each will do: it begins nothing but symbols
+NOT_FIRST = (" -", " '")  # within a word they are said
+
+# Which heads of which decoder layers look at the audio of the token they predict, by name, decoder layers and heads:
+# `_ALIGNMENT_HEADS` of openai-whisper 20250625, unpacked.
+ALIGNMENT_HEADS: dict[tuple[str, int, int], dict[int, tuple[int, ...]]] = {
+    ("tiny.en", 4, 6): {1: (0,), 2: (0, 5), 3: (0, 1, 2, 3, 4)},
+    ("tiny", 4, 6): {2: (2,), 3: (0, 2, 3, 4, 5)},
+    ("base.en", 6, 8): {3: (3,), 4: (7,), 5: (1, 5, 7)},
+    ("base", 6, 8): {3: (1,), 4: (2, 3, 7), 5: (1, 2, 4, 6)},
+    ("small.en", 12, 12): {
+        6: (6,),
+        7: (0, 3, 8),
+        8: (2, 5, 7),
+        9: (0, 4, 8, 10),
+        10: (0, 1, 2, 3, 6, 11),
+        11: (2, 4),
+    },
+    ("small", 12, 12): {5: (3, 9), 8: (0, 4, 7, 8), 9: (0, 7, 9), 10: (5,)},
+    ("medium.en", 24, 16): {
+        11: (4,),
+        14: (1, 12, 14),
+        15: (4,),
+        16: (0, 4, 9),
+        17: (12, 14),
+        18: (7, 10, 15),
+        20: (0, 3, 9, 14),
+        21: (12,),
+    },
+    ("medium", 24, 16): {13: (15,), 15: (4, 15), 16: (1,), 20: (0,), 23: (4,)},
+    ("large-v1", 32, 20): {9: (19,), 11: (2, 4, 17), 22: (7, 11, 17), 23: (2, 15)},
+    ("large-v2", 32, 20): {
+        10: (12,),
+        13: (17,),
+        16: (11, 12, 13),
+        17: (15, 16),
+        18: (4, 11, 19),
+        19: (11,),
+        21: (2, 3),
+        22: (3, 9, 12),
+        23: (5, 7, 13),
+        25: (5,),
+        26: (1, 12),
+        27: (15,),
+    },
+    ("large-v3", 32, 20): {
+        7: (0,),
+        10: (17,),
+        12: (18,),
+        13: (12,),
+        16: (1,),
+        17: (14,),
+        19: (11,),
+        21: (4,),
+        24: (1,),
+        25: (6,),
+    },
+    ("large-v3-turbo", 4, 20): {2: (4, 11), 3: (3, 6, 11, 14)},
+    ("turbo", 4, 20): {2: (4, 11), 3: (3, 6, 11, 14)},
+}
+
+
+def generation_config(config: Any, tokenizer: Any, name: str) -> Any:
+    """For a Whisper's `config`; of the released models' names, `name` tells the heads."""
+    from transformers import GenerationConfig
+
+    special = special_tokens(LANGUAGES[config.vocab_size])
+    ids: dict[str, int] = {token: tokenizer.convert_tokens_to_ids(token) for token in special}
+    space = tokenizer.encode(" ", add_special_tokens=False)
+    multilingual = config.vocab_size != ENGLISH_ONLY
+    values: dict[str, Any] = {
+        "bos_token_id": ids[END],
+        "eos_token_id": ids[END],
+        "pad_token_id": ids[END],
+        "decoder_start_token_id": ids[START],
+        "prev_sot_token_id": ids[PREVIOUS],
+        "no_timestamps_token_id": ids[NO_TIMESTAMPS],
+        "max_length": config.max_target_positions,
+        "max_initial_timestamp_index": LATEST_FIRST_TIMESTAMP,
+        "return_timestamps": False,
+        "suppress_tokens": suppressed_tokens(tokenizer),
+        "begin_suppress_tokens": [*space, ids[END]],
+        "is_multilingual": multilingual,
+    }
+    heads = ALIGNMENT_HEADS.get((name, config.decoder_layers, config.decoder_attention_heads))
+    if heads is not None:  # else `alignment.alignment_heads` takes the upper half, as openai/whisper does
+        values["alignment_heads"] = [[layer, head] for layer, among in heads.items() for head in among]
+    if multilingual:
+        values["task_to_id"] = {"transcribe": ids[TRANSCRIBE], "translate": ids[TRANSLATE]}
+        languages = special[special.index(START) + 1 : special.index(TRANSLATE)]
+        values["lang_to_id"] = {token: ids[token] for token in languages}
+    return GenerationConfig(**values)
+
+
+def suppressed_tokens(tokenizer: Any) -> list[int]:
+    """Which tokens are never decoded, by the rule of openai/whisper `tokenizer.py` and `decoding.py`."""
+
+    def encoded(text: str) -> list[int]:
+        return list(tokenizer.encode(text, add_special_tokens=False))
+
+    unsaid = {encoded(text)[0] for text in NOT_FIRST}
+    for text in (*NOT_SAID, *NOTES):
+        for tokens in (encoded(text), encoded(" " + text)):
+            if len(tokens) == 1 or text in NOTES:
+                unsaid.add(tokens[0])
+    special = (TRANSCRIBE, TRANSLATE, START, PREVIOUS, START_OF_LM, NO_SPEECH)
+    return sorted(unsaid | set(tokenizer.convert_tokens_to_ids(list(special))))

@@ -1,0 +1,52 @@
+"""`/ui` and its files, `/health` and `/metrics`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+
+from turnscribe.serving.problems import NotFound
+from turnscribe.serving.service import Service
+
+PAGE = Path(__file__).resolve().parents[1] / "page"
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+def add_page_routes(app: FastAPI, service: Service) -> None:
+    names = {file.name for file in PAGE.iterdir()}
+
+    @app.get("/health")
+    async def health() -> Response:
+        """200 once the models are loaded and warm, until then 503."""
+        if service.handler is None:
+            return JSONResponse({"status": "loading"}, status_code=503, headers={"Retry-After": "5"})
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        """Prometheus' text format."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def front() -> Response:
+        return RedirectResponse("ui")
+
+    @app.get("/ui/", include_in_schema=False)
+    async def without_slash() -> Response:
+        return RedirectResponse("../ui")  # the page's links are relative, so that a proxy may put it elsewhere
+
+    @app.get("/ui", include_in_schema=False)
+    @app.get("/ui/{name}", include_in_schema=False)
+    async def page(name: str = "index.html") -> Response:
+        if name not in names:
+            raise NotFound("There is no such file.")
+        return FileResponse(PAGE / name, headers=HEADERS)

@@ -1,0 +1,110 @@
+"""From one window's tokens to chunks and words on the recording's clock. What every ASR backend does after decoding.
+
+No text token is left out, and each is in one chunk. Knows no model.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnscribe.transcript import Chunk, Word
+from turnscribe.whisper.alignment import TokenAlignment
+from turnscribe.whisper.segments import Segment, read_segments, split_words, token_texts
+from turnscribe.whisper.windows import SAMPLE_RATE, Window
+
+WITHOUT_SPACES = {"zh", "ja", "th", "lo", "my", "yue"}  # openai/whisper splits these by character
+
+
+@dataclass(frozen=True)
+class DecodedWindow:
+    """One window's tokens, without the initial ones and the end, and what is known of them."""
+
+    window: Window
+    tokens: list[int]
+    logprobs: NDArray[np.float64] | None = None  # [N]
+    alignment: TokenAlignment | None = None  # where words were asked for
+    no_speech: float | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the tokens of one tokenizer."""
+
+    tokenizer: Any
+    end_token: int
+    first_timestamp: int
+
+    def text(self, ids: list[int]) -> str:
+        """The text of tokens, without special ones, as it is written: with the space before it."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def said(self, tokens: list[int]) -> str:
+        """The text of all text tokens of a window."""
+        return self.text([token for token in tokens if token < self.end_token])
+
+    def read(self, decoded: DecodedWindow, language: str | None) -> tuple[list[Chunk], Window | None]:
+        """The window's chunks, and what is left of it to decode."""
+        window, tokens = decoded.window, decoded.tokens
+        segments, rest = read_segments(
+            tokens, end_token=self.end_token, first_timestamp=self.first_timestamp, duration=window.duration
+        )
+        made = []
+        for segment in segments:
+            text = self.text([tokens[position] for position in segment.positions])
+            if text.strip():
+                chunk = Chunk(
+                    text,
+                    segment.start + window.offset,
+                    segment.end + window.offset,
+                    compression_ratio=compression_ratio(text),
+                    no_speech_prob=decoded.no_speech,
+                    temperature=decoded.temperature,
+                )
+                made.append(self._detailed(chunk, segment, decoded, language))
+        going_on = None
+        if rest is not None:
+            going_on = Window(window.start + round(rest * SAMPLE_RATE), window.stop)
+        return made, going_on
+
+    def _detailed(self, chunk: Chunk, segment: Segment, decoded: DecodedWindow, language: str | None) -> Chunk:
+        positions = list(segment.positions)
+        if decoded.logprobs is not None:
+            chunk = replace(chunk, avg_logprob=float(decoded.logprobs[positions].mean()))
+        if decoded.alignment is None:
+            return chunk
+        words = self._words(positions, decoded, decoded.alignment, language)
+        return replace(
+            chunk,
+            start=min(chunk.start, words[0].start),
+            end=max(chunk.end, words[-1].end),
+            words=words,
+        )
+
+    def _words(
+        self, positions: list[int], decoded: DecodedWindow, alignment: TokenAlignment, language: str | None
+    ) -> tuple[Word, ...]:
+        pieces = token_texts([decoded.tokens[position] for position in positions], self.text)
+        offset, limit = decoded.window.offset, decoded.window.duration
+        words = []
+        for first, stop in split_words(pieces, spaces=language not in WITHOUT_SPACES):
+            part = positions[first:stop]
+            start = min(float(alignment.starts[part[0]]), limit)
+            end = min(max(float(alignment.ends[part[-1]]), start), limit)
+            probability = None
+            if decoded.logprobs is not None:
+                probability = math.exp(float(decoded.logprobs[part].mean()))
+            words.append(Word("".join(pieces[first:stop]), start + offset, end + offset, probability))
+        return tuple(words)
+
+
+def compression_ratio(text: str) -> float:
+    """How much shorter zlib makes the text: what repeats itself compresses well."""
+    encoded = text.strip().encode()
+    return len(encoded) / len(zlib.compress(encoded))
