@@ -21,6 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from diarization_utils import Diarizer, assign_speakers, diarize, group_turns, load_diarizer
+from turnscribe.diarization import pyannote_versions
 from turnscribe.errors import Cancelled, SettingsError
 from turnscribe.transcript import Chunk, SpeakerText, Turn, Word
 
