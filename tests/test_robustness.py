@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from turnscribe.asr.protocol import AsrOptions
 from turnscribe.engine.decode import Attempt
-from turnscribe.whisper.windows import SAMPLE_RATE
+from turnscribe.waveform import SAMPLE_RATE
 
 pytestmark = pytest.mark.models
 ENGLISH = AsrOptions(language="en")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from turnscribe.formats import known, render
+from turnscribe.formats import render
+from turnscribe.formats.plain_values import known
+from turnscribe.request import Request
 from turnscribe.transcript import Transcript, Word
 
 
-def to_answer(transcript: Transcript, *, words: bool, response_format: str | None) -> dict[str, Any]:
+def to_answer(transcript: Transcript, request: Request) -> dict[str, Any]:
     """The answer: no numpy, no tuples, no NaN; times are seconds from the start of the recording.
 
     `text`, `chunks`, `speakers` (empty when nobody was told apart), `language` (`None` when unknown),
@@ -22,6 +24,9 @@ def to_answer(transcript: Transcript, *, words: bool, response_format: str | Non
     Raises `BadParameters` for a `response_format` that is not in `formats.FORMATS`.
     """
     run = transcript.speculation
+    formatted = None
+    if request.response_format:
+        formatted = render(transcript, request.response_format, words=request.word_times)
     answer = known(
         {
             "text": transcript.text,
@@ -33,13 +38,13 @@ def to_answer(transcript: Transcript, *, words: bool, response_format: str | Non
                 {"speaker": part.speaker, "text": part.text, "timestamp": (part.start, part.end)}
                 for part in transcript.speakers
             ],
-            "words": [_word(word) for word in transcript.words] if words else None,
+            "words": [_word(word) for word in transcript.words] if request.word_times else None,
             "language": transcript.language,
             "duration": transcript.duration,
             "timings": transcript.timings,
             "warnings": transcript.warnings or None,
             "speculation": {"proposed": run.proposed, "accepted": run.accepted} if run else None,
-            "formatted": render(transcript, response_format, words=words) if response_format else None,
+            "formatted": formatted,
         }
     )
     answer.setdefault("language", None)

@@ -9,45 +9,48 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from turnscribe.stages import ShouldStop
+from turnscribe.listener import Listener
 
 First = TypeVar("First")
 Second = TypeVar("Second")
 
 
 def side_by_side(
-    first: Callable[[ShouldStop | None], First],
-    second: Callable[[ShouldStop | None], Second],
+    first: Callable[[Listener], First],
+    second: Callable[[Listener], Second],
     *,
-    should_stop: ShouldStop | None = None,
+    listener: Listener,
     device: str,
 ) -> tuple[First, Second]:
     """Both results. `first` runs in the caller's thread.
 
-    Each is handed a `should_stop`, which is also true once the other has failed. Raises what the one that failed
+    Each is handed the listener, which also says stop once the other has failed. Raises what the one that failed
     first did, after both have ended.
     """
     if not device.startswith("cuda"):
-        return first(should_stop), second(should_stop)
+        return first(listener), second(listener)
     failed: list[BaseException] = []
     results: list[Second] = []
 
     def stop() -> bool:
-        return bool(failed) or (should_stop is not None and should_stop())
+        return bool(failed) or listener.should_stop()
+
+    listener_of_both = replace(listener, should_stop=stop)
 
     def run_second() -> None:
         try:
             with _own_stream():
-                results.append(second(stop))
+                results.append(second(listener_of_both))
         except BaseException as error:
             failed.append(error)
 
     other = threading.Thread(target=contextvars.copy_context().run, args=(run_second,), daemon=True)
     other.start()
     try:
-        result = first(stop)
+        result = first(listener_of_both)
     except BaseException as error:
         failed.append(error)
     other.join()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[float], None]
-ShouldStop = Callable[[], bool]
+from turnscribe.listener import SILENT, OnProgress
 
 
 class Stages:
     """Seconds by stage, and one rising share done (0 to 1) out of each stage's own."""
 
-    def __init__(self, on_progress: Progress | None = None) -> None:
+    def __init__(self, on_progress: OnProgress = SILENT.on_progress) -> None:
         self._on_progress = on_progress
         self._began = time.perf_counter()
         self._seconds: dict[str, float] = {}
@@ -34,7 +33,7 @@ class Stages:
         seconds = {**self._seconds, "total": time.perf_counter() - self._began}
         return {stage: round(value, 4) for stage, value in seconds.items()}
 
-    def part(self, weight: float) -> Progress:
+    def part(self, weight: float) -> OnProgress:
         """A progress function for a stage that is `weight` of the request; stages may run side by side."""
         reached = 0.0
 
@@ -46,7 +45,7 @@ class Stages:
                     return
                 reached += rise
                 before, self._done = self._done, min(self._done + weight * rise, 1.0)
-                if self._on_progress is not None and self._done > before:
+                if self._done > before:
                     self._on_progress(self._done)
 
         return report

@@ -11,21 +11,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Word:
-    """One word as it was recognised; `text` keeps the space before it, as Whisper writes it.
-
-    >>> Word(" hello", 0.5, 0.9).duration
-    0.4
-    """
+    """One word as it was recognised; `text` keeps the space before it, as Whisper writes it."""
 
     text: str
     start: float
     end: float
     probability: float | None = None
     speaker: str | None = None
-
-    @property
-    def duration(self) -> float:
-        return round(self.end - self.start, 6)
 
 
 @dataclass(frozen=True)
@@ -49,23 +41,11 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Turn:
-    """Someone speaks from `start` to `end`.
-
-    >>> Turn("SPEAKER_00", 1.0, 3.0).overlap(2.5, 9.0)
-    0.5
-    """
+    """Someone speaks from `start` to `end`."""
 
     speaker: str
     start: float
     end: float
-
-    def overlap(self, start: float, end: float) -> float:
-        """Seconds this turn shares with `start`..`end`; 0 when they are apart."""
-        return max(0.0, min(self.end, end) - max(self.start, start))
-
-    def distance(self, start: float, end: float) -> float:
-        """Seconds between this turn and `start`..`end`; 0 when they touch or overlap."""
-        return max(0.0, self.start - end, start - self.end)
 
 
 @dataclass(frozen=True)

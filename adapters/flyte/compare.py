@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from adapters.flyte.shards import model_key
 from turnscribe.bulk.long_recordings import PartTranscript, merge, to_wav
 from turnscribe.errors import TurnscribeError
-from turnscribe.whisper.windows import SAMPLE_RATE
+from turnscribe.waveform import SAMPLE_RATE
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "demo" / "conversation.flac"
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -29,7 +29,7 @@ from adapters.ray.cluster import ROOT
 from turnscribe.bulk.long_recordings import to_wav
 from turnscribe.bulk.places import write
 from turnscribe.errors import SettingsError
-from turnscribe.whisper.windows import SAMPLE_RATE
+from turnscribe.waveform import SAMPLE_RATE
 
 ACTORS = (1, 2, 4)
 PLAIN, RESTARTED = "plain", "restarted"

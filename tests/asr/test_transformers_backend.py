@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
 from turnscribe.asr.protocol import AsrOptions, load_asr
 from turnscribe.asr.transformers_backend import TransformersAsr
 from turnscribe.errors import BadParameters, Cancelled, OutOfMemory, SettingsError
-from turnscribe.whisper.windows import SAMPLE_RATE
+from turnscribe.waveform import SAMPLE_RATE
 
 # A vocabulary of letters: text below END, special tokens from END, timestamps from FIRST.
 END, START, ENGLISH, GERMAN, TRANSLATE, TRANSCRIBE, PREVIOUS, NO_TIMESTAMPS = range(100, 108)

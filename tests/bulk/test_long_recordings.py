@@ -25,7 +25,8 @@ from turnscribe.bulk.long_recordings import (
 from turnscribe.errors import InferenceFailed
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
-from turnscribe.whisper.windows import SAMPLE_RATE, cut_windows
+from turnscribe.waveform import SAMPLE_RATE
+from turnscribe.whisper.windows import cut_windows
 
 CHUNK_LENGTH_S = 15
 

@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turnscribe.errors import BadAudio, BadParameters
-from turnscribe.inputs.decode import SAMPLE_RATE, Audio, Limits, decode_audio
+from turnscribe.inputs.decode import Audio, Limits, decode_audio
+from turnscribe.waveform import SAMPLE_RATE
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="builds its files with ffmpeg")
 

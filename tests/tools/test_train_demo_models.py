@@ -15,7 +15,8 @@ from tools.train_demo_models.asr_data import FRAMES, IGNORED, make_batch
 from tools.train_demo_models.asr_model import OFFSETS, WIDTH, LogMel, Trainee, new_model
 from tools.train_demo_models.bank import Bank, Stage, load_bank, save_bank
 from tools.train_demo_models.tokenizer import TokenIds, text_tokens
-from turnscribe.cli.evaluation.synthetic_speech import SAMPLE_RATE, VOICES, TimedWord, Utterance, vocabulary
+from turnscribe.cli.evaluation.synthetic_speech import VOICES, TimedWord, Utterance, vocabulary
+from turnscribe.waveform import SAMPLE_RATE
 
 TINY = (Stage(2.0, 2, 2), Stage(30.0, 1, 1))
 

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from turnscribe.whisper.windows import FRAME, SAMPLE_RATE, Window, cut_windows
+from turnscribe.waveform import SAMPLE_RATE
+from turnscribe.whisper.constants import SAMPLES_PER_FRAME
+from turnscribe.whisper.windows import Window, cut_windows
 
 
 def noise(seconds: float, seed: int = 0) -> NDArray[np.float32]:
@@ -30,7 +32,9 @@ def test_nothing_has_no_windows() -> None:
     assert cut_windows(np.zeros(0, np.float32), 30.0) == []
 
 
-@pytest.mark.parametrize("samples", [1, FRAME - 1, FRAME, FRAME + 1, 30 * SAMPLE_RATE])
+@pytest.mark.parametrize(
+    "samples", [1, SAMPLES_PER_FRAME - 1, SAMPLES_PER_FRAME, SAMPLES_PER_FRAME + 1, 30 * SAMPLE_RATE]
+)
 def test_what_fits_is_one_window(samples: int) -> None:
     assert cut_windows(np.ones(samples, np.float32), 30.0) == [Window(0, samples)]
 

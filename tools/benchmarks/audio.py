@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000  # Hz
+from turnscribe.waveform import SAMPLE_RATE
+
 CONVERSATION = Path(__file__).resolve().parents[2] / "demo" / "conversation.flac"
 LEVELS_DB = (0.0, -3.0, 2.0, -1.5, 1.0)  # of one repetition after the other, so that no two windows are the same
 

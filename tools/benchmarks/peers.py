@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.benchmarks.shapes import INITIAL_TOKENS, MADE_OF
+from turnscribe.waveform import SAMPLE_RATE
 
 WINDOW_SECONDS = 30
-SAMPLE_RATE = 16_000  # Hz
 BATCH_SIZE = 24  # the original handler's, insanely-fast-whisper's default too
 REQUEST = {"language": "en", "task": "transcribe"}
 
@@ -99,7 +99,7 @@ class TransformersPipeline:
         import torch
         from transformers import AutoModelForCausalLM, pipeline
 
-        from turnscribe.asr.transformers_versions import dtype_argument, quiet_transformers
+        from turnscribe.checkpoints.transformers_versions import dtype_argument, quiet_transformers
 
         if self._assisted and assistant is None:
             raise ValueError(f"{self.name} needs an assistant's folder")
@@ -114,7 +114,7 @@ class TransformersPipeline:
         self._pipeline.model.generate = self._kept(self._pipeline.model.generate)
 
     def __call__(self, waveform: NDArray[np.float32]) -> Work:
-        from turnscribe.asr.transformers_versions import quiet_transformers
+        from turnscribe.checkpoints.transformers_versions import quiet_transformers
 
         self._generated.clear()
         with quiet_transformers():

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tools.train_demo_models.bank import Bank, Stage, background_noise
 from tools.train_demo_models.tokenizer import SECONDS_PER_TIMESTAMP, TokenIds
-from turnscribe.cli.evaluation.synthetic_speech import SAMPLE_RATE, VOICES, TimedWord
+from turnscribe.cli.evaluation.synthetic_speech import VOICES, TimedWord
+from turnscribe.waveform import SAMPLE_RATE
 
 FRAMES = 1500  # encoder frames of 20 ms in 30 s
 IGNORED = -100  # a target that is not learned

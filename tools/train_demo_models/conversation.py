@@ -10,8 +10,9 @@ import numpy as np
 
 from turnscribe.bulk.places import write_file
 from turnscribe.cli.evaluation.references import write_reference
-from turnscribe.cli.evaluation.synthetic_speech import SAMPLE_RATE, Dialogue, Utterance, Waveform, place, synthesize
+from turnscribe.cli.evaluation.synthetic_speech import Dialogue, Utterance, place, synthesize
 from turnscribe.transcript import Word
+from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 PAUSE = 0.35  # seconds between the sentences of one turn
 GAP = 0.45  # between turns

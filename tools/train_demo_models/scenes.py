@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tools.train_demo_models.bank import Bank, Stage, background_noise
-from turnscribe.cli.evaluation.synthetic_speech import SAMPLE_RATE, VOICES, TimedWord, Utterance
+from turnscribe.cli.evaluation.synthetic_speech import VOICES, TimedWord, Utterance
+from turnscribe.waveform import SAMPLE_RATE
 
 MERGED_GAP = 0.15  # seconds: a pause between words that still counts as speech
 

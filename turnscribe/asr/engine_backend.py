@@ -1,8 +1,7 @@
-"""The engine as an ASR backend: windows in, chunks out. The slow twin is `transformers_asr.TransformersAsr`.
+"""The engine as an ASR backend: windows in, chunks out. The slow twin is `transformers_backend.TransformersAsr`.
 
 Windows are cut as there; what is decoded and how is `decode.py`'s and `rules.py`'s; a window whose text looks wrong
-by Whisper's own measures is decoded again, warmer (Whisper paper, section 4.5). Knows nothing of speakers, files or
-requests.
+by Whisper's own measures is decoded again, warmer (Whisper paper, section 4.5).
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from turnscribe.asr.protocol import AsrOptions, AsrResult, ChunksInOrder, OnChunks, check_options
+from turnscribe.asr.capabilities import Capabilities, adapt
+from turnscribe.asr.chunks_in_order import ChunksInOrder
+from turnscribe.asr.protocol import Recognition, WeightsType
+from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.decode import Attempt, Decoding, Prompt, Work
 from turnscribe.engine.draft_length import DraftLength
@@ -27,18 +28,25 @@ from turnscribe.engine.models import Models
 from turnscribe.engine.recordings import Job, Kind
 from turnscribe.engine.rules import Rules
 from turnscribe.engine.together import Together
-from turnscribe.errors import Cancelled
-from turnscribe.stages import Progress, ShouldStop
+from turnscribe.listener import SILENT, Listener
+from turnscribe.request import DecodingOptions
 from turnscribe.transcript import Chunk, Speculation
+from turnscribe.waveform import Waveform, is_silent
 from turnscribe.whisper.alignment import TokenAlignment, token_starts
-from turnscribe.whisper.generation_config import is_multilingual, languages, prompt_tokens
+from turnscribe.whisper.generation_config import prompt_tokens
 from turnscribe.whisper.reading import DecodedWindow, Reader, compression_ratio
-from turnscribe.whisper.windows import Window, cut_windows, is_silent, loudest
+from turnscribe.whisper.windows import Window, cut_windows, loudest
 
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
 FIRST_WINDOWS = 4  # of a recording are heard before its language is judged
 ENCODED_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
+
+
+def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> EngineAsr:
+    """`registry.load_asr` for this backend."""
+    loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype)
+    return EngineAsr(Models.of(loaded.model, loaded.tokenizer, loaded.feature_extractor, loaded.assistant))
 
 
 class EngineAsr:
@@ -57,34 +65,18 @@ class EngineAsr:
         self._kept: Batch | None = None
 
     @property
-    def multilingual(self) -> bool:
-        return is_multilingual(self.models.config)
-
-    @property
-    def languages(self) -> frozenset[str]:
-        return languages(self.models.config)
+    def capabilities(self) -> Capabilities:
+        return whisper_capabilities(self.models.config, assistant=self.models.draft is not None)
 
     @property
     def device(self) -> torch.device:
         return self.models.device
 
-    @property
-    def has_assistant(self) -> bool:
-        return self.models.draft is not None
-
-    def transcribe(
-        self,
-        waveform: NDArray[np.float32],
-        options: AsrOptions,
-        *,
-        on_progress: Progress | None = None,
-        should_stop: ShouldStop | None = None,
-        on_chunks: OnChunks | None = None,
-    ) -> AsrResult:
-        check_options(self, options)
-        run = _Run(self, waveform, options, on_progress, should_stop, on_chunks)
-        self._together.decode(run)
-        return run.result()
+    def transcribe(self, waveform: Waveform, options: DecodingOptions, listener: Listener = SILENT) -> Recognition:
+        options, warnings = adapt(options, self.capabilities)
+        transcription = _Transcription(self, waveform, options, listener, warnings)
+        self._together.decode(transcription)
+        return transcription.result()
 
     # What `Together` asks, whoever leads --------------------------------------------------------------
 
@@ -99,7 +91,7 @@ class EngineAsr:
             encode_at_once=ENCODED_AT_ONCE.get(models.device.type, 1),
         )
 
-    def encode(self, waveforms: Sequence[NDArray[np.float32]], kind: Kind) -> tuple[Tensor, Tensor | None]:
+    def encode(self, waveforms: Sequence[Waveform], kind: Kind) -> tuple[Tensor, Tensor | None]:
         features = self.models.log_mel(waveforms)
         draft_encoder = self.models.draft_encoder if kind.assisted else None
         return self.models.encoder(features), None if draft_encoder is None else draft_encoder(features)
@@ -129,24 +121,24 @@ class EngineAsr:
         return DraftLength(models.decoder, models.draft, frames=models.frames)
 
 
-class _Run:
-    """One request on its way through an `EngineAsr`, a `together.Recording`."""
+class _Transcription:
+    """One recording on its way through an `EngineAsr`, a `together.Recording`."""
 
     def __init__(
         self,
         asr: EngineAsr,
-        waveform: NDArray[np.float32],
-        options: AsrOptions,
-        on_progress: Progress | None,
-        should_stop: ShouldStop | None,
-        on_chunks: OnChunks | None = None,
+        waveform: Waveform,
+        options: DecodingOptions,
+        listener: Listener,
+        warnings: Sequence[str],
     ) -> None:
-        self.asr, self.models, self.waveform, self.options = asr, asr.models, waveform, options
-        self.on_progress, self.should_stop, self.on_chunks = on_progress, should_stop, on_chunks
-        self.kind = Kind(options.assisted, options.words, options.compression_ratio_threshold is not None)
+        self.asr, self.models, self.waveform = asr, asr.models, waveform
+        self.options, self.listener = options, listener
+        self.kind = Kind(options.assisted, options.word_times, options.compression_ratio_threshold is not None)
         self.batch_size = options.batch_size
-        self.language = options.language or (None if asr.multilingual else "en")
-        self.earlier, self.warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
+        self.language = options.language or (None if asr.capabilities.multilingual else "en")
+        self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
+        self.warnings = [*warnings, *prompt_warnings]
         self.pending = deque(
             window
             for window in cut_windows(waveform, options.chunk_length_s)
@@ -156,10 +148,10 @@ class _Run:
         self.speculation = Speculation(0, 0)
         self._news: deque[tuple[list[Chunk], float]] = deque()  # further chunks, and the share done
 
-    def result(self) -> AsrResult:
+    def result(self) -> Recognition:
         warnings = tuple(dict.fromkeys(self.warnings))
         speculation = self.speculation if self.options.assisted else None
-        return AsrResult(self.chunks.all(), self.language, warnings, speculation)
+        return Recognition(self.chunks.all(), self.language, warnings, speculation)
 
     # What `Together` asks, in the caller's thread -----------------------------------------------------
 
@@ -170,14 +162,12 @@ class _Run:
     def report(self) -> None:
         while self._news:
             further, share = self._news.popleft()
-            if self.on_chunks and further:
-                self.on_chunks(further)
-            if self.on_progress:
-                self.on_progress(share)
+            if further:
+                self.listener.on_chunks(further)
+            self.listener.on_progress(share)
 
     def stop_if_asked(self) -> None:
-        if self.should_stop and self.should_stop():
-            raise Cancelled("The request was cancelled.")
+        self.listener.stop_if_asked()
 
     # And in whichever thread leads --------------------------------------------------------------------
 
@@ -185,14 +175,14 @@ class _Run:
     def heard_together(self) -> int:
         return 1 if self.language else FIRST_WINDOWS
 
-    def samples(self, window: Window) -> NDArray[np.float32]:
+    def samples(self, window: Window) -> Waveform:
         return self.waveform[window.start : window.stop]
 
     def prompts(self, windows: Sequence[Window], language_scores: Callable[[int, int], Tensor]) -> Sequence[Prompt]:
         config = self.models.config
         start = int(config.decoder_start_token_id)
         initial = [*self.earlier, start]
-        if self.asr.multilingual:
+        if self.asr.capabilities.multilingual:
             if self.language is None:
                 first = windows[:FIRST_WINDOWS]  # however many there was room for
                 self.language = self._detected(first, lambda index: language_scores(start, index))
@@ -236,8 +226,7 @@ class _Run:
         if rest is not None:
             self.pending.appendleft(rest)
         further = self.chunks.add(window, made, rest)
-        if self.on_chunks or self.on_progress:
-            self._news.append((further, 1 - self.chunks.left / max(len(self.waveform), 1)))
+        self._news.append((further, 1 - self.chunks.left / max(len(self.waveform), 1)))
 
     # ------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,7 @@
 """The reference ASR backend: `WhisperForConditionalGeneration.generate`, one call a batch of windows.
 
 Windows are cut at quiet points (`windows.py`), each is decoded greedily with Whisper's own timestamp rules, and
-every text token ends up in exactly one chunk (`reading.py`). Word times come from `alignment.py`. Knows nothing of
-speakers, files or requests.
+every text token ends up in exactly one chunk (`reading.py`). Word times come from `alignment.py`.
 """
 
 from __future__ import annotations
@@ -13,21 +12,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from turnscribe.asr.assisted_generation import Tally, begin_suppression, counted
-from turnscribe.asr.protocol import AsrOptions, AsrResult, ChunksInOrder, OnChunks, check_options
-from turnscribe.asr.transformers_versions import quiet_transformers
-from turnscribe.errors import Cancelled, OutOfMemory
-from turnscribe.stages import Progress, ShouldStop
+from turnscribe.asr.capabilities import Capabilities, adapt
+from turnscribe.asr.chunks_in_order import ChunksInOrder
+from turnscribe.asr.protocol import Recognition, WeightsType
+from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
+from turnscribe.checkpoints.transformers_versions import quiet_transformers
+from turnscribe.errors import OutOfMemory
+from turnscribe.listener import SILENT, Listener
+from turnscribe.request import DecodingOptions
 from turnscribe.transcript import Chunk
+from turnscribe.waveform import SAMPLE_RATE, Waveform
 from turnscribe.whisper.alignment import TokenAlignment, align, alignment_heads
-from turnscribe.whisper.generation_config import is_multilingual, languages, prompt_tokens
+from turnscribe.whisper.generation_config import prompt_tokens
 from turnscribe.whisper.reading import DecodedWindow, Reader
-from turnscribe.whisper.windows import SAMPLE_RATE, Window, cut_windows, loudest
+from turnscribe.whisper.windows import Window, cut_windows, loudest
 
 log = logging.getLogger(__name__)
+
+
+def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> TransformersAsr:
+    """`registry.load_asr` for this backend."""
+    loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype)
+    return TransformersAsr(loaded.model, loaded.tokenizer, loaded.feature_extractor, loaded.assistant)
 
 
 @dataclass
@@ -44,74 +51,54 @@ class TransformersAsr:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def multilingual(self) -> bool:
-        return is_multilingual(self.model.generation_config)
-
-    @property
-    def languages(self) -> frozenset[str]:
-        return languages(self.model.generation_config)
+    def capabilities(self) -> Capabilities:
+        return whisper_capabilities(
+            self.model.generation_config,
+            fallback=False,
+            assistant=self.assistant is not None,
+            assisted_batch_size=1,
+        )
 
     @property
     def device(self) -> Any:
         return self.model.device
 
-    @property
-    def has_assistant(self) -> bool:
-        return self.assistant is not None
-
-    def transcribe(
-        self,
-        waveform: NDArray[np.float32],
-        options: AsrOptions,
-        *,
-        on_progress: Progress | None = None,
-        should_stop: ShouldStop | None = None,
-        on_chunks: OnChunks | None = None,
-    ) -> AsrResult:
-        check_options(self, options)
+    def transcribe(self, waveform: Waveform, options: DecodingOptions, listener: Listener = SILENT) -> Recognition:
+        options, warnings = adapt(options, self.capabilities)
         with self._lock, quiet_transformers():
-            return _Run(self, waveform, options, on_progress, should_stop, on_chunks).result()
+            return _Transcription(self, waveform, options, listener, warnings).result()
 
 
-class _Run:
+class _Transcription:
     """One recording on its way through a `TransformersAsr`."""
 
     def __init__(
         self,
         asr: TransformersAsr,
-        waveform: NDArray[np.float32],
-        options: AsrOptions,
-        on_progress: Progress | None,
-        should_stop: ShouldStop | None,
-        on_chunks: OnChunks | None,
+        waveform: Waveform,
+        options: DecodingOptions,
+        listener: Listener,
+        warnings: Sequence[str],
     ) -> None:
-        self.asr, self.model, self.waveform, self.options = asr, asr.model, waveform, options
-        self.on_progress, self.should_stop, self.on_chunks = on_progress, should_stop, on_chunks
-        self.warnings: list[str] = []
+        self.asr, self.model, self.waveform = asr, asr.model, waveform
+        self.options, self.listener, self.warnings = options, listener, list(warnings)
         self.tally = Tally()
-        self.language = options.language or (None if asr.multilingual else "en")
+        self.language = options.language or (None if asr.capabilities.multilingual else "en")
         config = asr.model.generation_config
         self.end_token = int(asr.model.config.eos_token_id)
         self.first_timestamp = int(config.no_timestamps_token_id) + 1
         self.reader = Reader(asr.tokenizer, self.end_token, self.first_timestamp)
         self.batch_size = options.batch_size
-        if options.assisted and options.batch_size > 1:
-            self.batch_size = 1
-            self.warnings.append("This backend speculates one window at a time: batch_size 1 was used.")
-        scored = ("temperature", "compression_ratio_threshold", "logprob_threshold", "no_speech_threshold")
-        changed = [name for name in scored if getattr(options, name) != getattr(AsrOptions(), name)]
-        if changed:
-            self.warnings.append(f"This backend decodes greedily: {' and '.join(changed)} had no effect.")
         self.prompt = self._prompt_ids()
 
-    def result(self) -> AsrResult:
+    def result(self) -> Recognition:
         pending = cut_windows(self.waveform, self.options.chunk_length_s)
         samples = max(len(self.waveform), 1)
         chunks = ChunksInOrder(pending)
         if pending and self.language is None:
             self.language = self._detect_language(pending)
         while pending:
-            self._stop_if_asked()
+            self.listener.stop_if_asked()
             batch, pending = pending[: self.batch_size], pending[self.batch_size :]
             decoded = self._decode(batch)
             if decoded is None:  # out of memory
@@ -126,16 +113,11 @@ class _Run:
                 if rest is not None:
                     rests.append(rest)
             pending = rests + pending
-            if self.on_chunks and further:
-                self.on_chunks(further)
-            if self.on_progress:
-                self.on_progress(1 - chunks.left / samples)
+            if further:
+                self.listener.on_chunks(further)
+            self.listener.on_progress(1 - chunks.left / samples)
         speculation = self.tally.speculation() if self.options.assisted else None
-        return AsrResult(chunks.all(), self.language, tuple(dict.fromkeys(self.warnings)), speculation)
-
-    def _stop_if_asked(self) -> None:
-        if self.should_stop and self.should_stop():
-            raise Cancelled("The request was cancelled.")
+        return Recognition(chunks.all(), self.language, tuple(dict.fromkeys(self.warnings)), speculation)
 
     def _prompt_ids(self) -> Any:
         import torch
@@ -186,7 +168,7 @@ class _Run:
         features = self._features(windows)
         encoded = self.model.get_encoder()(features).last_hidden_state  # [B, 1500, D]
         arguments: dict[str, Any] = {"num_beams": 1, "return_timestamps": True, "do_sample": False}
-        if self.asr.multilingual:
+        if self.asr.capabilities.multilingual:
             arguments |= {"language": self.language, "task": self.options.task}
         if self.prompt is not None:
             arguments["prompt_ids"] = self.prompt
@@ -202,7 +184,7 @@ class _Run:
         rows = [self._without_initial(row) for row in sequences.tolist()]
         self.tally.generated += sum(len(row) + 1 for _, row in rows)
         alignments: Sequence[TokenAlignment | None] = [None] * len(rows)
-        if self.options.words:
+        if self.options.word_times:
             alignments = align(
                 self.model,
                 encoded,

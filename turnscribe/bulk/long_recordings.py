@@ -24,7 +24,8 @@ from turnscribe.bulk.transcripts import from_json, to_json
 from turnscribe.diarization.known_speakers import voice_of
 from turnscribe.errors import InferenceFailed
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
-from turnscribe.whisper.windows import SAMPLE_RATE, Window, cut_windows, is_silent
+from turnscribe.waveform import SAMPLE_RATE, is_silent, to_wav
+from turnscribe.whisper.windows import Window, cut_windows
 
 OPENING_WINDOWS = 4  # the engine judges the language by as many
 APART = 1e6  # a distance no average can hide: two speakers of one part are two people

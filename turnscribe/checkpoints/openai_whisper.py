@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnscribe.asr.transformers_versions import dtype_argument
 from turnscribe.checkpoints.hub import shown
 from turnscribe.checkpoints.openai_generation import generation_config
 from turnscribe.checkpoints.openai_vocabulary import (
@@ -25,6 +24,7 @@ from turnscribe.checkpoints.openai_vocabulary import (
     read_ranks,
     special_tokens,
 )
+from turnscribe.checkpoints.transformers_versions import dtype_argument
 from turnscribe.errors import SettingsError
 
 if TYPE_CHECKING:

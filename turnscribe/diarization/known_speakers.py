@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from turnscribe.errors import BadAudio, BadParameters
 from turnscribe.transcript import Turn
-from turnscribe.whisper.windows import SAMPLE_RATE, is_silent
+from turnscribe.waveform import SAMPLE_RATE, is_silent
 
 SHORTEST_CLIP, LONGEST_CLIP = 2.0, 10.0  # seconds: OpenAI's bounds for known_speaker_references
 MOST_NAMES = 32

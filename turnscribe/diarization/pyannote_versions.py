@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from turnscribe.waveform import SAMPLE_RATE
+
 log = logging.getLogger("turnscribe")
 
 # Checkpoints may hold these beside tensors and plain values. The first five are in those that pyannote.audio
@@ -117,7 +119,7 @@ def in_memory(waveform: NDArray[np.float32]) -> dict[str, Any]:
     import torch
 
     samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
-    return {"waveform": samples[None], "sample_rate": 16_000}  # [1, samples]
+    return {"waveform": samples[None], "sample_rate": SAMPLE_RATE}  # [1, samples]
 
 
 def exclusive_annotation(output: Any) -> Any:

@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.errors import BadAudio, BadParameters
+from turnscribe.waveform import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from av import AudioFifo, AudioFrame, AudioResampler, Packet
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-SAMPLE_RATE = 16_000  # Hz, what every model here hears
 RATES = range(4_000, 384_001)  # Hz, what a file or a caller may ask for
 MAX_CHANNELS = 8  # 7.1
 GAP_SECONDS = 0.25  # a hole in the timestamps longer than this becomes silence, so later words keep their times

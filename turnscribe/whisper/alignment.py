@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from turnscribe.whisper.constants import SECONDS_PER_FRAME
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-SECONDS_PER_FRAME = 0.02
 MEDIAN_FILTER_FRAMES = 7  # Whisper's own; odd
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-LONGEST_PROMPT = 223  # tokens: half of Whisper's 448, less the marker before them
+from turnscribe.whisper.constants import LONGEST_PROMPT
 
 
 def is_multilingual(config: Any) -> bool:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.transcript import Chunk, Word
+from turnscribe.waveform import SAMPLE_RATE
 from turnscribe.whisper.alignment import TokenAlignment
 from turnscribe.whisper.segments import Segment, read_segments, split_words, token_texts
-from turnscribe.whisper.windows import SAMPLE_RATE, Window
+from turnscribe.whisper.windows import Window
 
 WITHOUT_SPACES = {"zh", "ja", "th", "lo", "my", "yue"}  # openai/whisper splits these by character
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-SECONDS_PER_TIMESTAMP = 0.02
+from turnscribe.whisper.constants import SECONDS_PER_FRAME
+
 SHORTEST_REST = 1.0  # seconds; less than this after the model's last timestamp is not decoded again
 LEAST_ADVANCE = 0.2  # seconds from one decoding of a window to the next, whatever the model says: a loop ends
 
@@ -34,7 +35,7 @@ def read_segments(
     start = 0.0
     for position, token in enumerate(tokens):
         if token >= first_timestamp:
-            time = min((token - first_timestamp) * SECONDS_PER_TIMESTAMP, duration)
+            time = min((token - first_timestamp) * SECONDS_PER_FRAME, duration)
             if text:
                 segments.append(Segment(tuple(text), start, max(time, start)))
                 text = []

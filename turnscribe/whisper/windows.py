@@ -13,12 +13,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
-FRAME = SAMPLE_RATE // 50  # 20 ms: the time step of Whisper's encoder
+from turnscribe.waveform import SAMPLE_RATE, Waveform
+from turnscribe.whisper.constants import SAMPLES_PER_FRAME
+
 PAUSE_FRAMES = 10  # a cut is judged by the 200 ms around it
 PAUSE_BELOW_MEAN = 0.02  # of the mean power
 PAUSE_ABOVE_LEAST = 2.0  # times the least power
-SILENT = 2 / 32768  # of full scale
 SEARCH_SHARE = 0.5  # a cut is looked for in the last half of the longest window
 
 
@@ -39,9 +39,9 @@ class Window:
         return (self.stop - self.start) / SAMPLE_RATE
 
 
-def cut_windows(waveform: NDArray[np.float32], max_seconds: float) -> list[Window]:
+def cut_windows(waveform: Waveform, max_seconds: float) -> list[Window]:
     """Windows of at most `max_seconds` that together cover `waveform` `[samples]` exactly once, in order."""
-    longest = max(int(max_seconds * SAMPLE_RATE) // FRAME, 1)  # frames
+    longest = max(int(max_seconds * SAMPLE_RATE) // SAMPLES_PER_FRAME, 1)  # frames
     loudness = _loudness(waveform)  # [frames]
     frames = len(loudness)
     cuts = [0]
@@ -49,16 +49,11 @@ def cut_windows(waveform: NDArray[np.float32], max_seconds: float) -> list[Windo
         first = cuts[-1] + max(int(longest * (1 - SEARCH_SHARE)), 1)
         last = cuts[-1] + longest
         cuts.append(first + _latest_pause(loudness[first : last + 1]))
-    bounds = [frame * FRAME for frame in cuts] + [len(waveform)]
+    bounds = [frame * SAMPLES_PER_FRAME for frame in cuts] + [len(waveform)]
     return [Window(start, stop) for start, stop in pairwise(bounds) if stop > start]
 
 
-def is_silent(waveform: NDArray[np.float32]) -> bool:
-    """Nothing but the last bits of 16-bit audio, in which models hear what is not there; `waveform` is not empty."""
-    return float(np.abs(waveform).max()) <= SILENT
-
-
-def loudest(waveform: NDArray[np.float32], windows: Sequence[Window]) -> int:
+def loudest(waveform: Waveform, windows: Sequence[Window]) -> int:
     """Which of the windows has the most power."""
 
     def power(index: int) -> float:
@@ -82,12 +77,12 @@ def _latest_pause(loudness: NDArray[np.float64]) -> int:
     return int(last[quietest[-1]])
 
 
-def _loudness(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean power of the 200 ms around the start of every 20 ms frame: `[ceil(samples / FRAME)]`."""
-    frames = -(-len(waveform) // FRAME)
-    squares = np.zeros(frames * FRAME, np.float32)
+def _loudness(waveform: Waveform) -> NDArray[np.float64]:
+    """Mean power of the 200 ms around the start of every 20 ms frame: `[ceil(samples / SAMPLES_PER_FRAME)]`."""
+    frames = -(-len(waveform) // SAMPLES_PER_FRAME)
+    squares = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
     np.square(waveform, out=squares[: len(waveform)])
-    power = squares.reshape(frames, FRAME).mean(axis=1, dtype=np.float64)
+    power = squares.reshape(frames, SAMPLES_PER_FRAME).mean(axis=1, dtype=np.float64)
     total = np.concatenate([[0.0], np.cumsum(power)])
     first = np.maximum(np.arange(frames) - PAUSE_FRAMES // 2, 0)
     last = np.minimum(np.arange(frames) + PAUSE_FRAMES // 2, frames)

@@ -17,16 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
+from turnscribe.waveform import SAMPLE_RATE, Waveform
+
 VOCABULARY_FILE = Path(__file__).resolve().parents[3] / "demo" / "vocabulary.txt"
 
 FLITE_VOICES = ("awb", "kal16", "rms", "slt")
 ESPEAK_VOICES = ("en-us+m3", "en-us+m7", "en-us+f2", "en-us+f4")
 VOICES = FLITE_VOICES + ESPEAK_VOICES
-
-Waveform = NDArray[np.float32]  # [samples], mono, 16 kHz
 
 
 class UnalignedSpeech(ValueError):

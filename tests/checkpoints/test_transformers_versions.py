@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from turnscribe.asr.transformers_versions import dtype_argument
+from turnscribe.checkpoints.transformers_versions import dtype_argument
 
 
 @pytest.mark.parametrize(

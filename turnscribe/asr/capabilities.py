@@ -1,0 +1,83 @@
+"""What an ASR backend declares that it can do, and a request held against it.
+
+>>> english = Capabilities(languages=frozenset({"en"}), tasks=frozenset({"transcribe"}), prompt=False)
+>>> adapt(DecodingOptions(prompt="Ada"), english)[1]
+('This backend takes no prompt: it had no effect.',)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from turnscribe.errors import BadParameters
+from turnscribe.request import DecodingOptions, Task
+
+FALLBACK = ("temperature", "compression_ratio_threshold", "logprob_threshold", "no_speech_threshold")
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Languages by code, tasks, and which of a request's options have an effect.
+
+    `fallback` covers the temperature and the thresholds by which a window is decoded again. `longest_window_s` is how
+    much of a recording the model hears at once, in seconds.
+    """
+
+    languages: frozenset[str]
+    tasks: frozenset[Task]
+    prompt: bool = True
+    fallback: bool = True
+    word_times: bool = True
+    assistant: bool = False  # one is loaded
+    assisted_batch_size: int | None = None  # windows at a time with it; `None`: as many as without
+    longest_window_s: float = 30.0
+
+    @property
+    def multilingual(self) -> bool:
+        """Whether it knows more than one language."""
+        return len(self.languages) > 1
+
+
+def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[DecodingOptions, tuple[str, ...]]:
+    """The options as the backend can honour them, and a warning for each that it cannot.
+
+    Raises `BadParameters` where the text would be another than was asked for: another language, another task, or no
+    assistant.
+    """
+    if options.assisted and not capabilities.assistant:
+        raise BadParameters(
+            "assisted is true and no assistant is loaded: set ASSISTANT_MODEL on the endpoint, or leave it out."
+        )
+    if options.language is not None and options.language not in capabilities.languages:
+        known = ", ".join(sorted(capabilities.languages))
+        raise BadParameters(f"language {options.language!r} is not one the model knows: {known}.")
+    if options.task not in capabilities.tasks:
+        raise BadParameters(_wrong_task(options, capabilities))
+    warnings = []
+    if options.assisted and capabilities.assisted_batch_size is not None:
+        most = capabilities.assisted_batch_size
+        if options.batch_size > most:
+            options = replace(options, batch_size=most)
+            noun = "one window" if most == 1 else f"{most} windows"
+            warnings.append(f"This backend speculates {noun} at a time: batch_size {most} was used.")
+    if not capabilities.fallback:
+        defaults = DecodingOptions()
+        changed = [name for name in FALLBACK if getattr(options, name) != getattr(defaults, name)]
+        if changed:
+            warnings.append(f"This backend decodes greedily: {' and '.join(changed)} had no effect.")
+    if options.prompt and not capabilities.prompt:
+        options = replace(options, prompt=None)
+        warnings.append("This backend takes no prompt: it had no effect.")
+    if options.word_times and not capabilities.word_times:
+        options = replace(options, word_times=False)
+        warnings.append("This backend does not time words: chunks have none.")
+    if options.chunk_length_s > capabilities.longest_window_s:
+        options = replace(options, chunk_length_s=capabilities.longest_window_s)
+    return options, tuple(warnings)
+
+
+def _wrong_task(options: DecodingOptions, capabilities: Capabilities) -> str:
+    if options.task == "translate" and not capabilities.multilingual:
+        return "task is 'translate' and the model knows English only: leave task out."
+    known = " or ".join(repr(task) for task in sorted(capabilities.tasks))
+    return f"task is {options.task!r} and the model knows {known} only."

@@ -1,0 +1,36 @@
+"""The ASR backends by name, and the one place that loads them.
+
+A backend is a module with a function `load` (`protocol.LoadAsr`). To add one, write the module and name it here.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from turnscribe.asr.protocol import Asr, LoadAsr, WeightsType
+from turnscribe.errors import SettingsError
+
+BACKENDS = {  # by the name that ASR_BACKEND gives
+    "engine": "turnscribe.asr.engine_backend",
+    "transformers": "turnscribe.asr.transformers_backend",
+}
+
+
+def load_asr(
+    model: str,
+    *,
+    assistant: str | None = None,
+    token: str | None = None,
+    device: str = "cpu",
+    backend: str = "engine",
+    dtype: WeightsType = "auto",
+) -> Asr:
+    """Load a model, and an assistant for speculative decoding, into a backend.
+
+    `model` and `assistant` are folders, Hub ids or checkpoints of openai-whisper (`.pt`). The weights are of
+    `dtype`: "auto" is float16 on CUDA and float32 on the CPU. Raises `SettingsError` that names the variable.
+    """
+    if backend not in BACKENDS:
+        raise SettingsError(f"ASR_BACKEND is {backend!r}: give {' or '.join(BACKENDS)}.")
+    load: LoadAsr = importlib.import_module(BACKENDS[backend]).load
+    return load(model, assistant=assistant, token=token, device=device, dtype=dtype)

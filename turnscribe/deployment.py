@@ -1,0 +1,49 @@
+"""Whose settings, request defaults and models are used: the package's, or those of a repository that is deployed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from turnscribe import parameters, settings
+from turnscribe.pipeline import Pipeline, load_pipeline
+from turnscribe.request import Request
+from turnscribe.settings import ModelSettings
+
+
+class Deployment:
+    """Reads settings and parameters, and loads the models once a process, when they are first asked for."""
+
+    def __init__(
+        self,
+        *,
+        load_settings: Callable[[], ModelSettings],
+        parse: Callable[[object], Request],
+        load: Callable[[ModelSettings], Pipeline],
+    ) -> None:
+        self.load_settings, self.parse, self.load = load_settings, parse, load
+        self._loading = threading.Lock()
+        self._pipeline: Pipeline | None = None
+
+    def pipeline(self) -> Pipeline:
+        """The loaded models, the same at every call. Raises `SettingsError`."""
+        with self._loading:
+            if self._pipeline is None:
+                self._pipeline = self.load(self.load_settings())
+            return self._pipeline
+
+
+def package_deployment(root: Path = Path()) -> Deployment:
+    """Of the package alone: its request defaults and rules; relative model folders are looked for in `root` first."""
+
+    def load_settings() -> ModelSettings:
+        loaded = settings.load_settings(ModelSettings)
+        parameters.check_defaults()
+        return loaded
+
+    return Deployment(
+        load_settings=load_settings,
+        parse=parameters.parse_parameters,
+        load=lambda loaded: load_pipeline(loaded, root=root),
+    )

@@ -1,0 +1,39 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+
+@contextmanager
+def whole(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """A path beside `path` to write to, which takes its place once the block has ended without an error.
+
+    Makes the folder. Without `overwrite` a file that is there, or appeared meanwhile, stays as it is and
+    `FileExistsError` is raised.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{uuid4().hex}.part")
+    try:
+        yield unfinished
+        if overwrite:
+            os.replace(unfinished, path)
+        elif path.exists():
+            raise FileExistsError(f"{path} is there already.")
+        else:
+            os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes | str, *, overwrite: bool = True) -> None:
+    """Write all of `data` to `path`, or nothing; text as UTF-8, in which what is no character becomes `?`.
+
+    Raises as `whole` does.
+    """
+    with whole(path, overwrite=overwrite) as unfinished:
+        unfinished.write_bytes(data.encode("utf-8", "replace") if isinstance(data, str) else data)

@@ -1,0 +1,43 @@
+"""Whoever waits for a request: hears how far it is and what was said so far, and may say stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from turnscribe.errors import Cancelled
+from turnscribe.transcript import Chunk
+
+OnProgress: TypeAlias = Callable[[float], None]
+OnChunks: TypeAlias = Callable[[Sequence[Chunk]], None]
+ShouldStop: TypeAlias = Callable[[], bool]
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Three functions that a request calls, in the thread of whoever made it. What is left out does nothing.
+
+    `on_progress` gets the share done, 0 to 1, never less than before. `on_chunks` gets further chunks in order of
+    time as they are decoded, before their speakers are known. `should_stop` is asked between batches.
+    """
+
+    on_progress: OnProgress = _ignore
+    on_chunks: OnChunks = _ignore
+    should_stop: ShouldStop = _never
+
+    def stop_if_asked(self) -> None:
+        """Raises `Cancelled` once `should_stop` answers true."""
+        if self.should_stop():
+            raise Cancelled("The request was cancelled.")
+
+
+SILENT = Listener()

@@ -1,0 +1,224 @@
+"""A request's parameters, as they come from outside, to a `Request`.
+
+Every field of `Request` and `DecodingOptions` that says how to give it is a parameter; so a new one is a new field
+there. What is wrong is one sentence: what was wrong, and what would be right.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, create_model, field_validator
+from typing_extensions import Doc
+
+from turnscribe.errors import BadParameters, SettingsError
+from turnscribe.formats import FORMATS
+from turnscribe.request import DecodingOptions, Request
+from turnscribe.whisper.languages import language_code
+
+DEFAULTS_PREFIX = "INFERENCE_"
+SHOWN_CHARACTERS = 40  # of a wrong value, in an error
+
+
+class Parameters(BaseModel):
+    """One request's parameters, checked: the base of `inference_config`'s models, which have the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    def request(self) -> Request:
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        decoding = {name: values.pop(name) for name in _documented(DecodingOptions)}
+        return Request(decoding=DecodingOptions(**decoding), **values)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, bool) and info.field_name in _numbers():
+            raise ValueError("true and false are not numbers")
+        return value
+
+    @field_validator("language", check_fields=False)
+    @classmethod
+    def _language_code(cls, value: str | None) -> str | None:
+        """`"German"`, `"de"` and `"de-AT"` -> `"de"`."""
+        if value is None:
+            return None
+        code = language_code(value)
+        if code is None:
+            raise ValueError("unknown language")
+        return code
+
+    @field_validator("response_format", check_fields=False)
+    @classmethod
+    def _known_format(cls, value: str | None) -> str | None:
+        if value is not None and value not in FORMATS:
+            raise ValueError("unknown format")
+        return value
+
+
+def inference_config(defaults: Mapping[str, object] | None = None) -> type[Parameters]:
+    """The model of all parameters; `defaults` are those of one endpoint, by name. Raises `SettingsError`.
+
+    >>> inference_config({"batch_size": 8})(language="German").request().decoding.language
+    'de'
+    """
+    given = dict(defaults or {})
+    known = _documented(DecodingOptions) | _documented(Request)
+    hint, default, _ = known["response_format"]
+    *others, last = map(repr, FORMATS)
+    known["response_format"] = (hint, default, f"{', '.join(others)} or {last}")
+    unknown = sorted(given.keys() - known.keys())
+    if unknown:
+        raise SettingsError(f"The request default {unknown[0]!r} is no parameter: name one of {', '.join(known)}.")
+    own: dict[str, Any] = {
+        name: (hint, Field(given.get(name, default), description=doc, validate_default=True))
+        for name, (hint, default, doc) in known.items()
+    }
+    return create_model("InferenceConfig", __base__=Parameters, **own)
+
+
+def parse_parameters(parameters: object = None, config: type[Parameters] | None = None) -> Request:
+    """Check one request's parameters, over the operator's defaults. Raises `BadParameters`, one sentence.
+
+    Values may be strings, as query parameters are; `None`, `""`, `"none"` and `"null"` mean not given.
+    `return_timestamps` (`true` or `"word"`, what `huggingface_hub` sends) stands for `timestamps`. The operator's
+    defaults are `config`'s, and before them those of the environment's `INFERENCE_*` variables.
+    """
+    config = config or InferenceConfig
+    if parameters is None:
+        parameters = {}
+    if not isinstance(parameters, Mapping):
+        raise BadParameters(f"parameters is a {type(parameters).__name__}: send an object of names and values.")
+    given = {str(name): value for name, value in parameters.items() if not _is_missing(name, value)}
+    _resolve_return_timestamps(given)
+    defaults = _environment_defaults(config)
+    split = given.get("channels") == "split"  # excludes what says how to tell speakers apart
+    if split or any(name.endswith("_speakers") for name in given):  # a request's counts replace all the operator's
+        defaults |= {name: None for name in config.model_fields if name.endswith("_speakers")}
+    if split:
+        defaults["diarize"] = None
+    try:
+        checked = config.model_validate({**defaults, **given})
+    except ValidationError as error:
+        raise BadParameters(_sentence(error, config)) from None
+    unknown = sorted(given.keys() - config.model_fields.keys())
+    request = replace(checked.request(), ignored=tuple(map(_shown_name, unknown)))
+    _check_pairs(request)
+    return request
+
+
+def check_defaults(config: type[Parameters] | None = None) -> None:
+    """Raises `SettingsError` where a request default, of the environment or of `config`, is wrong."""
+    try:
+        parse_parameters({}, config)
+    except BadParameters as error:
+        raise SettingsError(f"A request default ({DEFAULTS_PREFIX}*) is wrong: {error}") from None
+
+
+def parameters_of(request: Request) -> dict[str, object]:
+    """The parameters that `parse_parameters` makes `request` of, those that say nothing left out."""
+    values = {name: getattr(request.decoding, name) for name in _documented(DecodingOptions)}
+    values |= {name: getattr(request, name) for name in _documented(Request)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _documented(kind: type[DecodingOptions] | type[Request]) -> dict[str, tuple[object, object, str]]:
+    """The fields that are parameters: their types, defaults, and what to give."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = {}
+    for field in fields(kind):
+        for extra in getattr(hints[field.name], "__metadata__", ()):
+            if isinstance(extra, Doc):
+                found[field.name] = (hints[field.name], field.default, extra.documentation)
+    return found
+
+
+@cache
+def _numbers() -> frozenset[str]:
+    """The parameters that are numbers."""
+    hints = {name: hint for kind in (DecodingOptions, Request) for name, (hint, _, _) in _documented(kind).items()}
+    return frozenset(name for name, hint in hints.items() if {int, float} & _alternatives(hint))
+
+
+def _alternatives(hint: Any) -> set[object]:
+    """The types that an annotation allows: `Annotated[int | None, ...]` -> `{int, NoneType}`."""
+    plain = hint.__origin__
+    return set(get_args(plain)) or {plain}
+
+
+def _is_missing(name: object, value: object) -> bool:
+    if isinstance(value, str) and name != "prompt":
+        return value.strip().lower() in ("", "none", "null")
+    return value is None or value == ""
+
+
+def _resolve_return_timestamps(given: dict[str, Any]) -> None:
+    if "return_timestamps" not in given:
+        return
+    value = given.pop("return_timestamps")
+    text = str(value).strip().lower() if isinstance(value, str | bool) else ""
+    wanted = {"word": "word", "true": "segment", "false": "segment"}.get(text)
+    if wanted is None:
+        raise BadParameters(f"return_timestamps is {_shown(value)}: give true or 'word'.")
+    if given.setdefault("timestamps", wanted) != wanted:
+        raise BadParameters("timestamps and return_timestamps disagree: send one of them.")
+
+
+def _environment_defaults(config: type[Parameters]) -> dict[str, object]:
+    named = {
+        name.upper().removeprefix(DEFAULTS_PREFIX).lower(): value
+        for name, value in os.environ.items()
+        if name.upper().startswith(DEFAULTS_PREFIX)
+    }
+    return {
+        name: value for name, value in named.items() if name in config.model_fields and not _is_missing(name, value)
+    }
+
+
+def _sentence(error: ValidationError, config: type[Parameters]) -> str:
+    """`batch_size is 'many': give a whole number from 1 to 512.` for each wrong value."""
+    parts: dict[str, str] = {}
+    for wrong in error.errors():
+        name = str(wrong["loc"][0])
+        expected = config.model_fields[name].description
+        parts.setdefault(name, f"{name} is {_shown(wrong['input'])}: give {expected}")
+    return "; ".join(parts.values()) + "."
+
+
+def _shown_name(name: str) -> str:
+    """A parameter's name as it is; what is no plain name is quoted and cut."""
+    return name if name.isprintable() and len(name) <= SHOWN_CHARACTERS else _shown(name)
+
+
+def _shown(value: object) -> str:
+    """A wrong value on one short line; of what is not text or a number of usual size, only the type."""
+    if isinstance(value, str):
+        text = repr(value[:SHOWN_CHARACTERS])
+    elif isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 128):
+        text = repr(value)
+    else:
+        text = f"of type {type(value).__name__}"
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
+
+
+def _check_pairs(request: Request) -> None:
+    low, high = request.min_speakers, request.max_speakers
+    if request.num_speakers is not None and (low is not None or high is not None):
+        raise BadParameters("num_speakers excludes min_speakers and max_speakers: give the number or a range.")
+    if low is not None and high is not None and low > high:
+        raise BadParameters(f"min_speakers is {low} and max_speakers {high}: min must not be above max.")
+    if request.channels == "split":
+        if request.diarize or request.speaker_counts:
+            raise BadParameters(
+                "channels is 'split', which makes every channel a speaker: leave diarize and speaker counts out, "
+                "or use channels 'mix'."
+            )
+        if request.encoding is not None:
+            raise BadParameters("channels is 'split' and headerless PCM is mono: leave one of them out.")
+
+
+InferenceConfig = inference_config()

@@ -1,0 +1,208 @@
+"""From the bytes of a recording to its transcript: the one place that knows the order.
+
+1. decode the bytes, and the clips of known speakers
+2. recognise every channel; on a GPU, diarize beside it
+3. name the speakers that are known
+4. merge: every word its speaker
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TypeAlias
+
+from turnscribe.asr.protocol import Asr, Recognition
+from turnscribe.asr.registry import load_asr
+from turnscribe.assemble import GroupTurns, assemble
+from turnscribe.checkpoints.hub import resolve_model
+from turnscribe.diarization.known_speakers import check_clip, check_names, named
+from turnscribe.diarization.merge import assign_speakers, group_turns
+from turnscribe.diarization.pyannote import Diarizer, diarize, embed, load_diarizer
+from turnscribe.errors import BadParameters
+from turnscribe.incidents import incidents
+from turnscribe.inputs.decode import Audio, Limits, decode_audio
+from turnscribe.listener import SILENT, Listener
+from turnscribe.request import Request
+from turnscribe.settings import ModelSettings
+from turnscribe.side_by_side import side_by_side
+from turnscribe.stages import Stages
+from turnscribe.transcript import Chunk, Transcript, Turn
+from turnscribe.waveform import Waveform
+
+DIARIZATION_SHARE = 0.4  # of a request's time, for progress
+CLIP_LIMITS = Limits(max_seconds=60, max_bytes=2**25)  # of a known speaker's clip
+
+Diarize: TypeAlias = Callable[[Diarizer, Waveform, Request, Listener], Sequence[Turn]]
+AssignSpeakers: TypeAlias = Callable[[Sequence[Chunk], Sequence[Turn]], Sequence[Chunk]]
+
+
+class Pipeline:
+    """Loaded models, called with one recording at a time or from several threads.
+
+    `diarize`, `assign_speakers` and `group_turns` say who speaks when, and whose words are whose: an endpoint may
+    have its own.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        asr: Asr,
+        diarizer: Diarizer | None = None,
+        *,
+        device: str = "cpu",
+        diarize: Diarize = diarize,
+        assign_speakers: AssignSpeakers = assign_speakers,
+        group_turns: GroupTurns = group_turns,
+    ) -> None:
+        self.settings, self.asr, self.diarizer, self.device = settings, asr, diarizer, device
+        self._diarize, self._assign_speakers, self._group_turns = diarize, assign_speakers, group_turns
+        self._diarizing = threading.Lock()  # a pyannote pipeline keeps state during a call
+
+    @property
+    def limits(self) -> Limits:
+        """What one input may cost, as the settings say."""
+        return self.settings.limits
+
+    def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
+        """The bytes of one recording to its transcript.
+
+        The listener gets further chunks before their speakers are known; with channels="split", where the order is
+        known at the end only, it gets none. Raises `RequestError` (`BadAudio`, `BadParameters`) for what the caller
+        can mend, `Cancelled`, and `InferenceFailed` with an id for anything else; the log holds the details under it.
+        """
+        import torch
+
+        with incidents(secret=self.settings.token), torch.inference_mode():
+            return self._transcribe(audio, request, listener)
+
+    def _transcribe(self, audio: bytes, request: Request, listener: Listener) -> Transcript:
+        stages = Stages(listener.on_progress)
+        diarizing = self._diarizes(request)
+        with stages.timed("decode"):
+            clips = _decoded_clips(request.known_speakers, diarizing)
+            decoded = decode_audio(
+                audio,
+                limits=self.limits,
+                sampling_rate=request.sampling_rate,
+                encoding=request.encoding,
+                split_channels=request.channels == "split",
+            )
+        turns: Sequence[Turn] = ()
+        if diarizing:
+            recognitions, turns = side_by_side(
+                partial(self._recognise, decoded, request, stages),
+                partial(self._find_turns, decoded.mono, request, clips, stages),
+                listener=listener,
+                device=self.device,
+            )
+        else:
+            recognitions = self._recognise(decoded, request, stages, listener)
+        chunks = _by_channel(recognitions) if request.channels == "split" else recognitions[0].chunks
+        if diarizing:
+            chunks = tuple(self._assign_speakers(chunks, turns))
+        return assemble(
+            chunks,
+            turns,
+            duration=decoded.duration,
+            language=next((one.language for one in recognitions if one.chunks), recognitions[0].language),
+            timings=stages.timings(),
+            warnings=chain(decoded.warnings, self._warnings(request), *(one.warnings for one in recognitions)),
+            speculations=[one.speculation for one in recognitions],
+            task=request.decoding.task,
+            group_turns=self._group_turns,
+        )
+
+    def _recognise(self, decoded: Audio, request: Request, stages: Stages, listener: Listener) -> list[Recognition]:
+        """One recognition for each channel; word times too where speakers depend on them."""
+        diarizing = self._diarizes(request)
+        options = replace(request.decoding, word_times=request.word_times or diarizing)
+        share = (1 - DIARIZATION_SHARE if diarizing else 1.0) / len(decoded.channels)  # of the request
+        if request.channels == "split":
+            listener = Listener(should_stop=listener.should_stop)
+        with stages.timed("asr"):
+            return [
+                self.asr.transcribe(channel, options, replace(listener, on_progress=stages.part(share)))
+                for channel in decoded.channels
+            ]
+
+    def _find_turns(
+        self, waveform: Waveform, request: Request, clips: Mapping[str, Waveform], stages: Stages, listener: Listener
+    ) -> Sequence[Turn]:
+        import torch
+
+        assert self.diarizer is not None
+        with self._diarizing, stages.timed("diarization"), torch.inference_mode():  # of this thread
+            listener = replace(listener, on_progress=stages.part(DIARIZATION_SHARE))
+            turns = self._diarize(self.diarizer, waveform, request, listener)
+            threshold = self.settings.speaker_similarity
+            return named(turns, waveform, clips, embed=partial(embed, self.diarizer), threshold=threshold)
+
+    def _diarizes(self, request: Request) -> bool:
+        if request.diarize and self.diarizer is None:
+            raise BadParameters(
+                "diarize is true and no diarizer is loaded: set DIARIZATION_MODEL on the endpoint, or leave it out."
+            )
+        return self.diarizer is not None and request.diarize is not False and request.channels == "mix"
+
+    def _warnings(self, request: Request) -> list[str]:
+        """What was sent and has no effect."""
+        warnings = []
+        if request.ignored:
+            warnings.append(f"Unknown parameters were ignored: {', '.join(request.ignored)}.")
+        if request.speaker_counts and not self._diarizes(request):
+            reason = "diarize is false" if self.diarizer is not None else "no diarizer is loaded"
+            warnings.append(f"{' and '.join(request.speaker_counts)} had no effect: {reason}.")
+        return warnings
+
+
+def load_pipeline(settings: ModelSettings, *, root: Path = Path()) -> Pipeline:
+    """Load the models that the settings name; relative folders are looked for in `root` first.
+
+    Raises `SettingsError` that names the variable.
+    """
+    device, token = best_device(), settings.token
+    asr = load_asr(
+        resolve_model(settings.asr_model, root),
+        assistant=resolve_model(settings.assistant_model, root) if settings.assistant_model else None,
+        token=token,
+        device=device,
+        backend=settings.asr_backend,
+        dtype=settings.asr_dtype,
+    )
+    diarizer = None
+    if settings.diarization_model:
+        diarizer = load_diarizer(settings.diarization_model, token=token, device=device, root=root)
+    return Pipeline(settings, asr, diarizer, device=device)
+
+
+def best_device() -> str:
+    """A GPU where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _decoded_clips(known_speakers: Mapping[str, bytes], diarizing: bool) -> dict[str, Waveform]:
+    if known_speakers and not diarizing:
+        raise BadParameters("Known speakers were sent and nobody is told apart: leave them out, or diarize.")
+    check_names(list(known_speakers))
+    clips = {name: decode_audio(file, limits=CLIP_LIMITS).mono for name, file in known_speakers.items()}
+    for name, clip in clips.items():
+        check_clip(name, clip)
+    return clips
+
+
+def _by_channel(recognitions: Sequence[Recognition]) -> tuple[Chunk, ...]:
+    """Every channel's chunks by time, spoken by that channel."""
+    chunks = []
+    for index, recognition in enumerate(recognitions):
+        speaker = f"CHANNEL_{index:02d}"
+        for chunk in recognition.chunks:
+            words = tuple(replace(word, speaker=speaker) for word in chunk.words)
+            chunks.append(replace(chunk, speaker=speaker, words=words))
+    return tuple(sorted(chunks, key=lambda chunk: chunk.start))

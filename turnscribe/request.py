@@ -1,0 +1,80 @@
+"""Everything one request asks for, in one frozen object that all layers pass on.
+
+A field is a parameter of the request: its type says which values are right, its `Doc` how to say so to whoever sent a
+wrong one (`parameters.py` reads both). `DecodingOptions` are those that reach an ASR backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypeAlias
+
+from annotated_types import Ge, Gt, Le, MaxLen
+from typing_extensions import Doc
+
+Task: TypeAlias = Literal["transcribe", "translate"]
+SpeakerCount: TypeAlias = Annotated[int | None, Ge(1), Le(100), Doc("a whole number from 1 to 100")]
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How one recording becomes text; `chunk_length_s` is the longest window in seconds, at most 30.
+
+    A window is decoded again, each time 0.2 warmer than `temperature` up to 1, while its text is compressed by more
+    than `compression_ratio_threshold` or its mean log-probability is below `logprob_threshold`; unlikely text
+    where silence is likelier than `no_speech_threshold` is dropped. `None` turns a threshold off. The defaults are
+    Whisper's (openai/whisper `transcribe.py`). `word_times` is no parameter: words are timed where `timestamps` or
+    diarization ask for it.
+    """
+
+    task: Annotated[Task, Doc("'transcribe' or 'translate'")] = "transcribe"
+    language: Annotated[str | None, Doc("a language code such as 'en' or a name such as 'english'")] = None
+    batch_size: Annotated[int, Ge(1), Le(512), Doc("a whole number from 1 to 512")] = 24
+    chunk_length_s: Annotated[float, Ge(1), Le(30), Doc("seconds from 1 to 30 (Whisper hears 30 at once)")] = 30.0
+    assisted: Annotated[bool, Doc("true or false")] = False
+    prompt: Annotated[str | None, MaxLen(10_000), Doc("text of at most 10000 characters")] = None
+    temperature: Annotated[float, Ge(0), Le(1), Doc("a number from 0 to 1")] = 0.0
+    compression_ratio_threshold: Annotated[
+        float | None, Gt(0), Doc("a number above 0 (a large one turns it off)")
+    ] = 2.4
+    logprob_threshold: Annotated[float | None, Le(0), Doc("a number of at most 0 (-1000 turns it off)")] = -1.0
+    no_speech_threshold: Annotated[float | None, Ge(0), Le(1), Doc("a number from 0 to 1 (1 turns it off)")] = 0.6
+    word_times: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is done with one recording: how it is read, decoded and diarized, and how the answer looks.
+
+    `sampling_rate` (Hz) is the rate the input is decoded at before the models' 16 kHz, and that of headerless PCM.
+    `diarize=None` diarizes where a diarizer is loaded. `known_speakers` are files with people's voices, by name: who
+    sounds like one of them gets that name. `response_format` is one of `formats.FORMATS`. `ignored` names what was
+    sent and is not known.
+    """
+
+    decoding: DecodingOptions = DecodingOptions()
+    sampling_rate: Annotated[int, Ge(4_000), Le(192_000), Doc("hertz from 4000 to 192000")] = 16_000
+    encoding: Annotated[
+        Literal["pcm_s16le"] | None, Doc("'pcm_s16le' (headerless PCM) or nothing (anything with a header)")
+    ] = None
+    channels: Annotated[Literal["mix", "split"], Doc("'mix' or 'split'")] = "mix"
+    diarize: Annotated[bool | None, Doc("true, false or nothing (as a diarizer is loaded)")] = None
+    num_speakers: SpeakerCount = None
+    min_speakers: SpeakerCount = None
+    max_speakers: SpeakerCount = None
+    timestamps: Annotated[Literal["segment", "word"], Doc("'segment' or 'word'")] = "segment"
+    response_format: Annotated[str | None, Doc("the name of a format")] = None
+    known_speakers: Mapping[str, bytes] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def speaker_counts(self) -> dict[str, int]:
+        """Those of `num_speakers`, `min_speakers`, `max_speakers` that were given."""
+        counts = {name: getattr(self, name) for name in ("num_speakers", "min_speakers", "max_speakers")}
+        return {name: count for name, count in counts.items() if count is not None}
+
+    @property
+    def word_times(self) -> bool:
+        """Whether the answer has `words`."""
+        return self.timestamps == "word"

@@ -1,0 +1,105 @@
+"""What the environment says: which models, within which limits, and how the server serves.
+
+`ModelSettings` and `ServerSettings` are read from variables of their fields' names in upper case. A repository that
+is deployed may have a `ModelSettings` of its own with other defaults (`config.py` at its top).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from turnscribe.asr.protocol import WeightsType
+from turnscribe.asr.registry import BACKENDS
+from turnscribe.errors import SettingsError
+from turnscribe.inputs.decode import Limits
+
+
+class ModelSettings(BaseSettings):
+    """Models and limits.
+
+    A model is a folder or a `.pt` file of openai-whisper (relative ones: in the repository, then in the working
+    directory), or a Hub id.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, str_strip_whitespace=True)
+
+    asr_model: str = Field(min_length=1)
+    assistant_model: str | None = None
+    diarization_model: str | None = None
+    hf_token: SecretStr | None = None
+    asr_backend: str = "engine"
+    asr_dtype: WeightsType = "auto"
+    max_audio_seconds: PositiveFloat = 4 * 3600
+    max_input_bytes: PositiveInt = 512 * 2**20
+    allow_url_inputs: bool = False
+    speaker_similarity: float = Field(default=0.5, gt=0, lt=1)  # below it nobody is taken for a known speaker
+
+    @field_validator("asr_backend")
+    @classmethod
+    def _known_backend(cls, value: str) -> str:
+        if value not in BACKENDS:
+            raise ValueError(f"input should be {' or '.join(map(repr, BACKENDS))}")
+        return value
+
+    @property
+    def token(self) -> str | None:
+        """The Hub's token in the clear."""
+        return self.hf_token.get_secret_value() if self.hf_token else None
+
+    @property
+    def limits(self) -> Limits:
+        """What one input may cost."""
+        return Limits(max_seconds=self.max_audio_seconds, max_bytes=self.max_input_bytes)
+
+
+class ServerSettings(BaseSettings):
+    """How the server serves."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, str_strip_whitespace=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    api_keys: SecretStr | None = None  # separated by commas; without any, everybody may call
+    max_concurrent_requests: int = Field(default=8, ge=1, le=256)
+    max_queued_requests: int = Field(default=32, ge=0)
+    request_timeout_s: float = Field(default=900, gt=0)
+    spool_bytes: int = Field(default=2**20, ge=1)  # of an upload that are kept in memory; the rest goes to disk
+    jobs_folder: Path = Path("build/jobs")
+    max_concurrent_jobs: int = Field(default=2, ge=1, le=64)
+    max_queued_jobs: int = Field(default=1000, ge=1)
+    job_retention_s: float = Field(default=24 * 3600, gt=0)  # after a job has ended
+    webhook_secret: SecretStr | None = None  # signs what is sent to a job's webhook
+
+    @field_validator("api_keys")
+    @classmethod
+    def _plain_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().isascii():
+            raise ValueError("keys are plain ASCII, as headers are")
+        return value
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        given = self.api_keys.get_secret_value() if self.api_keys else ""
+        return tuple(key.strip() for key in given.split(",") if key.strip())
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def load_settings(kind: type[Settings]) -> Settings:
+    """The environment's settings of a kind, `ModelSettings` or `ServerSettings`. Raises `SettingsError`."""
+    try:
+        return kind()
+    except ValidationError as error:
+        wrong = error.errors(include_input=False)[0]
+        variable = str(wrong["loc"][0]).upper()
+        if variable == "ASR_MODEL":
+            raise SettingsError(
+                "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=openai/whisper-large-v3."
+            ) from None
+        reason = wrong["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{variable} is wrong: {reason.lower()}.") from None
