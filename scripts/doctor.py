@@ -1,4 +1,4 @@
-"""`python -m scripts.doctor`: see `turnscribe.cli.doctor`."""
+"""`python -m scripts.doctor`: `turnscribe doctor` with this repository's own settings and rules."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 if not __package__:  # run as a file: the repository is not on the path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from turnscribe.cli.doctor import main
+from adapters.repository import REPOSITORY  # noqa: E402
+from turnscribe.cli.doctor import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(deployment=REPOSITORY))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import signal
 import sys
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the programs they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,7 +51,7 @@ def demo_handler():
 @pytest.fixture(scope="session")
 def reference_asr():
     """The transformers backend with the demo models."""
-    from turnscribe.asr.protocol import load_asr
+    from turnscribe.asr.registry import load_asr
 
     whisper, assistant = (str(REPOSITORY / DEMO[name]) for name in ("asr_model", "assistant_model"))
     return load_asr(whisper, assistant=assistant, backend="transformers")
@@ -73,7 +73,7 @@ def conversation_waveform(conversation: bytes) -> NDArray[np.float32]:
 @pytest.fixture(scope="session")
 def speech(conversation_waveform: NDArray[np.float32]) -> bytes:
     """The first 12 s of the demo recording, as a wav file."""
-    return wav(conversation_waveform[: 12 * 16_000])
+    return to_wav(conversation_waveform[: 12 * SAMPLE_RATE])
 
 
 @pytest.fixture
@@ -117,15 +117,3 @@ def needs_program() -> Callable[[str], str]:
         return found
 
     return find
-
-
-def wav(samples: NDArray[np.float32], rate: int = 16_000) -> bytes:
-    """`[samples]` or `[samples, channels]` in [-1, 1] as a 16-bit wav file."""
-    channels = 1 if samples.ndim == 1 else samples.shape[1]
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()

@@ -77,7 +77,7 @@ def test_nothing_given_means_the_original_defaults(parameters: Any) -> None:
 
 @pytest.mark.parametrize("nothing", ["none", "None", "NULL", " ", None])
 def test_words_for_nothing_mean_not_given(nothing: Any) -> None:
-    assert parse_config({"language": nothing, "num_speakers": nothing, "batch_size": nothing}) == InferenceConfig()
+    assert parse_config({"language": nothing, "num_speakers": nothing, "batch_size": nothing}) == parse_config()
 
 
 def test_a_prompt_may_be_the_word_none_but_not_empty() -> None:

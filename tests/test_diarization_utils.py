@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from diarization_utils import Diarizer, assign_speakers, diarize, group_turns, load_diarizer
 from turnscribe.diarization import pyannote_versions
 from turnscribe.errors import Cancelled, SettingsError
+from turnscribe.listener import Listener
 from turnscribe.transcript import Chunk, SpeakerText, Turn, Word
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -340,7 +341,7 @@ def test_silence_has_no_turns_and_costs_nothing(waveform: np.ndarray) -> None:
 
 def test_progress_rises_to_one() -> None:
     seen: list[float] = []
-    diarize(Diarizer(FakePipeline()), SECOND, on_progress=seen.append)
+    diarize(Diarizer(FakePipeline()), SECOND, listener=Listener(on_progress=seen.append))
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 
@@ -348,7 +349,7 @@ def test_progress_rises_to_one() -> None:
 def test_should_stop_ends_it_between_batches() -> None:
     answers = iter([False, False, True])
     with pytest.raises(Cancelled):
-        diarize(Diarizer(FakePipeline()), SECOND, should_stop=lambda: next(answers))
+        diarize(Diarizer(FakePipeline()), SECOND, listener=Listener(should_stop=lambda: next(answers)))
 
 
 def test_tf32_is_as_it_was_after_a_call() -> None:

@@ -15,10 +15,13 @@ import pytest
 
 from config import ModelSettings, parse_config
 from handler import EndpointHandler
-from tests.conftest import wav
-from turnscribe.asr.protocol import AsrOptions, AsrResult
+from turnscribe.asr.capabilities import Capabilities
+from turnscribe.asr.protocol import Recognition
 from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, RequestError
+from turnscribe.listener import SILENT, Listener
+from turnscribe.request import DecodingOptions
 from turnscribe.transcript import Chunk, Speculation, Word
+from turnscribe.waveform import to_wav
 
 SECRET = "hf_thisIsTheSecretToken"
 
@@ -26,40 +29,28 @@ SECRET = "hf_thisIsTheSecretToken"
 class FakeAsr:
     """Says `hello` for every channel and keeps the options it was given."""
 
-    multilingual = True
-    has_assistant = False
-    languages = frozenset({"en"})
+    capabilities = Capabilities(frozenset({"en"}), frozenset({"transcribe"}))
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
-        self.options: list[AsrOptions] = []
+        self.options: list[DecodingOptions] = []
 
-    def transcribe(
-        self,
-        waveform: Any,
-        options: AsrOptions,
-        *,
-        on_progress: Any = None,
-        should_stop: Any = None,
-        on_chunks: Any = None,
-    ) -> AsrResult:
+    def transcribe(self, waveform: Any, options: DecodingOptions, listener: Listener = SILENT) -> Recognition:
         self.options.append(options)
         if self.error:
             raise self.error
-        if on_progress:
-            on_progress(1.0)
+        listener.on_progress(1.0)
         start = len(self.options) / 10
         chunk = Chunk(" hello", start, start + 0.5, words=(Word(" hello", start, start + 0.5, 0.9),))
-        if on_chunks:
-            on_chunks([chunk])
-        return AsrResult((chunk,), "en", speculation=Speculation(4, 3))
+        listener.on_chunks([chunk])
+        return Recognition((chunk,), "en", speculation=Speculation(4, 3))
 
 
 def handler_with(asr: FakeAsr, **settings: Any) -> EndpointHandler:
     return EndpointHandler("", ModelSettings(asr_model="fake", hf_token=SECRET, **settings), asr=asr)
 
 
-TONE = wav(np.sin(np.arange(16_000) / 5).astype(np.float32) * 0.1)
+TONE = to_wav(np.sin(np.arange(16_000) / 5).astype(np.float32) * 0.1)
 
 
 def encoded(data: bytes) -> str:
@@ -126,7 +117,7 @@ def test_parameters_reach_the_recogniser() -> None:
             },
         }
     )
-    assert asr.options == [AsrOptions("translate", "de", 3, 15.0, False, True, "names")]
+    assert asr.options == [DecodingOptions("translate", "de", 3, 15.0, prompt="names", word_times=True)]
 
 
 # The answer ------------------------------------------------------------------------------------------
@@ -169,7 +160,7 @@ def test_diarize_without_a_diarizer_is_refused() -> None:
 
 def test_split_channels_are_speakers_merged_by_time() -> None:
     left = np.sin(np.arange(16_000) / 5).astype(np.float32) * 0.1
-    stereo = wav(np.stack([left, -left], axis=1))
+    stereo = to_wav(np.stack([left, -left], axis=1))
     answer = handler_with(FakeAsr())({"inputs": stereo, "parameters": {"channels": "split", "timestamps": "word"}})
     assert [chunk["speaker"] for chunk in answer["chunks"]] == ["CHANNEL_00", "CHANNEL_01"]
     assert [word["speaker"] for word in answer["words"]] == ["CHANNEL_00", "CHANNEL_01"]
@@ -221,7 +212,7 @@ def test_the_token_is_in_no_representation() -> None:
 
 def test_progress_never_falls_and_ends_at_one() -> None:
     seen: list[float] = []
-    handler_with(FakeAsr()).transcribe(TONE, parse_config({}), on_progress=seen.append)
+    handler_with(FakeAsr()).pipeline.transcribe(TONE, parse_config({}), listener=Listener(on_progress=seen.append))
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 
@@ -287,7 +278,7 @@ def test_the_sampling_rate_never_moves_a_timestamp(demo_handler, speech: bytes) 
 @pytest.mark.models
 @pytest.mark.parametrize("silent", [0.05, 5.0])
 def test_silence_is_an_empty_transcript(demo_handler, silent: float) -> None:
-    answer = demo_handler({"inputs": wav(np.zeros(round(silent * 16_000), np.float32))})
+    answer = demo_handler({"inputs": to_wav(np.zeros(round(silent * 16_000), np.float32))})
     assert (answer["text"], answer["chunks"], answer["speakers"]) == ("", [], [])
 
 
@@ -301,7 +292,7 @@ def test_assisted_works_with_the_defaults(demo_handler, speech: bytes) -> None:
 
 @pytest.mark.models
 def test_threads_give_the_answers_of_calls_one_by_one(demo_handler, conversation_waveform) -> None:
-    pieces = [wav(conversation_waveform[start * 16_000 : (start + 8) * 16_000]) for start in (0, 8, 16, 24)]
+    pieces = [to_wav(conversation_waveform[start * 16_000 : (start + 8) * 16_000]) for start in (0, 8, 16, 24)]
 
     def ask(piece: bytes) -> tuple[dict[str, Any], list[float]]:
         answer = demo_handler({"inputs": piece, "parameters": {"timestamps": "word"}})

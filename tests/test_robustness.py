@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from turnscribe.asr.protocol import AsrOptions
 from turnscribe.engine.decode import Attempt
+from turnscribe.listener import Listener
+from turnscribe.request import DecodingOptions
 from turnscribe.waveform import SAMPLE_RATE
 
 pytestmark = pytest.mark.models
-ENGLISH = AsrOptions(language="en")
+ENGLISH = DecodingOptions(language="en")
 
 
 def tones(*hertz: float, seconds: float, level: float = 0.2) -> NDArray[np.float32]:
@@ -45,11 +46,11 @@ def noise(seconds: float, level: float) -> NDArray[np.float32]:
     ids=["silence", "faint noise", "noise", "loud noise", "chord", "hum", "melody"],
 )
 def test_what_is_not_speech_has_no_text(demo_handler, waveform: NDArray[np.float32]) -> None:
-    assert demo_handler.asr.transcribe(waveform, ENGLISH).chunks == ()
+    assert demo_handler.pipeline.asr.transcribe(waveform, ENGLISH).chunks == ()
 
 
 def test_what_is_left_out_is_said_with_its_time(demo_handler) -> None:
-    result = demo_handler.asr.transcribe(tones(220, 330, 440, seconds=10), ENGLISH)
+    result = demo_handler.pipeline.asr.transcribe(tones(220, 330, 440, seconds=10), ENGLISH)
     assert result.chunks == ()
     assert result.warnings == (
         "The text from 0.0 s to 10.0 s was left out: every attempt to decode it said the same over and over, as over "
@@ -62,7 +63,7 @@ def test_one_sentence_in_ten_minutes_of_silence_is_found(demo_handler, conversat
     start = 300 * SAMPLE_RATE
     said = conversation_waveform[: round(2.5 * SAMPLE_RATE)]
     waveform[start : start + len(said)] += said
-    result = demo_handler.asr.transcribe(waveform, AsrOptions(language="en", words=True))
+    result = demo_handler.pipeline.asr.transcribe(waveform, DecodingOptions(language="en", word_times=True))
     [chunk] = result.chunks
     assert chunk.text == " hello team please listen"
     assert 300 <= chunk.words[0].start < chunk.words[-1].end <= 302.7
@@ -70,12 +71,12 @@ def test_one_sentence_in_ten_minutes_of_silence_is_found(demo_handler, conversat
 
 
 def test_thresholds_can_be_turned_off(demo_handler) -> None:
-    options = AsrOptions(language="en", compression_ratio_threshold=None, logprob_threshold=None)
-    assert demo_handler.asr.transcribe(melody(3), options).chunks
+    options = DecodingOptions(language="en", compression_ratio_threshold=None, logprob_threshold=None)
+    assert demo_handler.pipeline.asr.transcribe(melody(3), options).chunks
 
 
 def test_chunks_say_how_they_were_decoded(demo_handler, conversation_waveform) -> None:
-    result = demo_handler.asr.transcribe(conversation_waveform[: 10 * SAMPLE_RATE], ENGLISH)
+    result = demo_handler.pipeline.asr.transcribe(conversation_waveform[: 10 * SAMPLE_RATE], ENGLISH)
     assert result.chunks
     for chunk in result.chunks:
         assert -1 < chunk.avg_logprob <= 0
@@ -92,10 +93,10 @@ def engine(demo_handler):
     """A second engine over the demo models, to be changed."""
     from turnscribe.asr.engine_backend import EngineAsr
 
-    return EngineAsr(demo_handler.asr.models)
+    return EngineAsr(demo_handler.pipeline.asr.models)
 
 
-TEN_SECONDS = AsrOptions(language="en", chunk_length_s=10)
+TEN_SECONDS = DecodingOptions(language="en", chunk_length_s=10)
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(engine, conversation_waveform) -> None:
@@ -156,7 +157,7 @@ def test_decoding_stops_between_two_steps(engine, conversation_waveform) -> None
         return asked == 12
 
     with pytest.raises(Cancelled):
-        engine.transcribe(conversation_waveform, TEN_SECONDS, should_stop=stop)
+        engine.transcribe(conversation_waveform, TEN_SECONDS, listener=Listener(should_stop=stop))
     assert asked == 12  # five windows were heard, a handful of steps taken, none finished
 
 
@@ -172,7 +173,7 @@ def test_the_language_is_that_of_the_loudest_of_the_first_windows(engine, conver
         return one
 
     engine.batch = batch
-    assert engine.transcribe(waveform, AsrOptions(chunk_length_s=10)).language == "en"
+    assert engine.transcribe(waveform, DecodingOptions(chunk_length_s=10)).language == "en"
     assert len(heard) == 1
     assert heard[0] in (1, 2, 3)  # one of those with speech
 
@@ -193,10 +194,10 @@ def judge(demo_handler):
     from turnscribe.whisper.windows import Window
 
     letters = SimpleNamespace(said=lambda tokens: "".join(map(chr, tokens)))
-    asr = SimpleNamespace(reader=letters, models=demo_handler.asr.models, multilingual=True)
+    asr = SimpleNamespace(reader=letters, models=demo_handler.pipeline.asr.models, multilingual=True)
 
     def judged(*attempts: Attempt, **options):
-        run = _Run(asr, np.zeros(SAMPLE_RATE, np.float32), AsrOptions(**options), None, None)
+        run = _Run(asr, np.zeros(SAMPLE_RATE, np.float32), DecodingOptions(**options), None, None)
         return run.judge(Window(0, SAMPLE_RATE), attempts), run.warnings
 
     return judged

@@ -11,9 +11,11 @@ import torch
 from transformers import WhisperForConditionalGeneration
 
 from tests.conftest import REPOSITORY
-from turnscribe.asr.protocol import AsrOptions, load_asr
+from turnscribe.asr.registry import load_asr
 from turnscribe.asr.transformers_backend import TransformersAsr
 from turnscribe.errors import BadParameters, Cancelled, OutOfMemory, SettingsError
+from turnscribe.listener import Listener
+from turnscribe.request import DecodingOptions
 from turnscribe.waveform import SAMPLE_RATE
 
 # A vocabulary of letters: text below END, special tokens from END, timestamps from FIRST.
@@ -98,7 +100,7 @@ def sentence(text: str, start: float, end: float) -> list[int]:
 
 def test_windows_are_put_on_the_recordings_clock() -> None:
     asr = scripted(sentence(" one", 0, 2), sentence(" two", 1, 3), sentence(" three", 0.5, 1))
-    result = asr.transcribe(silence(25), AsrOptions(chunk_length_s=10, language="en"))
+    result = asr.transcribe(silence(25), DecodingOptions(chunk_length_s=10, language="en"))
     assert [(chunk.text, chunk.start, chunk.end) for chunk in result.chunks] == [
         (" one", 0.0, 2.0),
         (" two", 11.0, 13.0),
@@ -108,39 +110,39 @@ def test_windows_are_put_on_the_recordings_clock() -> None:
 
 def test_a_window_closed_by_two_timestamps_is_decoded_on_from_there() -> None:
     asr = scripted([*sentence(" early", 0, 4), at(4)], sentence(" late", 0, 3))
-    result = asr.transcribe(silence(10), AsrOptions(language="en"))
+    result = asr.transcribe(silence(10), DecodingOptions(language="en"))
     assert [(chunk.text, chunk.start, chunk.end) for chunk in result.chunks] == [(" early", 0, 4), (" late", 4, 7)]
 
 
 def test_follow_ups_come_in_the_order_of_time() -> None:
     asr = scripted([*sentence(" a", 0, 4), at(4)], sentence(" c", 0, 1), sentence(" b", 0, 1))
-    result = asr.transcribe(silence(20), AsrOptions(chunk_length_s=10, language="en"))
+    result = asr.transcribe(silence(20), DecodingOptions(chunk_length_s=10, language="en"))
     assert "".join(chunk.text for chunk in result.chunks) == " a b c"
 
 
 def test_a_missing_final_end_time_is_the_end_of_the_audio() -> None:
-    result = scripted([at(1), *letters(" cut off")]).transcribe(silence(6), AsrOptions(language="en"))
+    result = scripted([at(1), *letters(" cut off")]).transcribe(silence(6), DecodingOptions(language="en"))
     assert [(chunk.text, chunk.start, chunk.end) for chunk in result.chunks] == [(" cut off", 1.0, 6.0)]
 
 
 def test_silence_is_no_chunk() -> None:
-    assert scripted([at(0)]).transcribe(silence(5), AsrOptions(language="en")).chunks == ()
+    assert scripted([at(0)]).transcribe(silence(5), DecodingOptions(language="en")).chunks == ()
 
 
 def test_no_audio_is_no_chunk() -> None:
-    assert scripted().transcribe(silence(0), AsrOptions()).chunks == ()
+    assert scripted().transcribe(silence(0), DecodingOptions()).chunks == ()
 
 
 def test_the_language_is_detected_once_and_used() -> None:
     asr = scripted(sentence(" ja", 0, 1), sentence(" ja", 0, 1))
-    result = asr.transcribe(silence(20), AsrOptions(chunk_length_s=10))
+    result = asr.transcribe(silence(20), DecodingOptions(chunk_length_s=10))
     assert result.language == "de"
     assert asr.model.arguments["language"] == "de"
 
 
 def test_decoding_is_greedy_whatever_the_pipeline_defaults_to() -> None:
     asr = scripted([at(0)])
-    asr.transcribe(silence(5), AsrOptions(language="en", task="translate"))
+    asr.transcribe(silence(5), DecodingOptions(language="en", task="translate"))
     assert asr.model.arguments["num_beams"] == 1
     assert asr.model.arguments["task"] == "translate"
 
@@ -148,14 +150,14 @@ def test_decoding_is_greedy_whatever_the_pipeline_defaults_to() -> None:
 def test_out_of_memory_halves_the_batch_and_loses_nothing() -> None:
     texts = [f" w{index}" for index in range(7)]
     asr = scripted(*(sentence(text, 0, 1) for text in texts), largest_batch=2)
-    result = asr.transcribe(silence(70), AsrOptions(chunk_length_s=10, batch_size=7, language="en"))
+    result = asr.transcribe(silence(70), DecodingOptions(chunk_length_s=10, batch_size=7, language="en"))
     assert [chunk.text for chunk in result.chunks] == texts
     assert asr.model.batches == [7, 3, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_out_of_memory_at_batch_size_one_is_said() -> None:
     with pytest.raises(OutOfMemory, match="smaller model or a larger device"):
-        scripted([at(0)], largest_batch=0).transcribe(silence(5), AsrOptions(language="en"))
+        scripted([at(0)], largest_batch=0).transcribe(silence(5), DecodingOptions(language="en"))
 
 
 def test_stopping_is_asked_between_batches() -> None:
@@ -163,8 +165,8 @@ def test_stopping_is_asked_between_batches() -> None:
     with pytest.raises(Cancelled):
         asr.transcribe(
             silence(30),
-            AsrOptions(chunk_length_s=10, batch_size=1, language="en"),
-            should_stop=lambda: len(asr.model.batches) == 2,
+            DecodingOptions(chunk_length_s=10, batch_size=1, language="en"),
+            listener=Listener(should_stop=lambda: len(asr.model.batches) == 2),
         )
     assert len(asr.model.batches) == 2
 
@@ -172,7 +174,9 @@ def test_stopping_is_asked_between_batches() -> None:
 def test_progress_rises_to_one() -> None:
     seen: list[float] = []
     scripted([at(0)], [at(0)], [at(0)]).transcribe(
-        silence(30), AsrOptions(chunk_length_s=10, batch_size=1, language="en"), on_progress=seen.append
+        silence(30),
+        DecodingOptions(chunk_length_s=10, batch_size=1, language="en"),
+        listener=Listener(on_progress=seen.append),
     )
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
@@ -181,7 +185,7 @@ def test_progress_rises_to_one() -> None:
 
 def test_a_long_prompt_is_cut_at_its_beginning_and_said() -> None:
     asr = scripted([at(0)])
-    result = asr.transcribe(silence(5), AsrOptions(language="en", prompt="a" * 300 + "bc"))
+    result = asr.transcribe(silence(5), DecodingOptions(language="en", prompt="a" * 300 + "bc"))
     prompt = asr.model.arguments["prompt_ids"].tolist()
     assert prompt[0] == PREVIOUS
     assert len(prompt) == 224
@@ -191,14 +195,14 @@ def test_a_long_prompt_is_cut_at_its_beginning_and_said() -> None:
 
 def test_assisted_without_an_assistant_is_refused() -> None:
     with pytest.raises(BadParameters, match="ASSISTANT_MODEL"):
-        scripted().transcribe(silence(1), AsrOptions(assisted=True))
+        scripted().transcribe(silence(1), DecodingOptions(assisted=True))
 
 
 def test_assisted_runs_one_window_at_a_time_and_says_so() -> None:
     config = SimpleNamespace(is_encoder_decoder=False)
     assistant = SimpleNamespace(config=config, get_decoder=lambda: torch.nn.Identity())
     asr = scripted([at(0)], [at(0)], assistant=assistant)
-    result = asr.transcribe(silence(20), AsrOptions(chunk_length_s=10, language="en", assisted=True))
+    result = asr.transcribe(silence(20), DecodingOptions(chunk_length_s=10, language="en", assisted=True))
     assert asr.model.batches == [1, 1]
     assert "batch_size 1" in result.warnings[0]
     assert result.speculation is not None
@@ -206,19 +210,19 @@ def test_assisted_runs_one_window_at_a_time_and_says_so() -> None:
 
 def test_an_unknown_language_names_the_known_ones() -> None:
     with pytest.raises(BadParameters, match="de, en"):
-        scripted().transcribe(silence(1), AsrOptions(language="fr"))
+        scripted().transcribe(silence(1), DecodingOptions(language="fr"))
 
 
 def test_an_english_only_model_is_not_given_language_or_task() -> None:
     asr = scripted([at(0)])
     asr.model.generation_config.is_multilingual = False
-    result = asr.transcribe(silence(5), AsrOptions())
+    result = asr.transcribe(silence(5), DecodingOptions())
     assert result.language == "en"
     assert not {"language", "task"} & asr.model.arguments.keys()
     with pytest.raises(BadParameters, match="English only"):
-        asr.transcribe(silence(5), AsrOptions(task="translate"))
+        asr.transcribe(silence(5), DecodingOptions(task="translate"))
     with pytest.raises(BadParameters, match="language 'de'"):
-        asr.transcribe(silence(5), AsrOptions(language="de"))
+        asr.transcribe(silence(5), DecodingOptions(language="de"))
 
 
 # Loading ---------------------------------------------------------------------------------------------
@@ -264,7 +268,7 @@ def demo_asr(reference_asr):
 def test_batches_do_not_change_the_text(demo_asr, conversation_waveform) -> None:
     texts = []
     for size in (1, 4):
-        result = demo_asr.transcribe(conversation_waveform, AsrOptions(batch_size=size, chunk_length_s=10))
+        result = demo_asr.transcribe(conversation_waveform, DecodingOptions(batch_size=size, chunk_length_s=10))
         texts.append([chunk.text for chunk in result.chunks])
     assert texts[0] == texts[1]
     assert len("".join(texts[0]).split()) > 80
@@ -272,9 +276,9 @@ def test_batches_do_not_change_the_text(demo_asr, conversation_waveform) -> None
 
 @pytest.mark.models
 def test_word_times_leave_text_and_attention_as_they_were(demo_asr, conversation_waveform) -> None:
-    options = AsrOptions(chunk_length_s=15)
+    options = DecodingOptions(chunk_length_s=15)
     plain = demo_asr.transcribe(conversation_waveform, options)
-    timed = demo_asr.transcribe(conversation_waveform, AsrOptions(chunk_length_s=15, words=True))
+    timed = demo_asr.transcribe(conversation_waveform, DecodingOptions(chunk_length_s=15, word_times=True))
     assert [chunk.text for chunk in plain.chunks] == [chunk.text for chunk in timed.chunks]
     for chunk in timed.chunks:
         assert "".join(word.text for word in chunk.words) == chunk.text
@@ -292,10 +296,10 @@ def test_the_assistant_drafts_and_the_text_stays(demo_asr, conversation_waveform
         nonlocal passes
         passes += 1
 
-    plain = demo_asr.transcribe(waveform, AsrOptions(language="en", words=True))
+    plain = demo_asr.transcribe(waveform, DecodingOptions(language="en", word_times=True))
     handle = demo_asr.assistant.get_decoder().register_forward_hook(count)
     try:
-        assisted = demo_asr.transcribe(waveform, AsrOptions(language="en", words=True, assisted=True))
+        assisted = demo_asr.transcribe(waveform, DecodingOptions(language="en", word_times=True, assisted=True))
     finally:
         handle.remove()
     assert passes > 5
@@ -314,8 +318,8 @@ def test_an_assistant_with_its_own_encoder_leaves_the_text_alone(demo_asr, conve
     asr = load_asr(str(REPOSITORY / "demo" / "whisper"), assistant=str(tmp_path), backend="transformers")
     assert asr.assistant.config.is_encoder_decoder
     waveform = conversation_waveform[: 12 * SAMPLE_RATE]
-    plain = asr.transcribe(waveform, AsrOptions(language="en"))
-    assisted = asr.transcribe(waveform, AsrOptions(language="en", assisted=True))
+    plain = asr.transcribe(waveform, DecodingOptions(language="en"))
+    assisted = asr.transcribe(waveform, DecodingOptions(language="en", assisted=True))
     assert assisted.chunks == plain.chunks
     assert len(plain.chunks) > 2
     assert assisted.speculation.proposed > 0
@@ -326,13 +330,13 @@ def test_the_first_token_is_the_same_with_an_assistant(demo_asr, conversation_wa
     """`generate` forgets `begin_suppress_tokens` when it is given an assistant; the handler must not."""
     config = demo_asr.model.generation_config
     before = config.begin_suppress_tokens
-    first = demo_asr.transcribe(conversation_waveform[: 5 * SAMPLE_RATE], AsrOptions(language="en")).chunks[0]
+    first = demo_asr.transcribe(conversation_waveform[: 5 * SAMPLE_RATE], DecodingOptions(language="en")).chunks[0]
     # Forbid the very token that the model wants to begin with.
     config.begin_suppress_tokens = [int(config.no_timestamps_token_id) + 1 + round(first.start / 0.02)]
     try:
-        plain = demo_asr.transcribe(conversation_waveform[: 5 * SAMPLE_RATE], AsrOptions(language="en"))
+        plain = demo_asr.transcribe(conversation_waveform[: 5 * SAMPLE_RATE], DecodingOptions(language="en"))
         assisted = demo_asr.transcribe(
-            conversation_waveform[: 5 * SAMPLE_RATE], AsrOptions(language="en", assisted=True)
+            conversation_waveform[: 5 * SAMPLE_RATE], DecodingOptions(language="en", assisted=True)
         )
     finally:
         config.begin_suppress_tokens = before

@@ -27,16 +27,19 @@ from tests.checkpoints.openai_files import (
     save,
     write_vocabulary,
 )
-from tests.conftest import REPOSITORY, wav
+from tests.conftest import REPOSITORY
 from tests.engine.models import sound
 from tools.benchmarks.peers import openai_name
-from turnscribe.asr.protocol import Asr, AsrOptions, load_asr
+from turnscribe.asr.protocol import Asr
+from turnscribe.asr.registry import load_asr
 from turnscribe.checkpoints import openai_vocabulary
 from turnscribe.checkpoints.openai_whisper import Converted, describe_checkpoint, is_checkpoint, load_checkpoint
 from turnscribe.errors import SettingsError
+from turnscribe.request import DecodingOptions
+from turnscribe.waveform import to_wav
 from turnscribe.whisper.alignment import alignment_heads
 
-EVERYTHING = AsrOptions(compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None)
+EVERYTHING = DecodingOptions(compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None)
 
 
 @pytest.fixture(autouse=True)
@@ -165,16 +168,16 @@ BACKENDS = ("engine", "transformers")
 
 def test_english_only_knows_english_only(asrs: Callable[[int, Any], Asr]) -> None:
     for backend in BACKENDS:
-        assert asrs(ENGLISH, backend).languages == {"en"}
-        assert not asrs(ENGLISH, backend).multilingual
-        assert len(asrs(LARGE_V3, backend).languages) == 100
-        assert asrs(MULTILINGUAL, backend).multilingual
+        assert asrs(ENGLISH, backend).capabilities.languages == {"en"}
+        assert not asrs(ENGLISH, backend).capabilities.multilingual
+        assert len(asrs(LARGE_V3, backend).capabilities.languages) == 100
+        assert asrs(MULTILINGUAL, backend).capabilities.multilingual
 
 
 def test_the_handler_takes_a_checkpoint_of_its_folder(folder: Path) -> None:
     handler = EndpointHandler(str(folder), ModelSettings(asr_model=f"{MULTILINGUAL}.pt"))
     parameters = {"timestamps": "word", "compression_ratio_threshold": 1000, "logprob_threshold": -1000}
-    answer = handler({"inputs": wav(sound(0, 22.0)), "parameters": parameters})
+    answer = handler({"inputs": to_wav(sound(0, 22.0)), "parameters": parameters})
     assert answer["text"]
     assert "".join(word["word"] for word in answer["words"]).strip() == answer["text"]
 
@@ -187,7 +190,7 @@ def test_a_checkpoint_can_be_the_assistant(folder: Path, tmp_path: Path, backend
     asr = load_asr(str(folder / f"{MULTILINGUAL}.pt"), assistant=str(small), backend=backend)
     waveform = sound(0, 22.0)
     plain, assisted = (
-        asr.transcribe(waveform, AsrOptions(**{**vars(EVERYTHING), "language": "de", "assisted": assisted}))
+        asr.transcribe(waveform, DecodingOptions(**{**vars(EVERYTHING), "language": "de", "assisted": assisted}))
         for assisted in (False, True)
     )
     assert [chunk.text for chunk in assisted.chunks] == [chunk.text for chunk in plain.chunks]
@@ -204,7 +207,7 @@ LOADING = """
 import sys
 asked = []
 sys.addaudithook(lambda event, _: asked.append(event) if event in {"socket.connect", "socket.getaddrinfo"} else None)
-from turnscribe.asr.protocol import load_asr
+from turnscribe.asr.registry import load_asr
 load_asr(sys.argv[1], assistant=sys.argv[2])
 print("checkpoint:", len(asked), "whisper" in sys.modules)
 from huggingface_hub import constants, get_session

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 
-from diarization_utils import COMMUNITY
 from tests.checkpoints import openai_files as checkpoints
 from tests.cli.hub_stand_in import READER, HubStandIn, online
 from tests.conftest import DEMO, REPOSITORY
@@ -22,6 +21,7 @@ from turnscribe.cli.checks.machine import Machine, check_memory
 from turnscribe.cli.checks.models import Facts
 from turnscribe.cli.checks.results import Result, guarded
 from turnscribe.cli.doctor import main
+from turnscribe.diarization.pyannote import COMMUNITY
 
 TOKEN = "hf_reader_token"
 MACHINE = Machine("cpu", "a test", memory=64e9, disk=100e9)
@@ -142,11 +142,11 @@ def test_a_package_that_does_not_import() -> None:
 
 
 def test_decoding_that_fails_or_breaks_is_a_failed_check() -> None:
-    flac = (REPOSITORY / "demo" / "conversation.flac").read_bytes()
-    results = {result.check: result for result in packages.check_decoding(flac, [("mp3", "no-such-codec")])}
+    formats = [("flac", "flac"), ("mp3", "no-such-codec")]
+    results = {result.check: result for result in packages.check_decoding(formats)}
     assert results["decode flac"].status == "ok"
     assert results["decode mp3"].status == "FAILED"
-    (broken,) = guarded("decoding", lambda: packages.check_decoding(b"nothing"))
+    (broken,) = guarded("decoding", lambda: packages.check_decoding(None))  # type: ignore[arg-type]
     assert (broken.check, broken.status) == ("decoding", "FAILED")
 
 

@@ -13,47 +13,43 @@ from typing import Any
 
 import pytest
 
+from config import parse_config
+from tests.fakes import FakePipeline, deployed
 from turnscribe.cli.transcribe import (
     Outcome,
     _parser,
     build_environment,
-    build_request,
+    build_parameters,
     listing,
     main,
     plan,
     summary,
-    write,
 )
 from turnscribe.errors import BadAudio, BadParameters, Cancelled
+from turnscribe.files import write_whole
 from turnscribe.formats import FORMATS
+from turnscribe.listener import Listener
+from turnscribe.request import Request
 from turnscribe.transcript import Chunk, Transcript, Turn
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class FakeHandler:
-    """Says what the file holds, in the voice of one speaker; `behave` comes first."""
+class Pipeline(FakePipeline):
+    """Says what the file holds, in the voice of one speaker; `meanwhile` comes first."""
 
-    def __init__(self, behave: Callable[[bytes, Callable[[], bool]], None] | None = None) -> None:
-        self.behave = behave
-        self.heard: list[bytes] = []
-        self.configs: list[Any] = []
+    def __init__(self, meanwhile: Callable[[bytes, Listener], None] | None = None) -> None:
+        super().__init__(self._say)
+        self.meanwhile = meanwhile
 
-    def transcribe(
-        self,
-        audio: bytes,
-        config: Any,
-        *,
-        on_progress: Callable[[float], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
-    ) -> Transcript:
-        assert on_progress
-        assert should_stop
-        self.heard.append(audio)
-        self.configs.append(config)
-        on_progress(0.5)
-        if self.behave:
-            self.behave(audio, should_stop)
+    @property
+    def recordings(self) -> list[bytes]:
+        return [audio for audio, _, _ in self.calls]
+
+    def _say(self, audio: bytes, request: Request, listener: Listener) -> Transcript:
+        listener.on_progress(0.5)
+        if self.meanwhile:
+            self.meanwhile(audio, listener)
         text = f" {audio.decode()}"
         chunk = Chunk(text, 0.5, 2.0, speaker="SPEAKER_00")
         warnings = ("it ends early.",) if b"short" in audio else ()
@@ -61,8 +57,8 @@ class FakeHandler:
         return Transcript(text, (chunk,), 10.0, language="en", turns=turns, warnings=warnings)
 
 
-def run(*argv: object, handler: FakeHandler | None = None) -> int:
-    return main([str(arg) for arg in argv], handler=handler or FakeHandler(), parse=lambda parameters: parameters)
+def run(*argv: object, pipeline: Pipeline | None = None) -> int:
+    return main([str(arg) for arg in argv], deployment=deployed(pipeline or Pipeline()))
 
 
 @pytest.fixture
@@ -83,12 +79,12 @@ def files(folder: Path) -> list[str]:
 
 
 def parsed(*argv: str) -> argparse.Namespace:
-    return _parser().parse_args(["a.wav", *argv])
+    return _parser("transcribe").parse_args(["a.wav", *argv])
 
 
 def test_nothing_given_leaves_the_endpoints_defaults() -> None:
-    assert build_request(parsed()) == {}
-    assert build_request(parsed("--format", "srt", "--asr-model", "x", "--overwrite")) == {}
+    assert build_parameters(parsed()) == {}
+    assert build_parameters(parsed("--format", "srt", "--asr-model", "x", "--overwrite")) == {}
 
 
 def test_every_option_of_a_request_gets_into_it() -> None:
@@ -97,7 +93,7 @@ def test_every_option_of_a_request_gets_into_it() -> None:
         " --no-diarize --chunk-length-s 12.5 --batch-size 8 --timestamps word --prompt Turnscribe"
         " --channels split"
     )
-    assert build_request(parsed(*options.split())) == {
+    assert build_parameters(parsed(*options.split())) == {
         "assisted": True,
         "language": "german",
         "task": "translate",
@@ -125,10 +121,11 @@ def test_model_options_stand_for_the_endpoints_settings() -> None:
 
 
 def test_the_handler_gets_the_bytes_and_the_parsed_request(talks: Path) -> None:
-    handler = FakeHandler()
-    assert run(talks / "a.wav", "--language", "en", handler=handler) == 0
-    assert handler.heard == [b"a.wav"]
-    assert handler.configs == [{"language": "en"}]
+    pipeline = Pipeline()
+    assert run(talks / "a.wav", "--language", "en", pipeline=pipeline) == 0
+    assert [(audio, request) for audio, request, _ in pipeline.calls] == [
+        (b"a.wav", parse_config({"language": "en"}))
+    ]
 
 
 # --- Which files, and where to ------------------------------------------------------------------------------
@@ -207,23 +204,23 @@ def test_what_exists_is_left_alone_so_a_batch_goes_on(
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.txt").write_text("mine")
-    handler = FakeHandler()
-    assert run(talks, "--output-dir", out, handler=handler) == 0
+    pipeline = Pipeline()
+    assert run(talks, "--output-dir", out, pipeline=pipeline) == 0
     assert (out / "a.txt").read_text() == "mine"
-    assert handler.heard == [b"b.MP3", b"deep/a.wav"]
+    assert pipeline.recordings == [b"b.MP3", b"deep/a.wav"]
     assert capsys.readouterr().err.splitlines()[1].split()[1:] == ["-", "-", "-", "exists"]
-    assert run(talks, "--output-dir", out, "--overwrite", handler=handler) == 0
+    assert run(talks, "--output-dir", out, "--overwrite", pipeline=pipeline) == 0
     assert (out / "a.txt").read_text() == "SPEAKER_00: a.wav\n"
 
 
 def test_an_output_that_appears_meanwhile_is_left_alone(talks: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "out" / "a.txt"
 
-    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+    def behave(audio: bytes, listener: Listener) -> None:
         theirs.parent.mkdir()
         theirs.write_text("theirs")
 
-    assert run(talks / "a.wav", "--output-dir", tmp_path / "out", handler=FakeHandler(behave)) == 0
+    assert run(talks / "a.wav", "--output-dir", tmp_path / "out", pipeline=Pipeline(behave)) == 0
     assert theirs.read_text() == "theirs"
     assert files(tmp_path / "out") == ["a.txt"]
 
@@ -243,7 +240,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="No space"):
-        write(tmp_path / "a.txt", "after", overwrite=True)
+        write_whole(tmp_path / "a.txt", "after")
     assert files(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "before"
 
@@ -263,7 +260,7 @@ def test_several_recordings_printed_have_headings(talks: Path, capsys: pytest.Ca
 
 
 def test_the_listing_for_a_terminal_has_times_and_speakers() -> None:
-    transcript = FakeHandler().transcribe(b"hi\nyou", {}, on_progress=print, should_stop=lambda: False)
+    transcript = Pipeline().transcribe(b"hi\nyou", parse_config())
     assert listing(transcript) == "00:00:00.500 - 00:00:02.000  SPEAKER_00: hi you\n"
 
 
@@ -273,7 +270,7 @@ def test_the_listing_for_a_terminal_has_times_and_speakers() -> None:
 def test_a_file_that_fails_is_one_sentence_and_the_others_are_done(
     talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+    def behave(audio: bytes, listener: Listener) -> None:
         if audio == b"a.wav":
             raise BadAudio("The input is not audio; send a wav, mp3 or similar.")
         if audio == b"b.MP3":
@@ -282,7 +279,7 @@ def test_a_file_that_fails_is_one_sentence_and_the_others_are_done(
     missing, empty, nothing = tmp_path / "gone.wav", tmp_path / "empty", tmp_path / "*.nix"
     empty.mkdir()
     out = tmp_path / "out"
-    assert run(talks, missing, empty, nothing, "--output-dir", out, handler=FakeHandler(behave)) == 1
+    assert run(talks, missing, empty, nothing, "--output-dir", out, pipeline=Pipeline(behave)) == 1
     assert files(out) == ["deep/a.txt"]
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert errors == [
@@ -315,7 +312,7 @@ def test_wrong_usage_is_2_before_any_model_is_loaded(
     def refuse(parameters: dict[str, Any]) -> None:
         raise BadParameters("language is 'klingon'; it must be a code such as en.")
 
-    assert main([str(talks / "a.wav")], handler=FakeHandler(), parse=refuse) == 2
+    assert main([str(talks / "a.wav")], deployment=deployed(Pipeline(), refuse)) == 2
     assert capsys.readouterr().err == "error: language is 'klingon'; it must be a code such as en.\n"
 
 
@@ -323,16 +320,16 @@ def test_wrong_usage_is_2_before_any_model_is_loaded(
 
 
 def test_ctrl_c_asks_the_handler_to_stop(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+    def behave(audio: bytes, listener: Listener) -> None:
         if audio == b"b.MP3":
             os.kill(os.getpid(), signal.SIGINT)
             deadline = time.monotonic() + 5
-            while not should_stop():
+            while not listener.should_stop():
                 assert time.monotonic() < deadline
             raise Cancelled("Stopped.")
 
     before = signal.getsignal(signal.SIGINT)
-    assert run(talks, "--output-dir", tmp_path / "out", handler=FakeHandler(behave)) == 130
+    assert run(talks, "--output-dir", tmp_path / "out", pipeline=Pipeline(behave)) == 130
     assert signal.getsignal(signal.SIGINT) is before
     assert files(tmp_path / "out") == ["a.txt"]
     statuses = [line.split()[-1] for line in capsys.readouterr().err.splitlines()[-3:]]
@@ -340,13 +337,13 @@ def test_ctrl_c_asks_the_handler_to_stop(talks: Path, tmp_path: Path, capsys: py
 
 
 def test_a_second_ctrl_c_interrupts_a_handler_that_does_not_listen(talks: Path, tmp_path: Path) -> None:
-    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+    def behave(audio: bytes, listener: Listener) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
         raise AssertionError("was not interrupted")
 
-    assert run(talks, "--output-dir", tmp_path / "out", handler=FakeHandler(behave)) == 130
+    assert run(talks, "--output-dir", tmp_path / "out", pipeline=Pipeline(behave)) == 130
     assert not (tmp_path / "out").exists()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from config import parse_config
-from tests.conftest import wav
 from turnscribe.diarization.known_speakers import ENOUGH, check_clip, check_names, matched, named
 from turnscribe.errors import BadAudio, BadParameters
 from turnscribe.transcript import Turn
+from turnscribe.waveform import to_wav
 
 RATE = 16_000
 
@@ -79,7 +81,7 @@ def test_clips_nobody_can_be_known_by_are_refused(clip: np.ndarray) -> None:
 
 @pytest.mark.models
 def test_the_demo_voices_are_known_again(demo_handler, conversation: bytes, conversation_waveform) -> None:
-    plain = demo_handler.transcribe(conversation, parse_config({"num_speakers": 3}))
+    plain = demo_handler.pipeline.transcribe(conversation, parse_config({"num_speakers": 3}))
     longest = {}
     for turn in sorted(plain.turns, key=lambda turn: turn.end - turn.start):
         longest[turn.speaker] = turn
@@ -88,8 +90,10 @@ def test_the_demo_voices_are_known_again(demo_handler, conversation: bytes, conv
     for name, speaker in (("Ann", ann), ("Bob", bob)):
         turn = longest[speaker]
         part = conversation_waveform[int(turn.start * RATE) : int(turn.end * RATE)]
-        clips[name] = wav(np.tile(part, 2)[: 5 * RATE])
-    told = demo_handler.transcribe(conversation, parse_config({"num_speakers": 3}), known_speakers=clips)
+        clips[name] = to_wav(np.tile(part, 2)[: 5 * RATE])
+    told = demo_handler.pipeline.transcribe(
+        conversation, replace(parse_config({"num_speakers": 3}), known_speakers=clips)
+    )
     assert told.text == plain.text
     names = {ann: "Ann", bob: "Bob", stranger: stranger}
     assert [chunk.speaker for chunk in told.chunks] == [names[chunk.speaker] for chunk in plain.chunks]
@@ -99,6 +103,10 @@ def test_the_demo_voices_are_known_again(demo_handler, conversation: bytes, conv
 @pytest.mark.models
 def test_known_speakers_need_a_diarization(demo_handler, conversation: bytes) -> None:
     with pytest.raises(BadParameters, match="nobody is told apart"):
-        demo_handler.transcribe(conversation, parse_config({"diarize": False}), known_speakers={"Ann": conversation})
+        demo_handler.pipeline.transcribe(
+            conversation, parse_config({"diarize": False}), known_speakers={"Ann": conversation}
+        )
     with pytest.raises(BadAudio, match="'Ann' is 48"):
-        demo_handler.transcribe(conversation, parse_config({}), known_speakers={"Ann": conversation})
+        demo_handler.pipeline.transcribe(
+            conversation, replace(parse_config({}), known_speakers={"Ann": conversation})
+        )

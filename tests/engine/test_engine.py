@@ -30,13 +30,14 @@ from tests.engine.models import (
     tiny_whisper,
 )
 from turnscribe.asr.engine_backend import EngineAsr
-from turnscribe.asr.protocol import AsrOptions, load_asr
+from turnscribe.asr.registry import load_asr
 from turnscribe.asr.transformers_backend import TransformersAsr
 from turnscribe.engine.batch import LONGEST_DRAFT, Batch
 from turnscribe.engine.decode import Prompt
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.model import Decoder, Encoder
 from turnscribe.engine.models import Models
+from turnscribe.request import DecodingOptions
 from turnscribe.whisper.alignment import token_starts
 
 COUNT = 9  # windows: more than the largest batch has rows
@@ -418,9 +419,9 @@ def plain(chunks: Any) -> list[tuple[str, float, float]]:
 def test_a_recording_becomes_the_chunks_of_the_reference(layout: str, changes: dict[str, Any]) -> None:
     engine, reference = both(whisper(layout), LAYOUTS[layout][1])
     waveform = sound(70, 45)
-    wanted = reference.transcribe(waveform, AsrOptions(batch_size=4, chunk_length_s=12, **CALM, **changes))
+    wanted = reference.transcribe(waveform, DecodingOptions(batch_size=4, chunk_length_s=12, **CALM, **changes))
     for rows in (1, 3):
-        result = engine.transcribe(waveform, AsrOptions(batch_size=rows, chunk_length_s=12, **CALM, **changes))
+        result = engine.transcribe(waveform, DecodingOptions(batch_size=rows, chunk_length_s=12, **CALM, **changes))
         assert plain(result.chunks) == plain(wanted.chunks)
         assert result.language == wanted.language
         assert [text for text in wanted.warnings if "prompt" in text] == list(result.warnings)
@@ -439,8 +440,8 @@ def test_an_assistant_leaves_the_chunks_alone(kind: str, rows: int) -> None:
     engine, _ = both(model, 80, assistant)
     assert (engine.models.draft_encoder is None) == (kind == "shared-encoder")
     options = {"batch_size": rows, "chunk_length_s": 8, "language": "de", **CALM}
-    unaided = engine.transcribe(sound(71, 40), AsrOptions(**options))
-    assisted = engine.transcribe(sound(71, 40), AsrOptions(assisted=True, **options))
+    unaided = engine.transcribe(sound(71, 40), DecodingOptions(**options))
+    assisted = engine.transcribe(sound(71, 40), DecodingOptions(assisted=True, **options))
     assert plain(assisted.chunks) == plain(unaided.chunks)
     assert len(unaided.chunks) > 4
     assert unaided.speculation is None
@@ -476,7 +477,7 @@ def demo_engine() -> EngineAsr:
 @pytest.fixture(scope="module")
 def demo_expected(reference_asr: Any, conversation_waveform: Any) -> Any:
     return reference_asr.transcribe(
-        conversation_waveform, AsrOptions(chunk_length_s=15, batch_size=4, words=True, language="en")
+        conversation_waveform, DecodingOptions(chunk_length_s=15, batch_size=4, word_times=True, language="en")
     )
 
 
@@ -485,7 +486,7 @@ def demo_expected(reference_asr: Any, conversation_waveform: Any) -> Any:
 def test_the_demo_conversation_is_read_as_by_the_reference(
     demo_engine: EngineAsr, demo_expected: Any, conversation_waveform: Any, rows: int, assisted: bool
 ) -> None:
-    options = AsrOptions(chunk_length_s=15, batch_size=rows, words=True, language="en", assisted=assisted)
+    options = DecodingOptions(chunk_length_s=15, batch_size=rows, word_times=True, language="en", assisted=assisted)
     result = demo_engine.transcribe(conversation_waveform, options)
     assert plain(result.chunks) == plain(demo_expected.chunks)
     ours = [word for chunk in result.chunks for word in chunk.words]
@@ -506,7 +507,7 @@ def test_the_demo_conversation_is_read_as_by_the_reference(
 def test_the_demo_language_is_detected_as_by_the_reference(
     demo_engine: EngineAsr, reference_asr: Any, conversation_waveform: Any
 ) -> None:
-    waveform, options = conversation_waveform[: 10 * 16_000], AsrOptions(chunk_length_s=15)
+    waveform, options = conversation_waveform[: 10 * 16_000], DecodingOptions(chunk_length_s=15)
     assert demo_engine.transcribe(waveform, options).language == reference_asr.transcribe(waveform, options).language
 
 

@@ -18,17 +18,19 @@ from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor
 
 from config import parse_config
-from tests.conftest import wav
 from tests.engine.models import Letters, near_copy, sound, tiny_whisper
 from tests.test_handler import TONE, FakeAsr, handler_with
+from turnscribe.asr.chunks_in_order import ChunksInOrder
 from turnscribe.asr.engine_backend import EngineAsr, _Run
-from turnscribe.asr.protocol import AsrOptions, AsrResult, ChunksInOrder
+from turnscribe.asr.protocol import Recognition
 from turnscribe.asr.transformers_backend import TransformersAsr
 from turnscribe.engine import together
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.models import Models
 from turnscribe.errors import Cancelled, OutOfMemory
+from turnscribe.request import DecodingOptions
 from turnscribe.transcript import Chunk
+from turnscribe.waveform import to_wav
 from turnscribe.whisper.windows import Window
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
@@ -107,9 +109,9 @@ class Asked:
     """A request in a thread of its own."""
 
     waveform: NDArray[np.float32]
-    options: AsrOptions
+    options: DecodingOptions
     callbacks: dict[str, Any] = field(default_factory=dict)
-    result: AsrResult | None = None
+    result: Recognition | None = None
     error: BaseException | None = None
     ended: float = 0.0
     thread: Any = None
@@ -145,10 +147,10 @@ class Asked:
             )
 
 
-_alone: dict[Any, AsrResult] = {}
+_alone: dict[Any, Recognition] = {}
 
 
-def alone(length: int, mark: float, options: AsrOptions, waveform: Callable[[], Any]) -> AsrResult:
+def alone(length: int, mark: float, options: DecodingOptions, waveform: Callable[[], Any]) -> Recognition:
     key = (length, mark, options)
     if key not in _alone:
         with torch.inference_mode():
@@ -156,13 +158,13 @@ def alone(length: int, mark: float, options: AsrOptions, waveform: Callable[[], 
     return _alone[key]
 
 
-def said(result: AsrResult | None) -> tuple[Any, ...]:
+def said(result: Recognition | None) -> tuple[Any, ...]:
     assert result is not None
     return result.language, [(chunk.text, round(chunk.start, 4), round(chunk.end, 4)) for chunk in result.chunks]
 
 
 def asked(seed: int, seconds: float, callbacks: dict[str, Any] | None = None, **options: Any) -> Asked:
-    chosen = AsrOptions(**{"chunk_length_s": 5, "language": "de", **CALM, **options})
+    chosen = DecodingOptions(**{"chunk_length_s": 5, "language": "de", **CALM, **options})
     return Asked(sound(seed, seconds), chosen, callbacks or {})
 
 
@@ -282,7 +284,7 @@ def test_a_short_recording_is_not_stuck_behind_a_long_one() -> None:
 def test_no_recording_has_more_rows_than_it_asked_for() -> None:
     engine = Watched()
     with torch.inference_mode():
-        engine.transcribe(sound(5, 30), AsrOptions(chunk_length_s=5, language="de", batch_size=2, **CALM))
+        engine.transcribe(sound(5, 30), DecodingOptions(chunk_length_s=5, language="de", batch_size=2, **CALM))
     assert max(engine.active) == 2
     engine = Watched(until(2))
     all_at_once(engine, [asked(2, 30, batch_size=3), asked(3, 30, batch_size=2)])
@@ -317,7 +319,7 @@ def test_silence_is_not_kept_waiting() -> None:
     engine = Watched(until(2))  # held until the last request below
     first = asked(2, 9).start(engine)
     with torch.inference_mode():
-        assert engine.transcribe(np.zeros(32_000, np.float32), AsrOptions(language="de")).chunks == ()
+        assert engine.transcribe(np.zeros(32_000, np.float32), DecodingOptions(language="de")).chunks == ()
     last = asked(1, 4).start(engine)
     for request in (first, last):
         request.join()
@@ -492,7 +494,7 @@ def test_alone_an_error_is_its_callers() -> None:
 
     engine = Watched(before_pass)
     with pytest.raises(RuntimeError, match="once"), torch.inference_mode():
-        engine.transcribe(sound(2, 9), AsrOptions(language="de"))
+        engine.transcribe(sound(2, 9), DecodingOptions(language="de"))
     assert not engine.known
     engine.before_pass = None
     request = asked(2, 9).start(engine)
@@ -580,7 +582,7 @@ def test_chunks_come_in_order_as_soon_as_all_before_them_are_there(backend: str,
         asr = TransformersAsr(whisper(), Letters(), WhisperFeatureExtractor(feature_size=80))
     calls: list[Sequence[Chunk]] = []
     done: list[float] = []
-    options = AsrOptions(chunk_length_s=5, language="de", batch_size=rows)
+    options = DecodingOptions(chunk_length_s=5, language="de", batch_size=rows)
     if backend == "engine":
         options = replace(options, logprob_threshold=-0.9)  # some windows take several attempts
     with torch.inference_mode():
@@ -608,7 +610,7 @@ def test_the_handler_passes_chunks_on_where_there_is_one_order() -> None:
     calls: list[Sequence[Chunk]] = []
     mixed = handler_with(FakeAsr()).transcribe(TONE, parse_config({}), on_chunks=calls.append)
     assert [chunk for chunks in calls for chunk in chunks] == list(mixed.chunks)
-    stereo = wav(np.stack([tone, -tone], axis=1))
+    stereo = to_wav(np.stack([tone, -tone], axis=1))
     config = parse_config({"channels": "split"})
     assert len(handler_with(FakeAsr()).transcribe(stereo, config, on_chunks=failing).chunks) == 2
 
@@ -627,7 +629,7 @@ def test_the_language_is_judged_by_the_first_windows_however_many_are_heard(
     monkeypatch.setattr(_Run, "_detected", noted)
     waveform = sound(72, 64)
     waveform[40 * 16_000 :] *= 4  # the loudest windows come later
-    options = AsrOptions(batch_size=rows, chunk_length_s=8, **CALM)
+    options = DecodingOptions(batch_size=rows, chunk_length_s=8, **CALM)
     reference = TransformersAsr(whisper(), Letters(), WhisperFeatureExtractor(feature_size=80))
     assert (
         EngineAsr(models()).transcribe(waveform, options).language == reference.transcribe(waveform, options).language
@@ -647,7 +649,7 @@ def test_an_error_that_is_kept_does_not_keep_the_batch(monkeypatch: pytest.Monke
     gc.disable()
     try:
         with pytest.raises(RuntimeError, match="a kernel") as kept:
-            EngineAsr(models()).transcribe(sound(73, 20), AsrOptions(chunk_length_s=8, language="en", **CALM))
+            EngineAsr(models()).transcribe(sound(73, 20), DecodingOptions(chunk_length_s=8, language="en", **CALM))
         assert [reference() for reference in batches] == [None]
         assert kept.tb is not None
     finally:
@@ -664,7 +666,7 @@ def test_memory_that_ran_out_once_does_not_keep_batches_small(monkeypatch: pytes
             raise torch.OutOfMemoryError
 
     engine = Watched(run_out_once)
-    options = AsrOptions(batch_size=4, chunk_length_s=4, language="en", **CALM)
+    options = DecodingOptions(batch_size=4, chunk_length_s=4, language="en", **CALM)
     result = engine.transcribe(sound(74, 60), options)
     assert said(result) == said(Watched().transcribe(sound(74, 60), options))
     assert engine.made[:2] == [4, 2]

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turnscribe.errors import BadParameters
-from turnscribe.formats import FORMATS, known, milliseconds, render, timestamp
+from turnscribe.formats import FORMATS, render
+from turnscribe.formats.plain_values import known
+from turnscribe.formats.times import milliseconds, timestamp
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
 
 # The cores are shared: how long an example takes says nothing.

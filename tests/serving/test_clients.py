@@ -27,11 +27,12 @@ import pytest
 from packaging.requirements import Requirement
 
 from config import InferenceConfig
-from tests.conftest import DEMO, REPOSITORY, wav
+from tests.conftest import DEMO, REPOSITORY
 from tests.serving.live import until
 from tests.test_readme import block
 from turnscribe.formats import render
 from turnscribe.transcript import Transcript
+from turnscribe.waveform import to_wav
 
 pytestmark = [
     pytest.mark.models,
@@ -187,7 +188,7 @@ def clips(demo_handler: Any, conversation: bytes, conversation_waveform: Any, re
     for name, turn in zip(("Ann", "Bob"), lengths.values(), strict=False):
         files[name] = recording.with_name(f"{name}.wav")
         end = min(turn.end, turn.start + CLIP_SECONDS[1])
-        files[name].write_bytes(wav(conversation_waveform[round(turn.start * 16_000) : round(end * 16_000)]))
+        files[name].write_bytes(to_wav(conversation_waveform[round(turn.start * 16_000) : round(end * 16_000)]))
     return files
 
 

@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 import server
 from config import ServerSettings
 from handler import EndpointHandler
-from tests.conftest import wav
 from tests.serving.live import FakeHandler, serving, until
 from tests.test_handler import FakeAsr, handler_with
 from tools.load_test.server import DEMO, Server, environment
 from turnscribe.serving.jobs import runner as job_runner
+from turnscribe.waveform import to_wav
 
 pytestmark = [pytest.mark.models, pytest.mark.serving]
 
@@ -66,13 +66,13 @@ def client(demo_handler: EndpointHandler, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def recording(conversation_waveform: NDArray[np.float32]) -> Callable[[float, float], bytes]:
     """`recording(start, end)`: that part of the conversation, in seconds, as a wav file."""
-    return lambda start, end: wav(conversation_waveform[round(start * RATE) : round(end * RATE)])
+    return lambda start, end: to_wav(conversation_waveform[round(start * RATE) : round(end * RATE)])
 
 
 @pytest.fixture(scope="module")
 def long_recording(conversation_waveform: NDArray[np.float32]) -> bytes:
     """Over six minutes, which take two cores at least ten seconds."""
-    return wav(np.tile(conversation_waveform, 8))
+    return to_wav(np.tile(conversation_waveform, 8))
 
 
 # Load ------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_malformed_requests_are_never_the_servers_fault(
     client: httpx.Client, recording: Callable[[float, float], bytes], conversation_waveform: NDArray[np.float32]
 ) -> None:
     second = conversation_waveform[RATE : 2 * RATE + RATE // 2]
-    files = [wav(second), wav(np.stack([second, second], axis=1), 8000)]
+    files = [to_wav(second), to_wav(np.stack([second, second], axis=1), sample_rate=8000)]
     files += [compressed(second, *kind) for kind in (("flac", "flac"), ("mp3", "mp3"), ("ogg", "libopus"))]
     fuzz = Fuzz(random.Random(20), files)
     good = recording(8, 12)
@@ -375,7 +375,7 @@ def test_a_handler_whose_model_raises_serves_on(tmp_path: Path) -> None:
     asr = FakeAsr()
     with serving(handler_with(asr), tmp_path) as client:
         asr.error = RuntimeError("hf_secret")
-        tone = wav(np.sin(np.arange(RATE * 2) / 5).astype(np.float32) * 0.1)
+        tone = to_wav(np.sin(np.arange(RATE * 2) / 5).astype(np.float32) * 0.1)
         for answer in asked_everywhere(client, tone)[::2]:
             assert answer.status_code == 500
             assert "hf_secret" not in answer.text
@@ -471,7 +471,7 @@ def test_the_end_of_the_server_loses_nothing_that_was_accepted(
     conversation_waveform: NDArray[np.float32],
 ) -> None:
     folder, log = tmp_path / "jobs", tmp_path / "log"
-    clips, twice = [recording(*cut) for cut in CUTS_S[:4]], wav(np.tile(conversation_waveform, 2))
+    clips, twice = [recording(*cut) for cut in CUTS_S[:4]], to_wav(np.tile(conversation_waveform, 2))
     with Server(environment(DEMO), folder=folder, log=log) as process:
         url = process.ready()
         jobs = [httpx.post(f"{url}/v1/jobs", files={"file": twice}, timeout=60) for _ in range(3)]

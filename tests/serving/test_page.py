@@ -28,7 +28,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.conftest import REPOSITORY, wav
+from tests.conftest import REPOSITORY
+from turnscribe.waveform import to_wav
 
 PAGE = REPOSITORY / "turnscribe" / "serving" / "page"
 POLICY = "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -309,7 +310,7 @@ def server() -> Iterator[StandIn]:
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As long as `answer()`: 10.5 s, of a quiet tone."""
     file = tmp_path_factory.mktemp("recording") / "meeting.wav"
-    file.write_bytes(wav((0.1 * np.sin(np.arange(84_000) / 8)).astype(np.float32), rate=8000))
+    file.write_bytes(to_wav((0.1 * np.sin(np.arange(84_000) / 8)).astype(np.float32), sample_rate=8000))
     return file
 
 
@@ -576,7 +577,7 @@ def test_reload_goes_on_without_the_recording_and_takes_it_again(
     assert browser.text("#now") == "0:04"
 
     other = tmp_path / "other.wav"
-    other.write_bytes(wav(np.zeros(8000, np.float32), rate=8000))
+    other.write_bytes(to_wav(np.zeros(8000, np.float32), sample_rate=8000))
     browser("#again").send_keys(str(other))
     assert browser.error() == "This file lasts 0:01, the transcript 0:10: it may be another recording."
     noise = tmp_path / "noise.mp3"

@@ -19,9 +19,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from config import ModelSettings, load_server_settings, load_settings
 from turnscribe.checkpoints.hub import resolve_model, shown
 from turnscribe.cli.checks.access import check_gate, check_token, gates, unreachable
 from turnscribe.cli.checks.machine import Machine, check_disk, check_memory, this_machine
@@ -35,24 +34,35 @@ from turnscribe.cli.checks.packages import (
     version_of,
 )
 from turnscribe.cli.checks.results import Check, Result, guarded
+from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import SettingsError
+from turnscribe.settings import ModelSettings, ServerSettings, load_settings
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parents[2]  # a repository, or where packages are installed
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
 MODELS = ("ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL")
 IMPORTS = ("torch", "torchaudio", "transformers", "pyannote.audio", "huggingface_hub", "numpy", "av", "pydantic")
 
 
-def main(argv: Sequence[str] | None = None, *, api: Any = None, machine: Machine | None = None) -> int:
-    """`api` is a `huggingface_hub.HfApi`."""
-    parser = argparse.ArgumentParser(
-        prog="doctor", description="Check whether these settings can be served from here."
-    )
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    deployment: Deployment | None = None,
+    prog: str = "doctor",
+    api: HfApi | None = None,
+    machine: Machine | None = None,
+) -> int:
+    """By default of the package's own settings, and of this machine; `api` is asked in place of the Hub's."""
+    deployment = deployment or package_deployment()
+    parser = argparse.ArgumentParser(prog=prog, description="Check whether these settings can be served from here.")
     parser.add_argument("--json", action="store_true", help="print the results as a JSON list")
     parser.add_argument("--server", action="store_true", help="check the packages of `python -m server` too")
     args = parser.parse_args(argv)
     results: list[Result] = []
     token = os.environ.get("HF_TOKEN", "").strip()
-    for name, check in checks(args.server, api, machine):
+    for name, check in checks(deployment, args.server, api, machine):
         for result in guarded(name, check):
             results.append(result)
             if not args.json:
@@ -69,26 +79,31 @@ def _masked(text: str, token: str) -> str:
     return text.replace(token, "***") if token else text
 
 
-def checks(server: bool, api: Any, machine: Machine | None) -> Iterable[tuple[str, Check]]:
+def checks(
+    deployment: Deployment, server: bool, api: HfApi | None, machine: Machine | None
+) -> Iterable[tuple[str, Check]]:
     """Cheap ones first; what depends on the settings comes only where they are valid."""
     yield "python", lambda: check_python(sys.version_info[:2])
-    yield "packages", lambda: check_versions("packages", ROOT / "requirements.txt")
+    yield "packages", lambda: check_versions("packages", HERE / "requirements.txt")
     yield "torch and torchaudio", lambda: check_torch_pair(version_of("torch"), version_of("torchaudio"))
     for module in IMPORTS:
         yield f"import {module}", partial(check_import, module)
     if server:
-        yield "server packages", lambda: check_versions("server packages", ROOT / "requirements-server.txt")
-        yield "server settings", lambda: check_settings("server settings", load_server_settings)
-    yield "decoding", lambda: check_decoding((ROOT / "demo" / "conversation.flac").read_bytes())
-    yield "settings", check_settings
+        yield (
+            "server packages",
+            lambda: check_versions("server packages", HERE / "requirements-server.txt", extra="server"),
+        )
+        yield "server settings", lambda: check_settings("server settings", lambda: load_settings(ServerSettings))
+    yield "decoding", check_decoding
+    yield "settings", lambda: check_settings("settings", deployment.load_settings)
     try:
-        settings = load_settings()
+        settings = deployment.load_settings()
     except SettingsError:
         return
     yield "models", lambda: check_models(settings, api or _api(settings.token), machine or this_machine())
 
 
-def check_settings(name: str = "settings", load: Callable[[], Any] = load_settings) -> Result:
+def check_settings(name: str, load: Callable[[], ModelSettings | ServerSettings]) -> Result:
     try:
         settings = load()
     except SettingsError as error:
@@ -99,10 +114,10 @@ def check_settings(name: str = "settings", load: Callable[[], Any] = load_settin
     return Result(name, "ok", named or "valid")
 
 
-def check_models(settings: ModelSettings, api: Any, machine: Machine) -> Iterable[Result]:
+def check_models(settings: ModelSettings, api: HfApi, machine: Machine) -> Iterable[Result]:
     """Each model, then what they need together."""
     named = {variable: getattr(settings, variable.lower()) for variable in MODELS}
-    models = {variable: resolve_model(model, ROOT) for variable, model in named.items() if model}
+    models = {variable: resolve_model(model, HERE) for variable, model in named.items() if model}
     remote = [model for model in models.values() if not Path(model).exists()]
     offline = unreachable(api) if remote else None
     yield from guarded("HF_TOKEN", lambda: check_token(settings.token, api, needed=bool(remote), offline=offline))
@@ -119,7 +134,7 @@ def check_models(settings: ModelSettings, api: Any, machine: Machine) -> Iterabl
     yield check_disk(sum(found.download for found in facts.values()), machine.disk)
 
 
-def _api(token: str | None) -> Any:
+def _api(token: str | None) -> HfApi:
     from huggingface_hub import HfApi
 
     return HfApi(token=token or False)

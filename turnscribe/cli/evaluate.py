@@ -33,20 +33,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from tqdm import tqdm
 
-from turnscribe.bulk.places import write_file
 from turnscribe.cli.evaluation import references
-from turnscribe.cli.evaluation.draft_agreement import draft_agreement
+from turnscribe.cli.evaluation.draft_agreement import can_measure_drafts, draft_agreement
 from turnscribe.cli.evaluation.measures import Figures, Ratio, compare, total, values
 from turnscribe.cli.evaluation.references import BadReference, Case, recorded, synthesized
-from turnscribe.cli.transcribe import MODELS, Parse, Transcriber, build_request, ctrl_c, load_handler
+from turnscribe.cli.transcribe import MODELS, build_parameters, load_models
+from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import Cancelled, TurnscribeError
-from turnscribe.formats import timestamp
-from turnscribe.stages import Progress
+from turnscribe.files import write_whole
+from turnscribe.formats.times import timestamp
+from turnscribe.interrupts import two_step_interrupt
+from turnscribe.listener import Listener
+from turnscribe.pipeline import Pipeline
+from turnscribe.request import Request
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
 AT_MOST = ("wer", "cpwer", "boundary", "boundary90", "der")
@@ -83,12 +86,13 @@ class Results:
             "warnings": list(self.warnings),
             **more,
         }
-        write_file(self.file, (json.dumps(report, ensure_ascii=False, indent=1) + "\n").encode())
+        write_whole(self.file, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
 
 
-def main(argv: Sequence[str] | None = None, *, handler: Transcriber | None = None, parse: Parse | None = None) -> int:
-    """Runs the command line, returns its exit status; `handler` and `parse` are loaded where not given."""
-    parser = _parser()
+def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = None, prog: str = "evaluate") -> int:
+    """Runs the command line, returns its exit status; by default with the package's own settings and rules."""
+    deployment = deployment or package_deployment()
+    parser = _parser(prog)
     args = parser.parse_args(argv)
     if args.synthesize is None and (not args.recordings or args.sentences or args.save):
         parser.error("name recordings, or give --synthesize SEED (--sentences and --save belong to it).")
@@ -115,16 +119,12 @@ def main(argv: Sequence[str] | None = None, *, handler: Transcriber | None = Non
             parser.error("there is nothing to measure: a recording needs a .json, .stm, .txt or .rttm beside it.")
         for path in bare:
             print(f"note: {path} has no reference beside it and is left out.", file=sys.stderr)
-        if parse is None:
-            from config import parse_config
-
-            parse = parse_config
-        request = build_request(args)
-        config = parse(request)
-        handler = handler or load_handler(args)
-        results = Results(about(handler, request, sys.argv[1:] if argv is None else argv), args.json)
+        parameters = build_parameters(args)
+        request = deployment.parse(parameters)
+        pipeline = load_models(args, deployment)
+        results = Results(about(pipeline, parameters, sys.argv[1:] if argv is None else argv), args.json)
         results.write(complete=False)
-        stopped = _run(cases, results, handler, config, per_file=args.per_file)
+        stopped = _run(cases, results, pipeline, request, per_file=args.per_file)
         missed = unmet(required, results.all())
         results.write(complete=not stopped, missed=missed)
     except (TurnscribeError, OSError) as error:
@@ -138,10 +138,10 @@ def main(argv: Sequence[str] | None = None, *, handler: Transcriber | None = Non
     return 130 if stopped else 1 if results.failed or missed else 0
 
 
-def _run(cases: Sequence[Case], results: Results, handler: Transcriber, config: Any, *, per_file: bool) -> bool:
+def _run(cases: Sequence[Case], results: Results, pipeline: Pipeline, request: Request, *, per_file: bool) -> bool:
     """Measures each recording; true when it was stopped before the last one was done."""
     width = max(len(case.name) for case in cases)
-    with tqdm(total=len(cases), bar_format=BAR, disable=None, leave=False) as bar, ctrl_c() as stop:
+    with tqdm(total=len(cases), bar_format=BAR, disable=None, leave=False) as bar, two_step_interrupt() as stop:
         if per_file:
             tqdm.write(listed("recording", None, width), file=sys.stdout)
         for index, case in enumerate(cases):
@@ -153,7 +153,9 @@ def _run(cases: Sequence[Case], results: Results, handler: Transcriber, config: 
                 bar.update(index + min(1.0, max(0.0, share)) - bar.n)
 
             try:
-                figures, warnings = _measured(case, handler, config, progress, stop)
+                figures, warnings = _measured(
+                    case, pipeline, request, Listener(on_progress=progress, should_stop=stop.is_set)
+                )
             except (KeyboardInterrupt, Cancelled):
                 stop.set()
                 return True
@@ -181,32 +183,31 @@ def _sentence_about(error: Exception) -> str:
     return str(error) if known else f"{type(error).__name__}: {error}"
 
 
-def _measured(
-    case: Case, handler: Transcriber, config: Any, progress: Progress, stop: Event
-) -> tuple[Figures, Sequence[str]]:
+def _measured(case: Case, pipeline: Pipeline, request: Request, listener: Listener) -> tuple[Figures, Sequence[str]]:
     audio, reference = case.load()
-    asr = getattr(handler, "asr", None)
-    assisted = getattr(asr, "assistant", None) is not None
-    halves = (lambda done: progress(done / 2), lambda done: progress(0.5 + done / 2))
+    twice = can_measure_drafts(pipeline.asr)
+    first, second = _halves(listener) if twice else (listener, listener)
     began = time.perf_counter()
-    transcript = handler.transcribe(
-        audio, config, on_progress=halves[0] if assisted else progress, should_stop=stop.is_set
-    )
+    transcript = pipeline.transcribe(audio, request, first)
     took = time.perf_counter() - began
     figures = replace(compare(reference, transcript), took=took)
     if transcript.speculation:
         live = transcript.speculation
         figures = replace(figures, live=Ratio(live.accepted, live.proposed))
-    if assisted:
-        draft = draft_agreement(asr, audio, config, on_progress=halves[1], should_stop=stop.is_set)
-        figures = replace(figures, draft=draft)
+    if twice:
+        figures = replace(figures, draft=draft_agreement(pipeline.asr, audio, request, second))
     return figures, transcript.warnings
 
 
-def about(handler: Transcriber, request: Mapping[str, Any], argv: Sequence[str]) -> dict[str, Any]:
+def _halves(listener: Listener) -> tuple[Listener, Listener]:
+    """For two passes over a recording, each of which takes half the time."""
+    first = replace(listener, on_progress=lambda done: listener.on_progress(done / 2))
+    return first, replace(listener, on_progress=lambda done: listener.on_progress(0.5 + done / 2))
+
+
+def about(pipeline: Pipeline, parameters: Mapping[str, Any], argv: Sequence[str]) -> dict[str, Any]:
     """What the figures were measured with: command, models, versions, machine."""
-    settings = getattr(handler, "settings", None)
-    device = str(getattr(getattr(handler, "asr", None), "device", "unknown"))
+    device = pipeline.device
     torch = sys.modules.get("torch")
     if torch and device.startswith("cuda"):
         device = f"{device} ({torch.cuda.get_device_name()})"
@@ -219,8 +220,8 @@ def about(handler: Transcriber, request: Mapping[str, Any], argv: Sequence[str])
     return {
         "code": _revision(),
         "command": shlex.join(["python", "-m", "scripts.evaluate", *argv]),
-        "models": {name: getattr(settings, name.lower(), None) for name in MODELS},
-        "request": dict(request),
+        "models": {name: getattr(pipeline.settings, name.lower()) for name in MODELS},
+        "request": dict(parameters),
         "versions": versions,
         "machine": {
             "platform": platform.platform(),
@@ -332,9 +333,9 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="evaluate",
+        prog=prog,
         description=__doc__,
         epilog=f"References: {references.__doc__}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -8,7 +8,6 @@ the options, else from the environment, as the endpoint's do. An output that is 
 unless `--overwrite` is given, so a batch that was stopped goes on where it was.
 
 Exit status: 0 all done, 1 a file failed (the others are done), 2 wrong usage or settings, 130 Ctrl-C.
-Does not know the models, nor what the parameters mean: the handler does.
 """
 
 from __future__ import annotations
@@ -18,41 +17,36 @@ import glob
 import json
 import os
 import re
-import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 from tqdm import tqdm
 
 from turnscribe.answer import to_answer
+from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import Cancelled, TurnscribeError
-from turnscribe.formats import FORMATS, render, timestamp
+from turnscribe.files import write_whole
+from turnscribe.formats import FORMATS, Rendered, render
+from turnscribe.formats.times import timestamp
+from turnscribe.interrupts import two_step_interrupt
+from turnscribe.listener import Listener
+from turnscribe.pipeline import Pipeline
+from turnscribe.request import Request
 from turnscribe.transcript import Transcript
 
 ANSWER = "answer"  # not a format of the endpoint: its whole answer
-SUFFIXES = {"text": "txt", ANSWER: "answer.json"}  # others: the format's name, as in .verbose.json
+ANSWER_SUFFIX = "answer.json"
 MEDIA = r"\.(aac|aiff?|amr|avi|flac|m4[abv]|mk[av]|mov|mp[234]|mpe?g|og[agv]|opus|wav|webm|wm[av])"
 MODELS = ("ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL")
 PARAMETERS = (
     "assisted language task num_speakers min_speakers max_speakers chunk_length_s batch_size timestamps"
     " prompt channels diarize"
 )
-Parse = Callable[[dict[str, Any]], Any]  # a request's parameters to the handler's config
-
-
-class Transcriber(Protocol):
-    """`handler.EndpointHandler`: `transcribe(audio, config, *, on_progress, should_stop)`."""
-
-    @property
-    def transcribe(self) -> Callable[..., Transcript]: ...
 
 
 @dataclass(frozen=True)
@@ -66,20 +60,17 @@ class Outcome:
     seconds: float = 0.0
 
 
-def main(argv: Sequence[str] | None = None, *, handler: Transcriber | None = None, parse: Parse | None = None) -> int:
-    """Runs the command line, returns its exit status; `handler` and `parse` are loaded where not given."""
-    parser = _parser()
+def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = None, prog: str = "transcribe") -> int:
+    """Runs the command line, returns its exit status; by default with the package's own settings and rules."""
+    deployment = deployment or package_deployment()
+    parser = _parser(prog)
     args = parser.parse_args(argv)
     try:
-        jobs = plan(args.recordings)
-        if args.format and not args.output_dir and len(jobs) > 1:
+        outputs = plan(args.recordings)
+        if args.format and not args.output_dir and len(outputs) > 1:
             parser.error("--format with several recordings needs --output-dir.")
-        if parse is None:
-            from config import parse_config
-
-            parse = parse_config
-        config = parse(build_request(args))
-        outcomes = _run(jobs, args, config, handler or load_handler(args))
+        request = deployment.parse(build_parameters(args))
+        outcomes = _run(outputs, args, request, load_models(args, deployment))
     except TurnscribeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -91,7 +82,7 @@ def main(argv: Sequence[str] | None = None, *, handler: Transcriber | None = Non
     return 130 if "stopped" in statuses else 1 if "failed" in statuses else 0
 
 
-def build_request(args: argparse.Namespace) -> dict[str, Any]:
+def build_parameters(args: argparse.Namespace) -> dict[str, Any]:
     """The request's parameters: what was given and nothing else, so that the endpoint's defaults stay."""
     given = {name: getattr(args, name) for name in PARAMETERS.split()}
     return {name: value for name, value in given.items() if value is not None}
@@ -171,13 +162,16 @@ def _speakers(transcript: Transcript) -> set[str]:
 # --- The batch ----------------------------------------------------------------------------------------------
 
 
-def _run(jobs: dict[Path, Path], args: argparse.Namespace, config: Any, handler: Transcriber) -> list[Outcome]:
+def _run(outputs: dict[Path, Path], args: argparse.Namespace, request: Request, pipeline: Pipeline) -> list[Outcome]:
     outcomes: list[Outcome] = []
     columns = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
     hidden = True if args.quiet else None  # None: hidden where stderr is no terminal
-    with tqdm(total=len(jobs), bar_format=columns, disable=hidden, leave=False) as bar, ctrl_c() as stop:
-        for index, (source, stem) in enumerate(jobs.items()):
-            bar.set_description_str(f"{source.name} ({index + 1}/{len(jobs)})")
+    with (
+        tqdm(total=len(outputs), bar_format=columns, disable=hidden, leave=False) as bar,
+        two_step_interrupt() as stop,
+    ):
+        for index, (source, stem) in enumerate(outputs.items()):
+            bar.set_description_str(f"{source.name} ({index + 1}/{len(outputs)})")
 
             def progress(share: float, index: int = index) -> None:
                 bar.update(index + min(1.0, max(0.0, share)) - bar.n)
@@ -185,16 +179,17 @@ def _run(jobs: dict[Path, Path], args: argparse.Namespace, config: Any, handler:
             output = _output(stem, args)
             if stop.is_set():
                 outcome = Outcome(source, "stopped")
-            elif output and output.absolute() in jobs:
+            elif output and output.absolute() in outputs:
                 outcome = Outcome(source, "failed", f"its output {output} is one of the recordings.")
             elif output and output.exists() and not args.overwrite:
                 outcome = Outcome(source, "exists")
             else:
-                if not output and len(jobs) > 1:
+                if not output and len(outputs) > 1:
                     tqdm.write(f"== {_shown(source)}", file=sys.stdout)
-                tell = {"on_progress": progress, "should_stop": stop.is_set}
-                work = partial(handler.transcribe, config=config, **tell)
-                outcome = _transcribe(source, output, args, work, stop)
+                listener = Listener(on_progress=progress, should_stop=stop.is_set)
+                outcome = _transcribe(source, output, args, request, pipeline, listener)
+                if outcome.status == "stopped":
+                    stop.set()
             progress(1.0)
             outcomes.append(outcome)
             for warning in outcome.transcript.warnings if outcome.transcript else ():
@@ -208,23 +203,25 @@ def _transcribe(
     source: Path,
     output: Path | None,
     args: argparse.Namespace,
-    work: Callable[[bytes], Transcript],
-    stop: Event,
+    request: Request,
+    pipeline: Pipeline,
+    listener: Listener,
 ) -> Outcome:
     """One file from reading to writing; whatever goes wrong is this file's outcome and no other's."""
     started = time.perf_counter()
     try:
         if source.is_dir():
             return Outcome(source, "failed", "there is no audio or video in this folder.")
-        transcript = work(source.read_bytes())
+        transcript = pipeline.transcribe(source.read_bytes(), request, listener)
         seconds = time.perf_counter() - started
-        text = _rendered(transcript, args, name=source.stem)
+        text = _rendered(transcript, args, request, name=source.stem)
         if output is None:
             tqdm.write(text, end="", file=sys.stdout)
-        elif not write(output, text, overwrite=args.overwrite):
-            return Outcome(source, "exists", transcript=transcript, seconds=seconds)
+        else:
+            write_whole(output, text, overwrite=args.overwrite)
+    except FileExistsError:  # it appeared meanwhile
+        return Outcome(source, "exists", transcript=transcript, seconds=seconds)
     except (KeyboardInterrupt, Cancelled):
-        stop.set()
         return Outcome(source, "stopped")
     except TurnscribeError as error:
         return Outcome(source, "failed", str(error))
@@ -235,38 +232,20 @@ def _transcribe(
     return Outcome(source, "done", transcript=transcript, seconds=seconds)
 
 
-def write(output: Path, text: str, *, overwrite: bool) -> bool:
-    """Writes all of `text` or nothing, making folders as needed; `False` when the file appeared meanwhile."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".turnscribe-{os.getpid()}.part")
-    try:
-        with unfinished.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
-        if output.exists() and not overwrite:
-            return False
-        os.replace(unfinished, output)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return True
-
-
 def _output(stem: Path, args: argparse.Namespace) -> Path | None:
-    name = args.format or "text"
-    file = stem.with_name(f"{stem.name}.{SUFFIXES.get(name, name.replace('_', '.'))}")
+    suffix = ANSWER_SUFFIX if args.format == ANSWER else FORMATS[args.format or "text"].suffix
+    file = stem.with_name(f"{stem.name}.{suffix}")
     return Path(args.output_dir) / file if args.output_dir else None
 
 
-def _rendered(transcript: Transcript, args: argparse.Namespace, *, name: str) -> str:
+def _rendered(transcript: Transcript, args: argparse.Namespace, request: Request, *, name: str) -> str:
     """What is written for a recording: in a terminal and without `--format`, lines with times."""
-    words = args.timestamps == "word"
-    if args.format == ANSWER:
-        words = args.timestamps == "word"
     if not (args.format or args.output_dir) and sys.stdout.isatty():
         return listing(transcript)
     if args.format == ANSWER:
-        rendered: str | dict[str, Any] = to_answer(transcript, words=words, response_format=None)
+        rendered: Rendered = to_answer(transcript, replace(request, response_format=None))
     else:
-        rendered = render(transcript, args.format or "text", words=words, name=name)
+        rendered = render(transcript, args.format or "text", words=request.word_times, name=name)
     if isinstance(rendered, str):
         return rendered
     return json.dumps(rendered, ensure_ascii=False, indent=2) + "\n"
@@ -281,35 +260,14 @@ def listing(transcript: Transcript) -> str:
     )
 
 
-@contextmanager
-def ctrl_c() -> Iterator[Event]:
-    """The first Ctrl-C sets the event, which the handler asks for; a second one interrupts at once."""
-    stop = Event()
-
-    def on_ctrl_c(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        os.write(2, b"\nStopping; Ctrl-C again stops at once.\n")  # print is not safe in a signal handler
-
-    before = signal.signal(signal.SIGINT, on_ctrl_c)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def load_handler(args: argparse.Namespace) -> Transcriber:
-    from config import load_settings
-    from handler import EndpointHandler
-
+def load_models(args: argparse.Namespace, deployment: Deployment) -> Pipeline:
+    """The models that the options name, and the environment where they name none. Raises `SettingsError`."""
     os.environ.update(build_environment(args))
-    root = Path(__file__).resolve().parents[2]
-    return EndpointHandler(path=str(root), settings=load_settings())
+    return deployment.pipeline()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="transcribe", description="Transcribe recordings: who said what.")
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Transcribe recordings: who said what.")
     add = parser.add_argument
     add("recordings", nargs="+", metavar="RECORDING", help="file, folder or pattern")
     add("--format", choices=[*FORMATS, ANSWER], help="default: text, with times when printed to a terminal")

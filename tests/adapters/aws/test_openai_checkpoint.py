@@ -20,16 +20,17 @@ from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 from config import ModelSettings
 from handler import EndpointHandler
 from tests.checkpoints.openai_files import ENGLISH, LARGE_V3, MULTILINGUAL, dimensions, random_state, save, shapes
-from tests.conftest import wav
 from tests.engine.models import sound
-from turnscribe.asr.protocol import AsrOptions, load_asr
+from turnscribe.asr.registry import load_asr
 from turnscribe.checkpoints.openai_generation import ALIGNMENT_HEADS
 from turnscribe.checkpoints.openai_whisper import Converted, load_checkpoint
+from turnscribe.request import DecodingOptions
+from turnscribe.waveform import to_wav
 from turnscribe.whisper.alignment import alignment_heads
 from turnscribe.whisper.reading import Reader
 
 RATE = 16_000
-CALM = AsrOptions(compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None)
+CALM = DecodingOptions(compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None)
 VOCABULARIES = (MULTILINGUAL, LARGE_V3, ENGLISH)
 TEXTS = (
     " Hello, how are you? I'm fine, we'll see; they'd've gone.",
@@ -273,7 +274,7 @@ def test_the_handler_transcribes_with_words(pair: Pair, backend: Any) -> None:
     settings = ModelSettings(asr_model=pair.file.name, asr_backend=backend)
     handler = EndpointHandler(str(pair.file.parent), settings)
     parameters = {"timestamps": "word", "compression_ratio_threshold": 1000, "logprob_threshold": -1000}
-    answer = handler({"inputs": wav(sound(0, 22.0)), "parameters": parameters})
+    answer = handler({"inputs": to_wav(sound(0, 22.0)), "parameters": parameters})
     assert answer["text"]
     assert answer["words"]
     assert "".join(word["word"] for word in answer["words"]).strip() == answer["text"]

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from tests.adapters.ray.cluster import Cluster, cluster, start_job
-from tests.conftest import DEMO, REPOSITORY, wav
+from tests.conftest import DEMO, REPOSITORY
 from turnscribe.bulk.manifest import REPORT
+from turnscribe.waveform import to_wav
 
 TOKEN = "hf_a_token_that_no_log_may_hold"
 WITNESS = REPOSITORY / "tests" / "adapters" / "ray" / "witness"
@@ -53,7 +54,7 @@ def nodes(running: Cluster, opened: Path) -> Cluster:
 def clips(conversation_waveform: Any) -> list[bytes]:
     rate = 16_000
     starts = [index * 8 * rate for index in range(CLIPS)]
-    return [wav(conversation_waveform[start : start + CLIP_SECONDS * rate]) for start in starts]
+    return [to_wav(conversation_waveform[start : start + CLIP_SECONDS * rate]) for start in starts]
 
 
 @pytest.fixture(scope="module")

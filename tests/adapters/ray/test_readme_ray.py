@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from adapters.ray.command import parse_arguments
 from config import parse_config
 from tests.adapters.ray.cluster import Cluster
-from tests.conftest import REPOSITORY, wav
+from tests.conftest import REPOSITORY
 from tests.test_readme import block, run_shell
 from turnscribe.bulk.manifest import REPORT, parse
+from turnscribe.waveform import to_wav
 
 CLUSTER = block("sh", "ray start").replace("\\\n", "")
 
@@ -26,7 +27,7 @@ CLUSTER = block("sh", "ray start").replace("\\\n", "")
 @pytest.mark.models
 def test_a_folder_is_transcribed_on_this_machine(conversation_waveform: NDArray, tmp_path: Path) -> None:
     (tmp_path / "recordings").mkdir()
-    (tmp_path / "recordings" / "monday.wav").write_bytes(wav(conversation_waveform[: 8 * 16_000]))
+    (tmp_path / "recordings" / "monday.wav").write_bytes(to_wav(conversation_waveform[: 8 * 16_000]))
     for name in ("requirements.txt", "requirements-ray.txt"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
     text = block("sh", "requirements-ray.txt")

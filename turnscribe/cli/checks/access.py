@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diarization_utils import ALSO_GATED, COMMUNITY
 from turnscribe.checkpoints.hub import HUB, explain
 from turnscribe.cli.checks.results import Result
+from turnscribe.diarization.pyannote import ALSO_GATED, COMMUNITY
 
 TIMEOUT = 15  # seconds for an answer of the Hub
 

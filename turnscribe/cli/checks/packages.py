@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from turnscribe.cli.checks.results import Result
+from turnscribe.waveform import SAMPLE_RATE, to_int16
 
 LAST_TORCHAUDIO = (2, 11)  # requirements.txt pairs it with every later torch
 
@@ -34,17 +35,25 @@ def check_python(version: tuple[int, ...]) -> Result:
     return Result("python", "ok", text)
 
 
-def check_versions(name: str, file: Path, installed: Callable[[str], str | None] = version_of) -> Result:
-    """The installed packages against the bounds of a requirements file, as they apply to this Python."""
+def check_versions(
+    name: str, file: Path, installed: Callable[[str], str | None] = version_of, *, extra: str = ""
+) -> Result:
+    """The installed packages against the bounds of a requirements file, as they apply to this Python.
+
+    Where the package is installed and no repository is around it, the bounds are its own, with those of `extra`.
+    """
     from packaging.requirements import Requirement
 
+    here = file.exists()
+    lines = file.read_text().splitlines() if here else importlib.metadata.requires("turnscribe") or []
+    advice = f"pip install -r {file.name}" if here else f"pip install 'turnscribe{f'[{extra}]' if extra else ''}'"
     wrong, right = [], []
-    for line in file.read_text().splitlines():
+    for line in lines:
         text = line.split("#")[0].strip()
         if not text or text.startswith("-"):
             continue
         requirement = Requirement(text)
-        if requirement.marker and not requirement.marker.evaluate():
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
         version = installed(requirement.name)
         if version is None:
@@ -54,7 +63,7 @@ def check_versions(name: str, file: Path, installed: Callable[[str], str | None]
         else:
             right.append(f"{requirement.name} {version}")
     if wrong:
-        return Result(name, "FAILED", "; ".join(wrong), f"pip install -r {file.name}")
+        return Result(name, "FAILED", "; ".join(wrong), advice)
     return Result(name, "ok", ", ".join(right))
 
 
@@ -87,9 +96,9 @@ def check_import(module: str, load: Callable[[str], Any] = importlib.import_modu
 
 
 def check_decoding(
-    flac: bytes, formats: Sequence[tuple[str, str]] = (("mp3", "mp3"), ("mp4", "aac"))
+    formats: Sequence[tuple[str, str]] = (("flac", "flac"), ("mp3", "mp3"), ("mp4", "aac")),
 ) -> Iterable[Result]:
-    """Decodes the demo recording and files made of it in memory, with no program to be found on PATH."""
+    """Decodes files of a tone made in memory, by container and codec, with no program to be found on PATH."""
     import numpy as np
 
     from turnscribe.inputs.decode import decode_audio
@@ -97,11 +106,11 @@ def check_decoding(
     path = os.environ.get("PATH", "")
     os.environ["PATH"] = ""
     try:
-        waveform = decode_audio(flac).mono[: 3 * 16_000]
-        for container, codec in (("flac", ""), *formats):
+        waveform = (0.3 * np.sin(np.arange(3 * SAMPLE_RATE) * (2 * np.pi * 220 / SAMPLE_RATE))).astype(np.float32)
+        for container, codec in formats:
             name = f"decode {'m4a' if container == 'mp4' else container}"
             try:
-                decoded = decode_audio(_encoded(waveform, container, codec)).mono if codec else waveform
+                decoded = decode_audio(_encoded(waveform, container, codec)).mono
                 right = abs(len(decoded) - len(waveform)) < 4_000 and 0.7 < np.std(decoded) / np.std(waveform) < 1.4
             except Exception as error:
                 yield Result(name, "FAILED", f"{type(error).__name__}", "pip install --force-reinstall av")
@@ -117,9 +126,9 @@ def _encoded(waveform: Any, container: str, codec: str) -> bytes:
 
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as file:
-        stream: Any = file.add_stream(codec, rate=16_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(waveform[None], format="fltp", layout="mono")
-        frame.sample_rate = 16_000
+        stream: Any = file.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(to_int16(waveform)[None], format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
         for piece in (frame, None):
             file.mux(stream.encode(piece))
     return buffer.getvalue()

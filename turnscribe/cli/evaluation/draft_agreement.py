@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from turnscribe.asr.protocol import Asr
+from turnscribe.asr.transformers_backend import TransformersAsr
 from turnscribe.cli.evaluation.measures import Ratio
-from turnscribe.stages import Progress
+from turnscribe.inputs.decode import decode_audio
+from turnscribe.listener import SILENT, Listener
+from turnscribe.request import Request
 
 
-def draft_agreement(
-    asr: Any,
-    audio: bytes,
-    config: Any,
-    *,
-    on_progress: Progress | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Ratio:
+def can_measure_drafts(asr: Asr) -> bool:
+    """Only transformers' backend keeps an assistant that can be asked for its predictions."""
+    return isinstance(asr, TransformersAsr) and asr.assistant is not None
+
+
+def draft_agreement(asr: TransformersAsr, audio: bytes, request: Request, listener: Listener = SILENT) -> Ratio:
     """Positions of the main model's own greedy output at which the assistant's best token is the main model's.
 
-    `asr` has the model, assistant, tokenizer and feature extractor of a `TransformersAsr`, which decodes the
-    audio once more, without the assistant. Both models predict each token after the same ones, by plain argmax.
+    The audio is decoded once more, without the assistant. Both models predict each token after the same ones, by plain
+    argmax.
     """
-    from turnscribe.asr.protocol import AsrOptions
-    from turnscribe.asr.transformers_backend import TransformersAsr
-    from turnscribe.inputs.decode import decode_audio
-
-    names = ("task", "language", "batch_size", "chunk_length_s", "prompt")
-    options = AsrOptions(**{name: getattr(config, name) for name in names})
+    options = replace(request.decoding, assisted=False, word_times=False)
     watched = _Watched(asr.model, asr.assistant)
     twin = TransformersAsr(watched, asr.tokenizer, asr.feature_extractor, asr.assistant)
-    waveform = decode_audio(audio, sampling_rate=config.sampling_rate, encoding=config.encoding).mono
-    twin.transcribe(waveform, options, on_progress=on_progress, should_stop=should_stop)
+    waveform = decode_audio(audio, sampling_rate=request.sampling_rate, encoding=request.encoding).mono
+    twin.transcribe(waveform, options, listener)
     return watched.agreed
 
 
