@@ -6,8 +6,8 @@ from pathlib import Path
 if not __package__:  # run as a file: the repository is not on the path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from adapters.repository import REPOSITORY  # noqa: E402
-from turnscribe.cli.doctor import main  # noqa: E402
+from adapters.repository import REPOSITORY
+from turnscribe.cli.doctor import main
 
 if __name__ == "__main__":
     sys.exit(main(deployment=REPOSITORY))

@@ -8,6 +8,7 @@ import pytest
 
 from turnscribe.answer import to_answer
 from turnscribe.errors import BadParameters
+from turnscribe.request import Request
 from turnscribe.transcript import Chunk, SpeakerText, Speculation, Transcript, Turn, Word
 
 WORDS = (
@@ -27,14 +28,16 @@ CALL = Transcript(
     timings={"decode": 0.01, "asr": 0.2, "total": 0.21},
 )
 
+SEGMENTS, WORD_TIMES = Request(), Request(timestamps="word")
+
 
 def answer_of(**changes: Any) -> dict[str, Any]:
     given = {name: getattr(CALL, name) for name in CALL.__dataclass_fields__} | changes
-    return to_answer(Transcript(**given), words=False, response_format=None)
+    return to_answer(Transcript(**given), SEGMENTS)
 
 
 def test_the_answer_is_the_documented_json() -> None:
-    assert to_answer(CALL, words=True, response_format=None) == {
+    assert to_answer(CALL, WORD_TIMES) == {
         "text": " Hello there. Hi.",
         "chunks": [
             {"text": " Hello there.", "timestamp": [0.5, 1.25], "speaker": "SPEAKER_00"},
@@ -53,12 +56,12 @@ def test_the_answer_is_the_documented_json() -> None:
 
 
 def test_words_are_there_only_when_asked_for() -> None:
-    assert "words" not in to_answer(CALL, words=False, response_format=None)
-    assert to_answer(Transcript("", (), 1.0), words=True, response_format=None)["words"] == []
+    assert "words" not in to_answer(CALL, SEGMENTS)
+    assert to_answer(Transcript("", (), 1.0), WORD_TIMES)["words"] == []
 
 
 def test_silence_has_every_key_that_is_always_there() -> None:
-    assert to_answer(Transcript("", (), 3.0), words=False, response_format=None) == {
+    assert to_answer(Transcript("", (), 3.0), SEGMENTS) == {
         "text": "",
         "chunks": [],
         "speakers": [],
@@ -76,18 +79,18 @@ def test_warnings_and_speculation_appear_when_there_are_some() -> None:
 
 
 def test_formatted_stands_beside_the_other_keys() -> None:
-    answer = to_answer(CALL, words=False, response_format="srt")
+    answer = to_answer(CALL, Request(response_format="srt"))
     assert answer["formatted"].startswith("1\n00:00:00,500 --> 00:00:01,250\nSPEAKER_00: Hello there.")
     assert answer["text"] == CALL.text
-    verbose = to_answer(CALL, words=False, response_format="verbose_json")["formatted"]
+    verbose = to_answer(CALL, Request(response_format="verbose_json"))["formatted"]
     assert verbose["language"] == "english"
     assert "words" not in verbose
-    assert len(to_answer(CALL, words=True, response_format="verbose_json")["formatted"]["words"]) == 3
+    assert len(to_answer(CALL, Request(timestamps="word", response_format="verbose_json"))["formatted"]["words"]) == 3
 
 
 def test_an_unknown_format_is_one_sentence() -> None:
     with pytest.raises(BadParameters, match=r"^response_format is 'docx'; it must be one of json, .*rttm\.$"):
-        to_answer(CALL, words=False, response_format="docx")
+        to_answer(CALL, Request(response_format="docx"))
 
 
 def test_numpy_and_nan_do_not_reach_the_answer() -> None:
@@ -101,7 +104,7 @@ def test_numpy_and_nan_do_not_reach_the_answer() -> None:
         timings=timings,
         speculation=Speculation(np.int64(3), np.int64(2)),
     )
-    answer = to_answer(transcript, words=True, response_format="verbose_json")
+    answer = to_answer(transcript, Request(timestamps="word", response_format="verbose_json"))
     assert answer["words"] == [{"word": " hm", "start": 0.1, "end": 0.3}]
     assert answer["chunks"] == [{"text": " hm", "timestamp": [0.1, 0.3]}]
     assert answer["timings"] == {"asr": 0.5}

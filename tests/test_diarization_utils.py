@@ -24,6 +24,7 @@ from diarization_utils import Diarizer, assign_speakers, diarize, group_turns, l
 from turnscribe.diarization import pyannote_versions
 from turnscribe.errors import Cancelled, SettingsError
 from turnscribe.listener import Listener
+from turnscribe.request import Request
 from turnscribe.transcript import Chunk, SpeakerText, Turn, Word
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -315,7 +316,7 @@ def test_turns_come_by_time_and_end_with_the_recording() -> None:
 
 def test_pipeline_gets_the_waveform_in_memory_and_the_counts_that_were_given() -> None:
     pipeline = FakePipeline()
-    diarize(Diarizer(pipeline), SECOND, min_speakers=2, max_speakers=4)
+    diarize(Diarizer(pipeline), SECOND, Request(min_speakers=2, max_speakers=4))
     ((file, limits),) = pipeline.calls
     assert file["waveform"].shape == (1, 16_000)
     assert file["sample_rate"] == 16_000
@@ -567,9 +568,9 @@ def test_short_recordings_pass_without_a_warning(
 def test_more_speakers_than_there_are_is_no_error(
     demo_diarizer: Diarizer, speech_waveform: np.ndarray, capsys: Any
 ) -> None:
-    assert diarize(demo_diarizer, speech_waveform, num_speakers=6)
-    assert diarize(demo_diarizer, speech_waveform, min_speakers=5)
-    assert len({turn.speaker for turn in diarize(demo_diarizer, speech_waveform, max_speakers=1)}) == 1
+    assert diarize(demo_diarizer, speech_waveform, Request(num_speakers=6))
+    assert diarize(demo_diarizer, speech_waveform, Request(min_speakers=5))
+    assert len({turn.speaker for turn in diarize(demo_diarizer, speech_waveform, Request(max_speakers=1))}) == 1
     assert capsys.readouterr().out == ""
 
 

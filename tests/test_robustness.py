@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from turnscribe.engine.decode import Attempt
-from turnscribe.listener import Listener
+from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
 from turnscribe.waveform import SAMPLE_RATE
 
@@ -190,14 +190,16 @@ def attempt(text: str, *, logprob: float = -0.1, no_speech: float = 0.0, tempera
 def judge(demo_handler):
     from types import SimpleNamespace
 
-    from turnscribe.asr.engine_backend import _Run
+    from turnscribe.asr.engine_backend import _Transcription
     from turnscribe.whisper.windows import Window
 
     letters = SimpleNamespace(said=lambda tokens: "".join(map(chr, tokens)))
-    asr = SimpleNamespace(reader=letters, models=demo_handler.pipeline.asr.models, multilingual=True)
+    asr = SimpleNamespace(
+        reader=letters, models=demo_handler.pipeline.asr.models, capabilities=demo_handler.pipeline.asr.capabilities
+    )
 
     def judged(*attempts: Attempt, **options):
-        run = _Run(asr, np.zeros(SAMPLE_RATE, np.float32), DecodingOptions(**options), None, None)
+        run = _Transcription(asr, np.zeros(SAMPLE_RATE, np.float32), DecodingOptions(**options), SILENT, ())
         return run.judge(Window(0, SAMPLE_RATE), attempts), run.warnings
 
     return judged

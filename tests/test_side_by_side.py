@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from turnscribe.listener import SILENT, Listener
 from turnscribe.side_by_side import side_by_side
 
 WAIT = 10.0  # seconds until a test gives up
@@ -13,24 +14,24 @@ WAIT = 10.0  # seconds until a test gives up
 def test_on_a_gpu_both_run_at_the_same_time_and_both_results_come_back() -> None:
     here, there = threading.Event(), threading.Event()
 
-    def first(stop):
+    def first(listener):
         here.set()
         assert there.wait(WAIT)
         return threading.current_thread()
 
-    def second(stop):
+    def second(listener):
         there.set()
         assert here.wait(WAIT)
         return "second"
 
-    ran_in, other = side_by_side(first, second, device="cuda")
+    ran_in, other = side_by_side(first, second, listener=SILENT, device="cuda")
     assert ran_in is threading.current_thread()
     assert other == "second"
 
 
 def test_on_a_cpu_one_follows_the_other() -> None:
     order: list[str] = []
-    side_by_side(lambda stop: order.append("first"), lambda stop: order.append("second"), device="cpu")
+    side_by_side(lambda _: order.append("first"), lambda _: order.append("second"), listener=SILENT, device="cpu")
     assert order == ["first", "second"]
 
 
@@ -38,23 +39,26 @@ def test_on_a_cpu_one_follows_the_other() -> None:
 def test_one_failure_stops_the_other_and_is_raised(failing: int) -> None:
     stopped = threading.Event()
 
-    def fails(stop):
+    def fails(listener):
         raise ValueError("the first thing that went wrong")
 
-    def goes_on(stop):
+    def goes_on(listener):
         until = time.monotonic() + WAIT
-        while not stop() and time.monotonic() < until:
+        while not listener.should_stop() and time.monotonic() < until:
             time.sleep(0.001)
         stopped.set()
         raise RuntimeError("stopped")
 
     stages = (fails, goes_on) if failing == 0 else (goes_on, fails)
     with pytest.raises(ValueError, match="first thing"):
-        side_by_side(*stages, device="cuda")
+        side_by_side(*stages, listener=SILENT, device="cuda")
     assert stopped.is_set()
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_callers_wish_to_stop_reaches_both(device: str) -> None:
-    wishes = side_by_side(lambda stop: stop(), lambda stop: stop(), should_stop=lambda: True, device=device)
+    def wish(listener):
+        return listener.should_stop()
+
+    wishes = side_by_side(wish, wish, listener=Listener(should_stop=lambda: True), device=device)
     assert wishes == (True, True)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from turnscribe.bulk.places import write_file
+from config import parse_config
+from tests.fakes import FakePipeline, deployed
 from turnscribe.cli.evaluate import AT_LEAST, AT_MOST, listed, main, table, unmet
 from turnscribe.cli.evaluation import references
 from turnscribe.cli.evaluation.draft_agreement import draft_agreement
@@ -45,6 +46,9 @@ from turnscribe.cli.evaluation.references import (
     write_reference,
 )
 from turnscribe.errors import BadAudio, Cancelled
+from turnscribe.files import write_whole
+from turnscribe.listener import Listener
+from turnscribe.request import Request
 from turnscribe.transcript import Chunk, Speculation, Transcript, Turn, Word
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -388,7 +392,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="No space"):
-        write_file(tmp_path / "a.wav", b"after")
+        write_whole(tmp_path / "a.wav", b"after")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
 
 
@@ -463,7 +467,6 @@ class MainModel(Says):
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_the_draft_is_compared_at_each_token_and_at_the_end(whole: bool) -> None:
-    from config import parse_config
     from turnscribe.asr.transformers_backend import TransformersAsr
 
     # Says 9 for the second letter and another time; in the short window the end comes where both would say 7.
@@ -535,7 +538,6 @@ def test_real_decoders_agree_as_one_token_at_a_time(tiny: Any, kind: str) -> Non
     import torch
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    from config import parse_config
     from turnscribe.asr.transformers_backend import TransformersAsr
 
     if kind == "whole":
@@ -592,34 +594,26 @@ def test_real_decoders_agree_as_one_token_at_a_time(tiny: Any, kind: str) -> Non
 # --- The command --------------------------------------------------------------------------------------------
 
 
-class FakeHandler:
-    """Hears `HEARD` in everything; `behave` comes first."""
+class Pipeline(FakePipeline):
+    """Hears `HEARD` in everything; `meanwhile` comes first."""
 
-    def __init__(self, behave: Callable[[bytes, Callable[[], bool]], None] | None = None) -> None:
-        self.behave = behave
-        self.heard: list[bytes] = []
-        self.configs: list[Any] = []
+    def __init__(self, meanwhile: Callable[[bytes, Listener], None] | None = None) -> None:
+        super().__init__(self._say)
+        self.meanwhile = meanwhile
 
-    def transcribe(
-        self,
-        audio: bytes,
-        config: Any,
-        *,
-        on_progress: Callable[[float], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
-    ) -> Transcript:
-        assert on_progress
-        assert should_stop
-        self.heard.append(audio)
-        self.configs.append(config)
-        if self.behave:
-            self.behave(audio, should_stop)
-        on_progress(1.0)
+    @property
+    def recordings(self) -> list[bytes]:
+        return [audio for audio, _, _ in self.calls]
+
+    def _say(self, audio: bytes, request: Request, listener: Listener) -> Transcript:
+        if self.meanwhile:
+            self.meanwhile(audio, listener)
+        listener.on_progress(1.0)
         return transcript(speculation=Speculation(4, 3), warnings=("it ends early.",))
 
 
-def run(*argv: object, handler: FakeHandler | None = None) -> int:
-    return main([str(arg) for arg in argv], handler=handler or FakeHandler(), parse=lambda parameters: parameters)
+def run(*argv: object, pipeline: Pipeline | None = None) -> int:
+    return main([str(arg) for arg in argv], deployment=deployed(pipeline or Pipeline()))
 
 
 @pytest.fixture
@@ -637,10 +631,10 @@ def talks(tmp_path: Path) -> Path:
 def test_a_folder_is_measured_and_its_figures_are_written(
     talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    handler, report = FakeHandler(), tmp_path / "new" / "figures.json"
-    assert run(talks, "--json", report, "--per-file", "--language", "en", handler=handler) == 0
-    assert handler.heard == [b"a.wav", b"deep/b.mp3"]
-    assert handler.configs[0] == {"language": "en", "timestamps": "word"}
+    pipeline, report = Pipeline(), tmp_path / "new" / "figures.json"
+    assert run(talks, "--json", report, "--per-file", "--language", "en", pipeline=pipeline) == 0
+    assert pipeline.recordings == [b"a.wav", b"deep/b.mp3"]
+    assert pipeline.calls[0][1] == parse_config({"language": "en", "timestamps": "word"})
     printed = capsys.readouterr()
     heading, first, second, *lines = printed.out.splitlines()
     assert heading.split()[0] == "recording"
@@ -666,13 +660,13 @@ def test_a_folder_is_measured_and_its_figures_are_written(
 def test_a_recording_that_fails_is_told_and_the_others_are_measured(
     talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+    def behave(audio: bytes, listener: Listener) -> None:
         if audio == b"a.wav":
             raise BadAudio("The input is not audio; send a wav.")
 
     (talks / "c.json").write_text("{}")
     gone = tmp_path / "gone.wav"
-    assert run(talks, gone, "--json", tmp_path / "f.json", handler=FakeHandler(behave)) == 1
+    assert run(talks, gone, "--json", tmp_path / "f.json", pipeline=Pipeline(behave)) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert errors == [
         "error: a.wav: The input is not audio; send a wav.",
@@ -715,15 +709,15 @@ def test_wrong_usage_is_2(talks: Path, argv: list[str]) -> None:
 
 
 def test_ctrl_c_prints_what_was_measured(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def behave(audio: bytes, should_stop: Callable[[], bool]) -> None:
+    def behave(audio: bytes, listener: Listener) -> None:
         if audio == b"deep/b.mp3":
             os.kill(os.getpid(), signal.SIGINT)
             deadline = time.monotonic() + 5
-            while not should_stop():
+            while not listener.should_stop():
                 assert time.monotonic() < deadline
             raise Cancelled("Stopped.")
 
-    assert run(talks, "--json", tmp_path / "f.json", handler=FakeHandler(behave)) == 130
+    assert run(talks, "--json", tmp_path / "f.json", pipeline=Pipeline(behave)) == 130
     assert next(line for line in capsys.readouterr().out.splitlines() if "recordings" in line).split()[-1] == "1"
     written = json.loads((tmp_path / "f.json").read_text())
     assert (written["complete"], len(written["recordings"])) == (False, 1)
@@ -735,12 +729,12 @@ def test_synthesized_speech_is_saved_with_its_references_and_measures_the_same_a
     needs_program("flite")
     needs_program("espeak-ng")
     options = ["--synthesize", "3", "--dialogues", "1", "--seconds", "6", "--sentences", "1"]
-    handler = FakeHandler()
-    assert run(*options, "--save", tmp_path, "--json", tmp_path / "first.json", handler=handler) == 0
+    pipeline = Pipeline()
+    assert run(*options, "--save", tmp_path, "--json", tmp_path / "first.json", pipeline=pipeline) == 0
     names = ("dialogue-3", "sentence-3-0")
     expected = {f"{name}.{suffix}" for name in names for suffix in "wav json stm rttm txt".split()}
     assert expected | {"first.json"} == {path.name for path in tmp_path.iterdir()}
-    assert [(tmp_path / f"{name}.wav").read_bytes() for name in names] == handler.heard
+    assert [(tmp_path / f"{name}.wav").read_bytes() for name in names] == pipeline.recordings
     assert run(tmp_path, "--json", tmp_path / "again.json") == 0
     first, again = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("first", "again"))
     assert list(first["figures"]) == ["dialogues", "sentences", "all"]

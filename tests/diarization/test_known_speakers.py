@@ -102,10 +102,9 @@ def test_the_demo_voices_are_known_again(demo_handler, conversation: bytes, conv
 
 @pytest.mark.models
 def test_known_speakers_need_a_diarization(demo_handler, conversation: bytes) -> None:
+    ann, undiarized = {"Ann": conversation}, parse_config({"diarize": False})
     with pytest.raises(BadParameters, match="nobody is told apart"):
-        demo_handler.pipeline.transcribe(
-            conversation, parse_config({"diarize": False}), known_speakers={"Ann": conversation}
-        )
+        demo_handler.pipeline.transcribe(conversation, replace(undiarized, known_speakers=ann))
     with pytest.raises(BadAudio, match="'Ann' is 48"):
         demo_handler.pipeline.transcribe(
             conversation, replace(parse_config({}), known_speakers={"Ann": conversation})

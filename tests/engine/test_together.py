@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -21,13 +21,14 @@ from config import parse_config
 from tests.engine.models import Letters, near_copy, sound, tiny_whisper
 from tests.test_handler import TONE, FakeAsr, handler_with
 from turnscribe.asr.chunks_in_order import ChunksInOrder
-from turnscribe.asr.engine_backend import EngineAsr, _Run
+from turnscribe.asr.engine_backend import EngineAsr, _Transcription
 from turnscribe.asr.protocol import Recognition
 from turnscribe.asr.transformers_backend import TransformersAsr
 from turnscribe.engine import together
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.models import Models
 from turnscribe.errors import Cancelled, OutOfMemory
+from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
 from turnscribe.transcript import Chunk
 from turnscribe.waveform import to_wav
@@ -110,7 +111,7 @@ class Asked:
 
     waveform: NDArray[np.float32]
     options: DecodingOptions
-    callbacks: dict[str, Any] = field(default_factory=dict)
+    listener: Listener = SILENT
     result: Recognition | None = None
     error: BaseException | None = None
     ended: float = 0.0
@@ -119,7 +120,7 @@ class Asked:
     def start(self, engine: EngineAsr) -> Asked:
         def run() -> None:
             try:
-                self.result = engine.transcribe(self.waveform, self.options, **self.callbacks)
+                self.result = engine.transcribe(self.waveform, self.options, self.listener)
             except BaseException as error:
                 self.error = error
             self.ended = time.monotonic()
@@ -163,9 +164,9 @@ def said(result: Recognition | None) -> tuple[Any, ...]:
     return result.language, [(chunk.text, round(chunk.start, 4), round(chunk.end, 4)) for chunk in result.chunks]
 
 
-def asked(seed: int, seconds: float, callbacks: dict[str, Any] | None = None, **options: Any) -> Asked:
+def asked(seed: int, seconds: float, listener: Listener = SILENT, **options: Any) -> Asked:
     chosen = DecodingOptions(**{"chunk_length_s": 5, "language": "de", **CALM, **options})
-    return Asked(sound(seed, seconds), chosen, callbacks or {})
+    return Asked(sound(seed, seconds), chosen, listener)
 
 
 def all_at_once(engine: Watched, requests: Sequence[Asked]) -> None:
@@ -234,11 +235,11 @@ def test_drafts_are_counted_by_request() -> None:
 def test_what_cannot_share_passes_waits_its_turn() -> None:
     requests = [
         asked(1, 9),
-        asked(2, 6, words=True),
+        asked(2, 6, word_times=True),
         asked(3, 6, assisted=True),
         asked(4, 6),
         asked(5, 6, compression_ratio_threshold=None),
-        asked(6, 6, words=True, assisted=True),
+        asked(6, 6, word_times=True, assisted=True),
     ]
     all_at_once(Watched(until(6)), requests)
     for request in requests:
@@ -331,10 +332,10 @@ def test_whoever_does_not_fit_in_is_not_overtaken_for_ever() -> None:
     order: list[str] = []
 
     def ends(name: str) -> dict[str, Any]:
-        return {"on_progress": lambda done: order.append(name) if done == 1 else None}
+        return Listener(on_progress=lambda done: order.append(name) if done == 1 else None)
 
     first = asked(2, 20, ends("first"))
-    other = asked(3, 4, ends("other"), words=True)
+    other = asked(3, 4, ends("other"), word_times=True)
     later = [asked(seed, 4, ends("later")) for seed in (4, 5)]
     all_at_once(engine, [first, other, *later])
     assert order == ["first", "other", "later", "later"]
@@ -347,7 +348,7 @@ def test_whoever_does_not_fit_in_is_not_overtaken_for_ever() -> None:
 
 def test_a_cancelled_request_frees_its_rows_and_the_others_are_right() -> None:
     engine = Watched(until(3))
-    stop = {"should_stop": lambda: max(engine.active, default=0) > 16}  # rows of all three
+    stop = Listener(should_stop=lambda: max(engine.active, default=0) > 16)  # rows of all three
     requests = [asked(2, 60, batch_size=8), asked(3, 90, stop), asked(4, 60, batch_size=8)]
     all_at_once(engine, requests)
     assert isinstance(requests[1].error, Cancelled)
@@ -364,7 +365,7 @@ def test_leading_or_not_a_request_stops_when_asked(position: int) -> None:
     engine = Watched(until(2))
     stop = threading.Event()
     requests = [asked(2, 60, batch_size=1), asked(3, 60, batch_size=1)]
-    requests[position].callbacks["should_stop"] = stop.is_set
+    requests[position].listener = Listener(should_stop=stop.is_set)
     for request in requests:
         request.start(engine)
     wait_for(lambda: len(engine.active) > 5)
@@ -382,7 +383,7 @@ def test_who_waits_for_its_turn_can_leave() -> None:
     engine = Watched(lambda _: wait_for(hold.is_set))
     stop = threading.Event()
     first = asked(2, 9).start(engine)
-    other = asked(3, 9, {"should_stop": stop.is_set}, words=True).start(engine)
+    other = asked(3, 9, Listener(should_stop=stop.is_set), word_times=True).start(engine)
     wait_for(lambda: engine.known == 2)
     stop.set()
     other.join()  # though nothing moves
@@ -394,7 +395,7 @@ def test_who_waits_for_its_turn_can_leave() -> None:
 
 def test_no_batch_stays_behind_when_the_last_one_is_cancelled() -> None:
     engine = Watched()
-    request = asked(2, 30, {"should_stop": lambda: len(engine.active) > 12}).start(engine)
+    request = asked(2, 30, Listener(should_stop=lambda: len(engine.active) > 12)).start(engine)
     request.join()
     assert isinstance(request.error, Cancelled)
     assert engine._together._decoding is None
@@ -413,9 +414,9 @@ def failing(*_: Any) -> None:
 def test_a_callback_that_raises_fails_its_own_request(callback: str, position: int) -> None:
     engine = Watched(until(3))
     requests = [asked(2, 9), asked(3, 14), asked(4, 9)]
-    requests[position].callbacks[callback] = failing
+    requests[position].listener = Listener(**{callback: failing})
     if callback == "should_stop":  # not before all are there
-        requests[position].callbacks[callback] = lambda: len(engine.active) > 5 and failing()
+        requests[position].listener = Listener(should_stop=lambda: len(engine.active) > 5 and failing())
     all_at_once(engine, requests)
     for index, request in enumerate(requests):
         if index == position:
@@ -428,9 +429,9 @@ def test_a_callback_that_raises_fails_its_own_request(callback: str, position: i
 def test_a_request_that_cannot_be_judged_or_read_fails_alone(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from turnscribe.asr import engine_backend as backend
 
-    whole = getattr(backend._Run, where)
+    whole = getattr(backend._Transcription, where)
     monkeypatch.setattr(
-        backend._Run,
+        backend._Transcription,
         where,
         lambda self, *args: failing() if self.options.prompt == "poison" else whole(self, *args),
     )
@@ -558,7 +559,7 @@ def test_callbacks_come_in_their_callers_thread_and_a_slow_one_holds_up_nobody()
         wait_for(hold.is_set)
 
     engine = Watched(until(3))
-    requests = [asked(2, 20, {"on_chunks": slow}), asked(3, 14), asked(4, 9)]
+    requests = [asked(2, 20, Listener(on_chunks=slow)), asked(3, 14), asked(4, 9)]
     for request in requests:
         request.start(engine)
     for request in requests[1:]:
@@ -586,7 +587,7 @@ def test_chunks_come_in_order_as_soon_as_all_before_them_are_there(backend: str,
     if backend == "engine":
         options = replace(options, logprob_threshold=-0.9)  # some windows take several attempts
     with torch.inference_mode():
-        result = asr.transcribe(sound(4, 60), options, on_chunks=calls.append, on_progress=done.append)
+        result = asr.transcribe(sound(4, 60), options, Listener(on_chunks=calls.append, on_progress=done.append))
     assert all(calls)
     assert [chunk for chunks in calls for chunk in chunks] == list(result.chunks)
     assert len(calls) > (5 if rows == 1 or backend == "engine" else 1)
@@ -608,11 +609,11 @@ def test_what_follows_a_window_that_is_not_finished_waits() -> None:
 def test_the_handler_passes_chunks_on_where_there_is_one_order() -> None:
     tone = np.sin(np.arange(16_000) / 5).astype(np.float32) * 0.1
     calls: list[Sequence[Chunk]] = []
-    mixed = handler_with(FakeAsr()).transcribe(TONE, parse_config({}), on_chunks=calls.append)
+    mixed = handler_with(FakeAsr()).pipeline.transcribe(TONE, parse_config({}), Listener(on_chunks=calls.append))
     assert [chunk for chunks in calls for chunk in chunks] == list(mixed.chunks)
     stereo = to_wav(np.stack([tone, -tone], axis=1))
     config = parse_config({"channels": "split"})
-    assert len(handler_with(FakeAsr()).transcribe(stereo, config, on_chunks=failing).chunks) == 2
+    assert len(handler_with(FakeAsr()).pipeline.transcribe(stereo, config, Listener(on_chunks=failing)).chunks) == 2
 
 
 @pytest.mark.parametrize("rows", [4, 8])
@@ -620,13 +621,13 @@ def test_the_language_is_judged_by_the_first_windows_however_many_are_heard(
     monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     judged: list[int] = []
-    detected = _Run._detected
+    detected = _Transcription._detected
 
     def noted(run: Any, windows: Sequence[Window], scores: Any) -> str:
         judged.append(len(windows))
         return detected(run, windows, scores)
 
-    monkeypatch.setattr(_Run, "_detected", noted)
+    monkeypatch.setattr(_Transcription, "_detected", noted)
     waveform = sound(72, 64)
     waveform[40 * 16_000 :] *= 4  # the loudest windows come later
     options = DecodingOptions(batch_size=rows, chunk_length_s=8, **CALM)

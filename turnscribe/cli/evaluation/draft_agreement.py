@@ -22,8 +22,8 @@ def can_measure_drafts(asr: Asr) -> bool:
 def draft_agreement(asr: TransformersAsr, audio: bytes, request: Request, listener: Listener = SILENT) -> Ratio:
     """Positions of the main model's own greedy output at which the assistant's best token is the main model's.
 
-    The audio is decoded once more, without the assistant. Both models predict each token after the same ones, by plain
-    argmax.
+    The audio is decoded once more, without the assistant. Both models predict each token after the same ones, by
+    plain argmax.
     """
     options = replace(request.decoding, assisted=False, word_times=False)
     watched = _Watched(asr.model, asr.assistant)
