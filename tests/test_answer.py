@@ -89,7 +89,7 @@ def test_formatted_stands_beside_the_other_keys() -> None:
 
 
 def test_an_unknown_format_is_one_sentence() -> None:
-    with pytest.raises(BadParameters, match=r"^response_format is 'docx'; it must be one of json, .*rttm\.$"):
+    with pytest.raises(BadParameters, match=r"^response_format is 'docx': give one of json, .*rttm\.$"):
         to_answer(CALL, Request(response_format="docx"))
 
 

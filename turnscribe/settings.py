@@ -18,6 +18,14 @@ from turnscribe.errors import SettingsError
 from turnscribe.inputs.decode import Limits
 
 
+FROM_ENVIRONMENT = SettingsConfigDict(
+    extra="ignore",
+    env_ignore_empty=True,
+    str_strip_whitespace=True,
+    hide_input_in_errors=True,  # where a setting is missing, the input is all the others, a token among them
+)
+
+
 class ModelSettings(BaseSettings):
     """Models and limits.
 
@@ -25,7 +33,7 @@ class ModelSettings(BaseSettings):
     directory), or a Hub id.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, str_strip_whitespace=True)
+    model_config = FROM_ENVIRONMENT
 
     asr_model: str = Field(min_length=1)
     assistant_model: str | None = None
@@ -59,7 +67,7 @@ class ModelSettings(BaseSettings):
 class ServerSettings(BaseSettings):
     """How the server serves."""
 
-    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, str_strip_whitespace=True)
+    model_config = FROM_ENVIRONMENT
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)

@@ -215,7 +215,7 @@ def test_every_format_renders_silence(name: str) -> None:
 
 
 def test_an_unknown_format_is_named() -> None:
-    with pytest.raises(BadParameters, match="'ass'; it must be one of json, verbose_json"):
+    with pytest.raises(BadParameters, match="'ass': give one of json, verbose_json"):
         render(transcript(), "ass")
 
 
