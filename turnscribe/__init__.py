@@ -1,1 +1,19 @@
-"""The parts of Turnscribe. Start reading at `handler.py`."""
+"""Turnscribe: who said what. `turnscribe.load(...)` is the way in from Python; start reading at `pipeline.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from turnscribe.api import Transcriber, load
+
+__all__ = ["Transcriber", "load"]
+
+
+def __getattr__(name: str) -> object:
+    """The names of `api`, once they are asked for: the package's smaller parts are used where little is installed."""
+    if name in __all__:
+        from turnscribe import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,6 @@ from turnscribe.asr.registry import BACKENDS
 from turnscribe.errors import SettingsError
 from turnscribe.inputs.decode import Limits
 
-
 FROM_ENVIRONMENT = SettingsConfigDict(
     extra="ignore",
     env_ignore_empty=True,
@@ -98,10 +97,13 @@ class ServerSettings(BaseSettings):
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
-def load_settings(kind: type[Settings]) -> Settings:
-    """The environment's settings of a kind, `ModelSettings` or `ServerSettings`. Raises `SettingsError`."""
+def load_settings(kind: type[Settings], **given: object) -> Settings:
+    """The environment's settings of a kind, `ModelSettings` or `ServerSettings`; `given` go before them.
+
+    Raises `SettingsError`.
+    """
     try:
-        return kind()
+        return kind(**given)
     except ValidationError as error:
         wrong = error.errors(include_input=False)[0]
         variable = str(wrong["loc"][0]).upper()

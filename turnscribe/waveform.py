@@ -41,4 +41,5 @@ def to_wav(samples: NDArray[np.floating], *, sample_rate: int = SAMPLE_RATE) -> 
 
 def to_int16(samples: NDArray[np.floating]) -> NDArray[np.int16]:
     """16-bit samples, rounded and clipped; the inverse of dividing by `FULL_SCALE`."""
-    return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    scaled: NDArray[np.floating] = np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+    return scaled.astype(np.int16)

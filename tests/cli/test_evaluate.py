@@ -42,7 +42,6 @@ from turnscribe.cli.evaluation.references import (
     read_reference,
     reference_of,
     turns_of,
-    wav_file,
     write_reference,
 )
 from turnscribe.errors import BadAudio, Cancelled
@@ -50,6 +49,7 @@ from turnscribe.files import write_whole
 from turnscribe.listener import Listener
 from turnscribe.request import Request
 from turnscribe.transcript import Chunk, Speculation, Transcript, Turn, Word
+from turnscribe.waveform import to_wav
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -400,7 +400,7 @@ def test_a_wav_file_decodes_to_its_samples() -> None:
     from turnscribe.inputs.decode import decode_audio
 
     waveform = np.linspace(-1, 1, 1600, dtype=np.float32)
-    assert decode_audio(wav_file(waveform)).mono == pytest.approx(waveform, abs=1e-4)
+    assert decode_audio(to_wav(waveform)).mono == pytest.approx(waveform, abs=1e-4)
 
 
 # --- The assistant ------------------------------------------------------------------------------------------
@@ -474,7 +474,7 @@ def test_the_draft_is_compared_at_each_token_and_at_the_end(whole: bool) -> None
     tokenizer = SimpleNamespace(decode=lambda ids, **_: "".join(chr(97 + token) for token in ids if token < END))
     asr = TransformersAsr(MainModel(), tokenizer, features, assistant)
     config = parse_config({"language": "en", "chunk_length_s": 1})
-    agreed = draft_agreement(asr, wav_file(np.zeros(32_000, np.float32)), config)
+    agreed = draft_agreement(asr, to_wav(np.zeros(32_000, np.float32)), config)
     assert agreed == Ratio(3 + 2, 5 + 2)
     assert {"input_features" if whole else "encoder_outputs"} < assistant.asked[0].keys()
     assert [tuple(inputs.values())[-1 if whole else 0].shape[1] for inputs in assistant.asked] == [9, 6]
@@ -570,7 +570,7 @@ def test_real_decoders_agree_as_one_token_at_a_time(tiny: Any, kind: str) -> Non
     tokenizer = SimpleNamespace(decode=lambda ids, **_: "".join(chr(token) for token in ids if token < END))
     asr = TransformersAsr(Noted(), tokenizer, WhisperFeatureExtractor(feature_size=80), assistant)
     noise = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
-    agreed = draft_agreement(asr, wav_file(noise), parse_config({"chunk_length_s": 2, "batch_size": 2}))
+    agreed = draft_agreement(asr, to_wav(noise), parse_config({"chunk_length_s": 2, "batch_size": 2}))
 
     right = count = 0
     with torch.inference_mode():

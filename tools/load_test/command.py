@@ -31,7 +31,7 @@ from tools.benchmarks.audio import speech
 from tools.benchmarks.results import machine
 from tools.load_test.plan import build_plan, rows, table
 from tools.load_test.server import DEMO, NotServing, Server, environment
-from turnscribe.cli.evaluation.references import wav_file
+from turnscribe.waveform import to_wav
 
 SCENARIO = Path(__file__).with_name("scenario.js")
 THRESHOLDS_MISSED = 99  # k6's exit status
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             args.url = ending.enter_context(server).ready()
         plan = build_plan(args)
         for name, seconds in plan["audio"].items():
-            (folder / f"{name}.wav").write_bytes(wav_file(speech(seconds)))
+            (folder / f"{name}.wav").write_bytes(to_wav(speech(seconds)))
         summary = measure(args.k6, plan, folder)
     found = rows(plan, summary)
     result = {"plan": plan, "about": machine(), "rows": found, "summary": summary}

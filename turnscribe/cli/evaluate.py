@@ -185,8 +185,8 @@ def _sentence_about(error: Exception) -> str:
 
 def _measured(case: Case, pipeline: Pipeline, request: Request, listener: Listener) -> tuple[Figures, Sequence[str]]:
     audio, reference = case.load()
-    twice = can_measure_drafts(pipeline.asr)
-    first, second = _halves(listener) if twice else (listener, listener)
+    asr = pipeline.asr
+    first, second = _halves(listener) if can_measure_drafts(asr) else (listener, listener)
     began = time.perf_counter()
     transcript = pipeline.transcribe(audio, request, first)
     took = time.perf_counter() - began
@@ -194,8 +194,8 @@ def _measured(case: Case, pipeline: Pipeline, request: Request, listener: Listen
     if transcript.speculation:
         live = transcript.speculation
         figures = replace(figures, live=Ratio(live.accepted, live.proposed))
-    if twice:
-        figures = replace(figures, draft=draft_agreement(pipeline.asr, audio, request, second))
+    if can_measure_drafts(asr):
+        figures = replace(figures, draft=draft_agreement(asr, audio, request, second))
     return figures, transcript.warnings
 
 

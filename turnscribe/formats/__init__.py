@@ -8,20 +8,21 @@
     SPEAKER_00: Hi.
 
 Only what is known is written: a score, a language or a speaker the transcript does not have is left out. To add a
-format, write its module and name it in `FORMATS`.
+format, write its module, called as the format is, and add it to `NAMES`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from turnscribe.errors import BadParameters
-from turnscribe.formats import diarized_json, json_text, rttm, srt, text, tsv, verbose_json, vtt
 from turnscribe.formats.format import Format, Rendered, RenderOptions
 from turnscribe.transcript import Transcript
 
 __all__ = ["FORMATS", "Format", "RenderOptions", "Rendered", "find_format", "render"]
 
-_MODULES = (json_text, verbose_json, diarized_json, text, srt, vtt, tsv, rttm)
-FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in _MODULES}
+NAMES = ("json", "verbose_json", "diarized_json", "text", "srt", "vtt", "tsv", "rttm")  # each has a module of its own
+FORMATS: dict[str, Format] = {name: import_module(f"{__name__}.{name}").FORMAT for name in NAMES}
 
 
 def find_format(name: str) -> Format:

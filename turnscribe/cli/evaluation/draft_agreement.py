@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from turnscribe.asr.protocol import Asr
 from turnscribe.asr.transformers_backend import TransformersAsr
@@ -14,7 +14,7 @@ from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
 
 
-def can_measure_drafts(asr: Asr) -> bool:
+def can_measure_drafts(asr: Asr) -> TypeGuard[TransformersAsr]:
     """Only transformers' backend keeps an assistant that can be asked for its predictions."""
     return isinstance(asr, TransformersAsr) and asr.assistant is not None
 

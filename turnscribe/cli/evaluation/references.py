@@ -14,27 +14,20 @@ file is refused), nor languages written without spaces.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import random
 import unicodedata
-import wave
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from turnscribe.bulk.places import write_file
 from turnscribe.cli.evaluation.synthetic_speech import (
-    SAMPLE_RATE,
     VOICES,
     Dialogue,
     Placed,
-    Waveform,
     place,
     random_dialogue,
     random_sentence,
@@ -154,9 +147,9 @@ def _sentence(seed: str, noise_db: float) -> Dialogue:
 
 def _synthesized(name: str, make: Callable[[], Dialogue], save: Path | None) -> tuple[bytes, Reference]:
     dialogue = make()
-    audio, words = wav_file(dialogue.waveform), words_of(dialogue.utterances)
+    audio, words = to_wav(dialogue.waveform), words_of(dialogue.utterances)
     if save:
-        write_file(save / f"{name}.wav", audio)
+        write_whole(save / f"{name}.wav", audio)
         write_reference(save, name, words)
     return audio, reference_of(words)
 
@@ -284,7 +277,7 @@ def write_reference(folder: Path, stem: str, words: Iterable[Word]) -> None:
         ".txt": "".join(f"{entry['word']} " for entry in entries).rstrip() + "\n",
     }
     for suffix, text in files.items():
-        write_file(folder / f"{stem}{suffix}", text.encode())
+        write_whole(folder / f"{stem}{suffix}", text.encode())
 
 
 def turns_of(words: Sequence[Word]) -> list[tuple[Turn, list[str]]]:
@@ -311,17 +304,6 @@ def words_of(utterances: Iterable[Placed]) -> list[Word]:
         for utterance in utterances
         for word in utterance.words
     ]
-
-
-def wav_file(waveform: Waveform) -> bytes:
-    """`[samples]` in [-1, 1] at 16 kHz as a mono wav file of 16 bits."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes((np.clip(waveform, -1, 1) * 32767).round().astype("<i2").tobytes())
-    return buffer.getvalue()
 
 
 def _field(name: str) -> str:

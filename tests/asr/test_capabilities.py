@@ -1,0 +1,62 @@
+"""What a backend declares is what a request is held against."""
+
+from __future__ import annotations
+
+import pytest
+
+from turnscribe.asr.capabilities import Capabilities, adapt
+from turnscribe.asr.registry import BACKENDS, load_asr
+from turnscribe.errors import BadParameters, SettingsError
+from turnscribe.request import DecodingOptions
+
+EVERYTHING = Capabilities(frozenset({"en", "de"}), frozenset({"transcribe", "translate"}), assistant=True)
+LITTLE = Capabilities(
+    frozenset({"en"}),
+    frozenset({"transcribe"}),
+    prompt=False,
+    fallback=False,
+    word_times=False,
+    assistant=True,
+    assisted_batch_size=2,
+    longest_window_s=12.0,
+)
+ASKED = DecodingOptions(
+    batch_size=8, assisted=True, prompt="names", temperature=0.2, word_times=True, chunk_length_s=30
+)
+
+
+def test_what_can_be_honoured_stays_as_it_is() -> None:
+    assert adapt(ASKED, EVERYTHING) == (ASKED, ())
+
+
+def test_what_cannot_be_honoured_is_changed_and_told() -> None:
+    options, warnings = adapt(ASKED, LITTLE)
+    assert (options.batch_size, options.prompt, options.word_times, options.chunk_length_s) == (2, None, False, 12.0)
+    assert warnings == (
+        "This backend speculates 2 windows at a time: batch_size 2 was used.",
+        "This backend decodes greedily: temperature had no effect.",
+        "This backend takes no prompt: it had no effect.",
+        "This backend does not time words: chunks have none.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (DecodingOptions(language="fr"), "language 'fr' is not one the model knows: en"),
+        (DecodingOptions(task="translate"), "knows English only"),
+    ],
+)
+def test_another_text_than_was_asked_for_is_refused(options: DecodingOptions, sentence: str) -> None:
+    with pytest.raises(BadParameters, match=sentence):
+        adapt(options, LITTLE)
+
+
+def test_no_assistant_is_refused() -> None:
+    with pytest.raises(BadParameters, match="ASSISTANT_MODEL"):
+        adapt(DecodingOptions(assisted=True), Capabilities(frozenset({"en"}), frozenset({"transcribe"})))
+
+
+def test_an_unknown_backend_is_one_sentence() -> None:
+    with pytest.raises(SettingsError, match=f"ASR_BACKEND is 'x': give {' or '.join(BACKENDS)}"):
+        load_asr("model", backend="x")
