@@ -33,7 +33,9 @@ from turnscribe.cli.evaluation.synthetic_speech import (
     random_sentence,
 )
 from turnscribe.cli.transcribe import plan
+from turnscribe.files import write_whole
 from turnscribe.transcript import Turn, Word
+from turnscribe.waveform import to_wav
 
 SUFFIXES = (".json", ".stm", ".txt", ".rttm")
 MARGIN = 0.5  # seconds around a synthesized sentence
