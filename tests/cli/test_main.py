@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +19,6 @@ from turnscribe.cli import main as console
 from turnscribe.cli.main import COMMANDS, main
 
 HEAVY = ("torch", "transformers", "numpy", "pydantic", "pyannote", "fastapi", "av", "tqdm")
-FASTEST_OF = 3  # starts: on a busy machine one of them may have waited
 
 
 @pytest.fixture
@@ -50,7 +48,7 @@ def test_a_command_gets_the_rest_of_the_line_and_its_status_is_ours(
 
 def test_a_command_without_options_gets_an_empty_line(calls: list[tuple[str, list[str], str]]) -> None:
     assert main(["serve"]) == 7
-    assert calls == [("turnscribe.serving.app", [], "turnscribe serve")]
+    assert calls == [("turnscribe.serving.server", [], "turnscribe serve")]
 
 
 def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,15 +129,12 @@ except SystemExit:
 import json
 json.dump([name for name in {HEAVY!r} if name in sys.modules], sys.stdout)
 """
-    seconds = []
-    for _ in range(FASTEST_OF):
-        began = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-        )
-        seconds.append(time.perf_counter() - began)
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    after = os.times()
+    seconds = sum(getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system"))
     assert json.loads(done.stdout[done.stdout.rindex("[") :]) == []
-    assert min(seconds) < 0.3
+    assert seconds < 0.3  # of computing, which a busy machine does not stretch
 
 
 def test_a_command_that_runs_no_model_does_not_import_torch() -> None:

@@ -56,7 +56,7 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("transcribe", "turnscribe.cli.transcribe", "transcribe recordings: who said what"),
-        Command("serve", "turnscribe.serving.app", "answer requests over HTTP, with a page for people", "server"),
+        Command("serve", "turnscribe.serving.server", "answer requests over HTTP, with a page for people", "server"),
         Command("doctor", "turnscribe.cli.doctor", "check whether these settings can be served from here"),
         Command("evaluate", "turnscribe.cli.evaluate", "measure transcripts against references"),
         Command("deploy", "turnscribe.cli.deploy", "manage an Inference Endpoint of a repository"),
