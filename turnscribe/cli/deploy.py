@@ -191,7 +191,7 @@ def _watch(endpoint: Any, args: argparse.Namespace, tell: Tell) -> int:
 # --- The command line ---------------------------------------------------------------------------------------
 
 
-def build_parser(prog: str = "deploy_endpoint") -> argparse.ArgumentParser:
+def build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description="Manage this repository's Inference Endpoint.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     summaries = {
