@@ -4,9 +4,13 @@ VENV := .venv
 OLDEST := .venv-oldest
 RUN := $(VENV)/bin/python
 
+# Of the package's lines, this share in percent is run by the tests at least.
+COVERED := 80
+
 BENCHMARK := .venv-benchmark
 
-.PHONY: demo serve test check test-oldest test-aws test-flyte test-ray evaluate demo-models benchmark load clean
+.PHONY: demo serve quick test coverage check build test-wheel test-oldest test-aws test-flyte test-ray evaluate \
+	demo-models benchmark load clean
 
 demo: $(VENV)/installed
 	$(RUN) -m scripts.demo
@@ -17,13 +21,34 @@ serve: $(VENV)/installed-server
 		export ASR_MODEL=demo/whisper ASSISTANT_MODEL=demo/assistant DIARIZATION_MODEL=demo/diarizer; \
 	fi; exec $(RUN) -m server
 
+# Under a minute, without a model: for between two changes.
+quick: $(VENV)/installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy turnscribe
+	$(RUN) -m pytest -m "not models and not serving and not property and not slow"
+
+# About twelve minutes on two cores.
 test: $(VENV)/installed-dev
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+# The tests, with the share of the package's lines that they run: CI's.
+coverage: $(VENV)/installed-dev
+	$(RUN) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERED) $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+# The wheel, in build/dist.
+build: $(VENV)/installed-dev
+	rm -rf build/dist
+	$(RUN) -m build --wheel --outdir build/dist
+
+# The wheel, installed beside the packages of .venv, in a folder that has nothing of the repository.
+test-wheel: build
+	bash .ci/try_wheel
 
 # The first serving container's versions. CI passes `PYTEST_ARGS='-m "not property and not serving"'`.
 test-oldest: $(OLDEST)/installed-dev
@@ -66,11 +91,12 @@ $(VENV)/installed-server: $(VENV)/installed requirements-server.txt
 	$(RUN) -m pip install -r requirements-server.txt
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-server.txt
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-docs.txt requirements-server.txt
 	$(RUN) -m pip install -r requirements-dev.txt
 	touch $@
 
-$(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-dev.txt requirements-server.txt
+$(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-dev.txt requirements-docs.txt \
+		requirements-server.txt
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install -r requirements-oldest.txt -r requirements.txt -r requirements-dev.txt
 	touch $@
@@ -107,4 +133,4 @@ $(BENCHMARK)/installed: requirements-benchmark.txt requirements-server.txt requi
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) .venv-clients .venv-aws .venv-torchserve .venv-flyte .venv-ray build
+	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) .venv-clients .venv-aws .venv-torchserve .venv-flyte .venv-ray .venv-wheel build

@@ -22,6 +22,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+import turnscribe
 from config import ServerSettings, load_server_settings, load_settings, parse_config
 from handler import EndpointHandler
 from turnscribe.errors import TurnscribeError
@@ -70,7 +71,9 @@ def create_app(
             await asyncio.to_thread(runner.stop)
             store.close()
 
-    app = FastAPI(title="Turnscribe", description=documents.DESCRIPTION, version="1", lifespan=lifespan)
+    app = FastAPI(
+        title="Turnscribe", description=documents.DESCRIPTION, version=turnscribe.__version__, lifespan=lifespan
+    )
     add_handler_routes(app, service)
     add_openai_routes(app, service)
     add_job_routes(app, service, store, runner)

@@ -144,6 +144,7 @@ def test_a_failed_installation_fails_the_build(tmp_path: Path) -> None:
     assert subprocess.run(["sh", str(INSTALL)], env=variables, timeout=60).returncode == 3
 
 
+@pytest.mark.slow
 def test_pip_understands_the_servers_requirements() -> None:
     """With nothing to fetch: where this environment has the packages, `pip install` has nothing to do."""
     from turnscribe.cli.checks.packages import check_versions

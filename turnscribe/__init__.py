@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from turnscribe.api import Transcriber, load
 
+__version__ = "0.2.0"  # the one place: the package, the server and `turnscribe --version` read it here
+
 __all__ = ["Transcriber", "load"]
 
 

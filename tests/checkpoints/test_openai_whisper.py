@@ -39,6 +39,8 @@ from turnscribe.request import DecodingOptions
 from turnscribe.waveform import to_wav
 from turnscribe.whisper.alignment import alignment_heads
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = DecodingOptions(compression_ratio_threshold=None, logprob_threshold=None, no_speech_threshold=None)
 
 

@@ -533,6 +533,7 @@ def _names(assistant: Any) -> set[str]:
     return set(assistant.model.decoder.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["same", "shallow", "whole"])
 def test_real_decoders_agree_as_one_token_at_a_time(tiny: Any, kind: str) -> None:
     import torch

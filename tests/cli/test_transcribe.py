@@ -17,9 +17,9 @@ from config import parse_config
 from tests.fakes import FakePipeline, deployed
 from turnscribe.cli.transcribe import (
     Outcome,
-    _parser,
     build_environment,
     build_parameters,
+    build_parser,
     listing,
     main,
     plan,
@@ -79,7 +79,7 @@ def files(folder: Path) -> list[str]:
 
 
 def parsed(*argv: str) -> argparse.Namespace:
-    return _parser("transcribe").parse_args(["a.wav", *argv])
+    return build_parser("transcribe").parse_args(["a.wav", *argv])
 
 
 def test_nothing_given_leaves_the_endpoints_defaults() -> None:

@@ -31,6 +31,8 @@ from pyannote.core import Segment, SlidingWindow, SlidingWindowFeature  # noqa: 
 
 from turnscribe.diarization.pyannote_fast import CPU_WINDOWS, FastSpeakerDiarization, accelerated  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 FOUR = compat.pyannote_major() >= 4
 RATE = 16_000
 FRAMES = SlidingWindow(start=0.0, duration=991 / RATE, step=270 / RATE)  # PyanNet's

@@ -46,7 +46,7 @@ EARLIER = (AT.previous, 11, 5, 30, 77)
 ORDERS = (tuple(range(COUNT)), (8, 3, 5, 0, 7, 1, 6, 2, 4))
 
 
-pytestmark = pytest.mark.usefixtures("no_gradients")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_gradients")]
 
 
 @cache

@@ -41,7 +41,7 @@ from turnscribe.engine.rules import Choice
 CPU = torch.device("cpu")
 
 
-pytestmark = pytest.mark.usefixtures("no_gradients")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_gradients")]
 
 
 @cache

@@ -34,7 +34,7 @@ from turnscribe.transcript import Chunk
 from turnscribe.waveform import to_wav
 from turnscribe.whisper.windows import Window
 
-pytestmark = pytest.mark.usefixtures("no_gradients")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_gradients")]
 
 LONG = 60.0  # seconds after which a test that hangs fails
 CALM = {"logprob_threshold": None}  # one attempt a window, but for loops

@@ -422,6 +422,7 @@ def test_what_turns_out_too_large_is_refused_before_its_end(client: httpx.Client
     assert not handler.calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [None, "secret"])
 def test_a_client_that_sends_on_reads_why_it_was_refused(
     handler: FakeHandler, tmp_path: Path, keys: str | None

@@ -13,6 +13,8 @@ from tools.benchmarks.audio import speech
 from tools.benchmarks.peers import TransformersPipeline, Work, peers
 from tools.benchmarks.shapes import SHAPES, distilled, make_assistant, make_diarizer, make_whisper
 
+pytestmark = pytest.mark.slow
+
 NEW_TOKENS = 20
 TEST = SHAPES["test"]
 

@@ -21,6 +21,8 @@ from turnscribe.cli.evaluation.synthetic_speech import (
     vocabulary,
 )
 
+pytestmark = pytest.mark.slow
+
 SENTENCE = "hello we wait in the new office".split()
 
 

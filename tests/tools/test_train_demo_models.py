@@ -18,6 +18,8 @@ from tools.train_demo_models.tokenizer import TokenIds, text_tokens
 from turnscribe.cli.evaluation.synthetic_speech import VOICES, TimedWord, Utterance, vocabulary
 from turnscribe.waveform import SAMPLE_RATE
 
+pytestmark = pytest.mark.slow
+
 TINY = (Stage(2.0, 2, 2), Stage(30.0, 1, 1))
 
 

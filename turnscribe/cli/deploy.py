@@ -41,9 +41,15 @@ from turnscribe.errors import SettingsError
 ENV_SINCE = "0.31"  # huggingface_hub's first version with the parameter `env`
 
 
-def main(argv: Sequence[str] | None = None, *, api: Any = None, environ: Mapping[str, str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    api: Any = None,
+    environ: Mapping[str, str] | None = None,
+    prog: str = "deploy_endpoint",
+) -> int:
     """`api` is a `huggingface_hub.HfApi`."""
-    args = _parser().parse_args(argv)
+    args = build_parser(prog).parse_args(argv)
     environ = os.environ if environ is None else environ
     hidden = [environ.get("HF_TOKEN", "")]
 
@@ -185,10 +191,8 @@ def _watch(endpoint: Any, args: argparse.Namespace, tell: Tell) -> int:
 # --- The command line ---------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="deploy_endpoint", description="Manage this repository's Inference Endpoint."
-    )
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Manage this repository's Inference Endpoint.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     summaries = {
         "create": "create an endpoint",

@@ -56,10 +56,7 @@ def main(
 ) -> int:
     """By default of the package's own settings, and of this machine; `api` is asked in place of the Hub's."""
     deployment = deployment or package_deployment()
-    parser = argparse.ArgumentParser(prog=prog, description="Check whether these settings can be served from here.")
-    parser.add_argument("--json", action="store_true", help="print the results as a JSON list")
-    parser.add_argument("--server", action="store_true", help="check the packages of `python -m server` too")
-    args = parser.parse_args(argv)
+    args = build_parser(prog).parse_args(argv)
     results: list[Result] = []
     token = os.environ.get("HF_TOKEN", "").strip()
     for name, check in checks(deployment, args.server, api, machine):
@@ -73,6 +70,13 @@ def main(
     else:
         print(f"{failed} of {len(results)} checks failed." if failed else f"All {len(results)} checks passed.")
     return 1 if failed else 0
+
+
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Check whether these settings can be served from here.")
+    parser.add_argument("--json", action="store_true", help="print the results as a JSON list")
+    parser.add_argument("--server", action="store_true", help="check the packages of `python -m server` too")
+    return parser
 
 
 def _masked(text: str, token: str) -> str:

@@ -92,7 +92,7 @@ class Results:
 def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = None, prog: str = "evaluate") -> int:
     """Runs the command line, returns its exit status; by default with the package's own settings and rules."""
     deployment = deployment or package_deployment()
-    parser = _parser(prog)
+    parser = build_parser(prog)
     args = parser.parse_args(argv)
     if args.synthesize is None and (not args.recordings or args.sentences or args.save):
         parser.error("name recordings, or give --synthesize SEED (--sentences and --save belong to it).")
@@ -333,7 +333,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
+def build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=__doc__,

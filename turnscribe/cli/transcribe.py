@@ -63,7 +63,7 @@ class Outcome:
 def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = None, prog: str = "transcribe") -> int:
     """Runs the command line, returns its exit status; by default with the package's own settings and rules."""
     deployment = deployment or package_deployment()
-    parser = _parser(prog)
+    parser = build_parser(prog)
     args = parser.parse_args(argv)
     try:
         outputs = plan(args.recordings)
@@ -266,7 +266,7 @@ def load_models(args: argparse.Namespace, deployment: Deployment) -> Pipeline:
     return deployment.pipeline()
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
+def build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description="Transcribe recordings: who said what.")
     add = parser.add_argument
     add("recordings", nargs="+", metavar="RECORDING", help="file, folder or pattern")
