@@ -25,7 +25,8 @@ from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.diarization.pyannote import Diarizer, diarize, embed, load_diarizer
 from turnscribe.errors import BadParameters
 from turnscribe.incidents import incidents
-from turnscribe.inputs.decode import Audio, Limits, decode_audio
+from turnscribe.inputs.decode import Audio, decode_audio
+from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
 from turnscribe.settings import ModelSettings
