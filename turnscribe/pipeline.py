@@ -20,7 +20,7 @@ from turnscribe.asr.protocol import Asr, Recognition
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
 from turnscribe.checkpoints.hub import resolve_model
-from turnscribe.diarization.known_speakers import check_clip, check_names, named
+from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers
 from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.diarization.pyannote import Diarizer, diarize, embed, load_diarizer
 from turnscribe.errors import BadParameters
@@ -141,7 +141,9 @@ class Pipeline:
             listener = replace(listener, on_progress=stages.part(DIARIZATION_SHARE))
             turns = self._diarize(self.diarizer, waveform, request, listener)
             threshold = self.settings.speaker_similarity
-            return named(turns, waveform, clips, embed=partial(embed, self.diarizer), threshold=threshold)
+            return name_known_speakers(
+                turns, waveform, clips, embed=partial(embed, self.diarizer), threshold=threshold
+            )
 
     def _diarizes(self, request: Request) -> bool:
         if request.diarize and self.diarizer is None:
