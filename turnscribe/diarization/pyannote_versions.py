@@ -26,8 +26,6 @@ import numpy as np
 
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
-from turnscribe.waveform import SAMPLE_RATE
-
 log = logging.getLogger("turnscribe")
 
 # Checkpoints may hold these beside tensors and plain values. The first five are in those that pyannote.audio
