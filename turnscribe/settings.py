@@ -17,7 +17,6 @@ from turnscribe.asr.registry import BACKENDS
 from turnscribe.errors import SettingsError
 from turnscribe.inputs.limits import Limits
 
-
 FROM_ENVIRONMENT = SettingsConfigDict(
     extra="ignore",
     env_ignore_empty=True,
