@@ -25,7 +25,7 @@ from turnscribe.asr.registry import load_asr  # noqa: E402
 from turnscribe.checkpoints.hub import resolve_model  # noqa: E402
 from turnscribe.errors import BadAudio  # noqa: E402
 from turnscribe.incidents import incidents  # noqa: E402
-from turnscribe.inputs.fetch import read_input  # noqa: E402
+from turnscribe.inputs.read import read_input  # noqa: E402
 from turnscribe.pipeline import Pipeline, best_device  # noqa: E402
 from turnscribe.settings import ModelSettings  # noqa: E402
 

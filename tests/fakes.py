@@ -9,7 +9,7 @@ from typing import Any
 from config import parse_config
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.deployment import Deployment
-from turnscribe.inputs.decode import Limits
+from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
 from turnscribe.transcript import Chunk, SpeakerText, Transcript, Turn, Word

@@ -20,12 +20,13 @@ from turnscribe.asr.protocol import Asr, Recognition
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
 from turnscribe.checkpoints.hub import resolve_model
-from turnscribe.diarization.known_speakers import check_clip, check_names, named
+from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers
 from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.diarization.pyannote import Diarizer, diarize, embed, load_diarizer
 from turnscribe.errors import BadParameters
 from turnscribe.incidents import incidents
-from turnscribe.inputs.decode import Audio, Limits, decode_audio
+from turnscribe.inputs.decode import Audio, decode_audio
+from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
 from turnscribe.settings import ModelSettings
@@ -140,7 +141,9 @@ class Pipeline:
             listener = replace(listener, on_progress=stages.part(DIARIZATION_SHARE))
             turns = self._diarize(self.diarizer, waveform, request, listener)
             threshold = self.settings.speaker_similarity
-            return named(turns, waveform, clips, embed=partial(embed, self.diarizer), threshold=threshold)
+            return name_known_speakers(
+                turns, waveform, clips, embed=partial(embed, self.diarizer), threshold=threshold
+            )
 
     def _diarizes(self, request: Request) -> bool:
         if request.diarize and self.diarizer is None:

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from turnscribe.asr.protocol import WeightsType
 from turnscribe.asr.registry import BACKENDS
 from turnscribe.errors import SettingsError
-from turnscribe.inputs.decode import Limits
+from turnscribe.inputs.limits import Limits
 
 FROM_ENVIRONMENT = SettingsConfigDict(
     extra="ignore",

@@ -80,7 +80,8 @@ def measure(recording: Path, tasks: int, parameters: Mapping[str, Any], folder: 
     from adapters.flyte.recording import cut_recording
     from adapters.flyte.workflow import transcribe_one_part
     from config import load_settings, parse_config
-    from turnscribe.inputs.decode import Limits, decode_audio
+    from turnscribe.inputs.decode import decode_audio
+    from turnscribe.inputs.limits import Limits
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

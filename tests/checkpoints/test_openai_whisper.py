@@ -33,7 +33,12 @@ from tools.benchmarks.peers import openai_name
 from turnscribe.asr.protocol import Asr
 from turnscribe.asr.registry import load_asr
 from turnscribe.checkpoints import openai_vocabulary
-from turnscribe.checkpoints.openai_whisper import Converted, describe_checkpoint, is_checkpoint, load_checkpoint
+from turnscribe.checkpoints.openai_whisper import (
+    WhisperComponents,
+    describe_checkpoint,
+    is_checkpoint,
+    load_checkpoint,
+)
 from turnscribe.errors import SettingsError
 from turnscribe.request import DecodingOptions
 from turnscribe.waveform import to_wav
@@ -64,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     torch.set_num_threads(threads)
 
 
-def converted(file: Path, weights: torch.dtype = torch.float32) -> Converted:
+def converted(file: Path, weights: torch.dtype = torch.float32) -> WhisperComponents:
     return load_checkpoint(str(file), variable="ASR_MODEL", device="cpu", weights=weights)
 
 

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from config import parse_config
-from turnscribe.diarization.known_speakers import ENOUGH, check_clip, check_names, matched, named
+from turnscribe.diarization.known_speakers import (
+    MOST_SAMPLES,
+    check_clip,
+    check_names,
+    match_voices,
+    name_known_speakers,
+)
 from turnscribe.errors import BadAudio, BadParameters
 from turnscribe.transcript import Turn
 from turnscribe.waveform import to_wav
@@ -17,21 +23,21 @@ RATE = 16_000
 
 
 def test_each_takes_the_one_it_is_most_like() -> None:
-    assert matched(np.array([[0.9, 0.2], [0.3, 0.8]], np.float32), 0.5) == [(0, 0), (1, 1)]
+    assert match_voices(np.array([[0.9, 0.2], [0.3, 0.8]], np.float32), 0.5) == [(0, 0), (1, 1)]
 
 
 def test_two_speakers_are_not_one_person() -> None:
-    assert matched(np.array([[0.9], [0.8]], np.float32), 0.5) == [(0, 0)]
+    assert match_voices(np.array([[0.9], [0.8]], np.float32), 0.5) == [(0, 0)]
 
 
 def test_all_pairs_together_count_and_not_the_first_come() -> None:
     similarities = np.array([[0.95, 0.9], [0.9, 0.1]], np.float32)
-    assert matched(similarities, 0.5) == [(0, 1), (1, 0)]
+    assert match_voices(similarities, 0.5) == [(0, 1), (1, 0)]
 
 
 def test_a_stranger_stays_a_stranger() -> None:
-    assert matched(np.array([[0.49, 0.1]], np.float32), 0.5) == []
-    assert matched(np.array([[np.nan, 0.7]], np.float32), 0.5) == [(0, 1)]
+    assert match_voices(np.array([[0.49, 0.1]], np.float32), 0.5) == []
+    assert match_voices(np.array([[np.nan, 0.7]], np.float32), 0.5) == [(0, 1)]
 
 
 def voice(direction: int, seconds: float) -> np.ndarray:
@@ -40,7 +46,7 @@ def voice(direction: int, seconds: float) -> np.ndarray:
 
 
 def embed(samples: np.ndarray) -> np.ndarray:
-    assert len(samples) <= ENOUGH
+    assert len(samples) <= MOST_SAMPLES
     return np.eye(4, dtype=np.float32)[round(float(np.median(samples)) * 10)] * 7
 
 
@@ -53,14 +59,14 @@ def test_turns_get_the_names() -> None:
         Turn("SPEAKER_00", 42, 43),
     ]
     clips = {"Ann": voice(3, 2), "Bob": voice(1, 2), "Cy": voice(0, 2)}
-    speakers = [turn.speaker for turn in named(turns, waveform, clips, embed=embed, threshold=0.5)]
+    speakers = [turn.speaker for turn in name_known_speakers(turns, waveform, clips, embed=embed, threshold=0.5)]
     assert speakers == ["Bob", "SPEAKER_01", "Ann", "Bob"]
 
 
 def test_nobody_speaks_or_nobody_is_known() -> None:
-    assert named([], voice(1, 1), {"Ann": voice(1, 2)}, embed=embed, threshold=0.5) == []
+    assert name_known_speakers([], voice(1, 1), {"Ann": voice(1, 2)}, embed=embed, threshold=0.5) == []
     turns = [Turn("SPEAKER_00", 0, 1)]
-    assert named(turns, voice(1, 1), {}, embed=embed, threshold=0.5) == turns
+    assert name_known_speakers(turns, voice(1, 1), {}, embed=embed, threshold=0.5) == turns
 
 
 @pytest.mark.parametrize(
@@ -91,13 +97,13 @@ def test_the_demo_voices_are_known_again(demo_handler, conversation: bytes, conv
         turn = longest[speaker]
         part = conversation_waveform[int(turn.start * RATE) : int(turn.end * RATE)]
         clips[name] = to_wav(np.tile(part, 2)[: 5 * RATE])
-    told = demo_handler.pipeline.transcribe(
+    renamed = demo_handler.pipeline.transcribe(
         conversation, replace(parse_config({"num_speakers": 3}), known_speakers=clips)
     )
-    assert told.text == plain.text
+    assert renamed.text == plain.text
     names = {ann: "Ann", bob: "Bob", stranger: stranger}
-    assert [chunk.speaker for chunk in told.chunks] == [names[chunk.speaker] for chunk in plain.chunks]
-    assert {turn.speaker for turn in told.turns} == {"Ann", "Bob", stranger}
+    assert [chunk.speaker for chunk in renamed.chunks] == [names[chunk.speaker] for chunk in plain.chunks]
+    assert {turn.speaker for turn in renamed.turns} == {"Ann", "Bob", stranger}
 
 
 @pytest.mark.models

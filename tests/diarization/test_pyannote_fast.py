@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from diarization_utils import Diarizer, diarize, load_diarizer
 from tests.conftest import REPOSITORY
-from turnscribe.diarization import pyannote_versions as compat
+from turnscribe.diarization import pyannote_versions
 
-compat.silence_pyannote()
+pyannote_versions.silence_pyannote()
 
 from pyannote.audio.core.task import Problem, Resolution, Specifications  # noqa: E402
 from pyannote.audio.models.embedding import WeSpeakerResNet34, XVectorMFCC, XVectorSincNet  # noqa: E402
@@ -29,11 +29,11 @@ from pyannote.audio.models.segmentation import PyanNet  # noqa: E402
 from pyannote.audio.pipelines.speaker_diarization import SpeakerDiarization  # noqa: E402
 from pyannote.core import Segment, SlidingWindow, SlidingWindowFeature  # noqa: E402
 
-from turnscribe.diarization.pyannote_fast import CPU_WINDOWS, FastSpeakerDiarization, accelerated  # noqa: E402
+from turnscribe.diarization.pyannote_fast import CPU_WINDOWS, FastSpeakerDiarization, accelerate  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-FOUR = compat.pyannote_major() >= 4
+FOUR = pyannote_versions.pyannote_major() >= 4
 RATE = 16_000
 FRAMES = SlidingWindow(start=0.0, duration=991 / RATE, step=270 / RATE)  # PyanNet's
 AGGLOMERATIVE = {"method": "centroid", "min_cluster_size": 2, "threshold": 0.3}
@@ -43,7 +43,7 @@ AGGLOMERATIVE = {"method": "centroid", "min_cluster_size": 2, "threshold": 0.3}
 def _no_expected_warnings() -> Iterator[None]:
     """pytest drops the filters that loading sets."""
     with warnings.catch_warnings():
-        compat.silence_pyannote()
+        pyannote_versions.silence_pyannote()
         yield
 
 
@@ -52,7 +52,7 @@ def _no_expected_warnings() -> Iterator[None]:
 
 def answer(pipeline: Any, waveform: NDArray[np.float32], **limits: int) -> tuple[list[Any], NDArray[np.float32]]:
     """All annotations as lists of tracks, and the speakers' embeddings."""
-    file = {"uri": "recording", **compat.in_memory(waveform)}
+    file = {"uri": "recording", **pyannote_versions.in_memory(waveform)}
     if FOUR:
         output = pipeline(file, **limits)
         annotations = [output.speaker_diarization, output.exclusive_speaker_diarization]
@@ -66,7 +66,7 @@ def answer(pipeline: Any, waveform: NDArray[np.float32], **limits: int) -> tuple
         again.get_embeddings = lambda *_, **__: seen[
             "embeddings"
         ].copy()  # the count of speakers does not matter to them
-        exclusive = again(file, hook=compat.one_speaker_at_a_time(lambda *_, **__: None), **limits)
+        exclusive = again(file, hook=pyannote_versions.one_speaker_at_a_time(lambda *_, **__: None), **limits)
         annotations = [annotation, exclusive]
     return [list(annotation.itertracks(yield_label=True)) for annotation in annotations], embeddings
 
@@ -82,7 +82,7 @@ def assert_equal_answers(slow: Any, fast: Any, waveform: NDArray[np.float32], **
 
 
 def fast_twin(slow: Any) -> Any:
-    return accelerated(copy.copy(slow))  # of the same models
+    return accelerate(copy.copy(slow))  # of the same models
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def test_random_models_answer_as_in_stock(
 ) -> None:
     slow = random_pipeline(varied, powerset=powerset, embedding_exclude_overlap=exclude_overlap)
     fast = fast_twin(slow)
-    segmentations = fast.get_segmentations(compat.in_memory(varied)).data  # [W, F, S]
+    segmentations = fast.get_segmentations(pyannote_versions.in_memory(varied)).data  # [W, F, S]
     speaking = (segmentations > 0.5).sum(axis=2)  # [W, F]
     assert set(speaking.ravel().tolist()) >= {0, 1, 2}
     assert not speaking.any(axis=1).all()
@@ -263,7 +263,7 @@ def embedding_twins(request: Any) -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def noise() -> dict[str, Any]:
-    return compat.in_memory(np.random.default_rng(0).normal(0, 0.1, 3 * RATE + 123).astype(np.float32))
+    return pyannote_versions.in_memory(np.random.default_rng(0).normal(0, 0.1, 3 * RATE + 123).astype(np.float32))
 
 
 @pytest.mark.parametrize("exclude_overlap", [True, False])
@@ -318,7 +318,7 @@ def test_windows_hold_the_samples_that_stock_cuts(
     step: float, duration: float, embedding_twins: tuple[Any, Any]
 ) -> None:
     fast = embedding_twins[1]
-    file = compat.in_memory(np.arange(5 * RATE + 77, dtype=np.float32))
+    file = pyannote_versions.in_memory(np.arange(5 * RATE + 77, dtype=np.float32))
     windows = SlidingWindow(start=0.0, duration=duration, step=step)
     count = int((file["waveform"].shape[1] / RATE - duration) / step) + 2  # the last one reaches over the end
     starts, length = fast._samples(windows, count)
@@ -365,8 +365,8 @@ def test_only_the_stock_class_is_made_fast() -> None:
 
     own = Own.__new__(Own)
     other = object()
-    assert type(accelerated(own)) is Own
-    assert accelerated(other) is other
+    assert type(accelerate(own)) is Own
+    assert accelerate(other) is other
 
 
 # Counting and reconstruction -------------------------------------------------------------------------

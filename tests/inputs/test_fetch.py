@@ -1,14 +1,12 @@
-"""What a request's inputs mean, and URLs that lead nowhere but to a public address."""
+"""URLs lead nowhere but to a public address."""
 
 from __future__ import annotations
 
-import base64
 import http.server
 import shutil
 import socket
 import ssl
 import subprocess
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -16,112 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from turnscribe.errors import BadAudio
-from turnscribe.inputs.decode import Limits
-from turnscribe.inputs.fetch import MAX_REDIRECTS, fetch, is_public, post, read_input
+from turnscribe.inputs.addresses import is_public
+from turnscribe.inputs.fetch import MAX_REDIRECTS, Network, fetch, post
 
 WAV = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\0\0\0\0" + bytes(
     range(256)
 )
 HOST = "audio.example"
 PUBLIC = "93.184.215.14"
-
-
-# Bytes and base64
-
-
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_bytes_of_any_kind_pass_unchanged(kind: type) -> None:
-    assert read_input(kind(WAV)) == WAV
-
-
-BASE64 = base64.b64encode(WAV).decode()
-SPELLINGS = {
-    "plain": BASE64,
-    "wrapped": textwrap.fill(BASE64, 64) + "\n",
-    "wrapped_crlf": textwrap.fill(BASE64, 76).replace("\n", "\r\n"),
-    "url_safe": base64.urlsafe_b64encode(WAV).decode(),
-    "unpadded": BASE64.rstrip("="),
-    "data_url": "data:audio/wav;base64," + BASE64,
-    "data_url_with_codec": "data:audio/webm;codecs=opus;base64," + BASE64,
-    "data_url_escaped": "data:;base64," + BASE64.replace("+", "%2B").replace("=", "%3D").replace("/", "%2F"),
-}
-
-
-@pytest.mark.parametrize("name", SPELLINGS)
-def test_every_spelling_of_base64_is_read(name: str) -> None:
-    assert read_input(SPELLINGS[name]) == WAV
-
-
-@pytest.mark.parametrize("name", SPELLINGS)
-def test_base64_that_a_container_passes_on_as_bytes_is_read(name: str) -> None:
-    assert read_input(SPELLINGS[name].encode()) == WAV
-
-
-@pytest.mark.property
-@given(st.binary(min_size=1, max_size=400), st.integers(1, 90))
-def test_any_bytes_survive_base64_in_lines_of_any_length(data: bytes, width: int) -> None:
-    text = base64.b64encode(data).decode()
-    lines = "\n".join(text[i : i + width] for i in range(0, len(text), width))
-    assert read_input(lines) == data
-    assert read_input(lines.encode()) == data
-
-
-@pytest.mark.parametrize(
-    "inputs",
-    ["not base64!", "AAAAA", "AAAA=AAA", "aé", "/tmp/x.wav", "data:audio/wav,abc", "data:audio/ogg;base64", "\0"],
-)
-def test_other_text_is_refused_in_one_sentence(inputs: str) -> None:
-    with pytest.raises(BadAudio, match="base64") as e:
-        read_input(inputs)
-    assert inputs not in str(e.value)
-
-
-@pytest.mark.parametrize("inputs", [None, 3, {"array": [0.0]}, ["a"]])
-def test_other_kinds_of_inputs_are_refused(inputs: object) -> None:
-    with pytest.raises(BadAudio, match="inputs must be bytes"):
-        read_input(inputs)
-
-
-def test_too_much_is_refused_in_bytes_and_in_base64() -> None:
-    limits = Limits(max_bytes=300)
-    for size, fits in ((300, True), (301, False), (5000, False)):
-        data = bytes(size)
-        for inputs in (data, bytearray(data), base64.b64encode(data), base64.encodebytes(data).decode()):
-            if fits:
-                assert read_input(inputs, limits=limits) == data
-            else:
-                with pytest.raises(BadAudio, match="MiB"):
-                    read_input(inputs, limits=limits)
-
-
-# URLs
-
-
-@pytest.mark.parametrize(
-    "url", ["https://a.example/x.wav", "http://a.example/x.wav", b"https://a.example/x", " HTTPS://a"]
-)
-def test_urls_are_refused_unless_allowed(url: str | bytes) -> None:
-    def never(url: str, max_bytes: int) -> bytes:
-        raise AssertionError("fetched")
-
-    with pytest.raises(BadAudio, match="not fetched here"):
-        read_input(url, fetch_url=never)
-
-
-def test_an_allowed_url_is_fetched_up_to_the_limit() -> None:
-    seen = []
-
-    def fake(url: str, max_bytes: int) -> bytes:
-        seen.append((url, max_bytes))
-        return WAV
-
-    limits = Limits(max_bytes=1000)
-    assert read_input("https://a.example/x.wav\n", limits=limits, allow_urls=True, fetch_url=fake) == WAV
-    assert seen == [("https://a.example/x.wav", 1000)]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +49,7 @@ def test_a_url_that_is_not_plain_https_reaches_nobody(url: str) -> None:
         raise AssertionError("resolved")
 
     with pytest.raises(BadAudio) as e:
-        fetch(url, 1000, resolve=never)
+        fetch(url, 1000, network=Network(resolve=never))
     assert "secret" not in str(e.value)
 
 
@@ -191,7 +93,7 @@ def test_an_address_that_is_not_public_is_never_connected_to(address: str) -> No
     assert not is_public(address)
     for answers in ([address], [PUBLIC, address]):  # one bad address among several is enough
         with pytest.raises(BadAudio, match="not a public address"):
-            fetch("https://audio.example/", 1000, resolve=lambda *_, a=answers: a, connect=never)
+            fetch("https://audio.example/", 1000, network=Network(lambda *_, a=answers: a, never))
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "1.1.1.1", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"])
@@ -210,7 +112,7 @@ def test_a_name_without_addresses_is_said_to_have_none() -> None:
         raise socket.gaierror("no such name")
 
     with pytest.raises(BadAudio, match=r"audio\.example has no address"):
-        fetch("https://audio.example/secret?token=1", 1000, resolve=unknown)
+        fetch("https://audio.example/secret?token=1", 1000, network=Network(resolve=unknown))
 
 
 # A real TLS server on the loopback, reached because the connector says so; the checks stay as they are
@@ -232,14 +134,11 @@ class Site:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def get(self, path: str, max_bytes: int = 10_000, max_seconds: float = 10) -> bytes:
-        return fetch(
-            f"https://{HOST}{path}",
-            max_bytes,
-            max_seconds=max_seconds,
-            resolve=self.resolve,
-            connect=self.connect,
-            tls=self.tls,
-        )
+        return fetch(f"https://{HOST}{path}", max_bytes, max_seconds=max_seconds, network=self.network)
+
+    @property
+    def network(self) -> Network:
+        return Network(self.resolve, self.connect, self.tls)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -415,16 +314,15 @@ def test_other_answers_are_refused_and_only_the_host_is_named(site: Site, path: 
 
 def test_a_certificate_that_is_not_trusted_or_not_of_the_host_is_refused(site: Site) -> None:
     with pytest.raises(BadAudio, match="could not be fetched over https from wrong"):
-        fetch("https://wrong.example/", 1000, resolve=site.resolve, connect=site.connect, tls=site.tls)
+        fetch("https://wrong.example/", 1000, network=site.network)
     with pytest.raises(BadAudio, match="could not be fetched over https"):
-        fetch(f"https://{HOST}/a.wav", 1000, resolve=site.resolve, connect=site.connect)
+        fetch(f"https://{HOST}/a.wav", 1000, network=Network(site.resolve, site.connect))
     assert site.asked == []
 
 
 @pytest.mark.parametrize("status", [200, 302, 500])
 def test_a_message_is_posted_and_no_redirect_followed(site: Site, status: int) -> None:
-    ways = {"resolve": site.resolve, "connect": site.connect, "tls": site.tls}
-    assert post(f"https://{HOST}/{status}", b"{}", {"Signature": "v1=5"}, **ways) == status
+    assert post(f"https://{HOST}/{status}", b"{}", {"Signature": "v1=5"}, network=site.network) == status
     assert site.asked == [f"/{status}", "v1=5 {}"]
     assert site.connected == [PUBLIC]
 
@@ -435,5 +333,5 @@ def test_nothing_is_posted_to_a_private_address(site: Site, host: str) -> None:
         return site.names.get(name, [name])
 
     with pytest.raises(BadAudio, match=r"not a public address|plain ASCII"):
-        post(f"https://{host}/200", b"{}", {}, resolve=resolve, connect=site.connect, tls=site.tls)
+        post(f"https://{host}/200", b"{}", {}, network=Network(resolve, site.connect, site.tls))
     assert not site.connected

@@ -16,7 +16,7 @@ import uvicorn
 
 from config import ServerSettings
 from server import create_app
-from turnscribe.inputs.decode import Limits
+from turnscribe.inputs.limits import Limits
 from turnscribe.transcript import Chunk, SpeakerText, Transcript, Turn, Word
 
 AUDIO = b"\x00RIFF audio \xff" * 20  # for a handler that does not listen

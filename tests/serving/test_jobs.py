@@ -110,7 +110,7 @@ def test_what_cannot_be_a_job_is_refused_at_once(
 
 def test_a_url_is_fetched_where_it_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     handler = FakeHandler(allow_url_inputs=True)
-    monkeypatch.setattr("turnscribe.inputs.fetch.fetch", lambda url, max_bytes: f"bytes of {url}".encode())
+    monkeypatch.setattr("turnscribe.inputs.read.fetch", lambda url, max_bytes: f"bytes of {url}".encode())
     with serving(handler, tmp_path) as client:
         body = {"parameters": {"url": "https://example.com/a.wav", "language": "de"}}
         assert ended(client, client.post("/v1/jobs", json=body).json()["id"])["status"] == "done"

@@ -8,7 +8,7 @@ from typing import Any
 
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.asr.protocol import WeightsType
-from turnscribe.checkpoints.hub import loading, shown
+from turnscribe.checkpoints.hub import display_name, loading
 from turnscribe.checkpoints.openai_whisper import is_checkpoint, load_checkpoint
 from turnscribe.checkpoints.transformers_versions import dtype_argument, quiet_transformers
 from turnscribe.errors import SettingsError
@@ -47,7 +47,7 @@ def load_whisper(
             )
     if loaded.model.config.model_type != "whisper":
         raise SettingsError(
-            f"ASR_MODEL {shown(model)} is a {loaded.model.config.model_type!r} model: name a Whisper model."
+            f"ASR_MODEL {display_name(model)} is a {loaded.model.config.model_type!r} model: name a Whisper model."
         )
     companion = None
     if assistant:
@@ -92,8 +92,8 @@ def _load_assistant(assistant: str, model: Any, *, token: str | None, device: st
         theirs, ours = getattr(config, name, None), getattr(model.config, name)
         if theirs != ours:
             raise SettingsError(
-                f"ASSISTANT_MODEL {shown(assistant)} has {theirs} {noun} and ASR_MODEL has {ours}: name an assistant "
-                "of the same vocabulary and generation."
+                f"ASSISTANT_MODEL {display_name(assistant)} has {theirs} {noun} and ASR_MODEL has {ours}: name an "
+                "assistant of the same vocabulary and generation."
             )
     shared = loaded is None and all(
         getattr(config, name) == getattr(model.config, name)

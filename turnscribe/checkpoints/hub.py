@@ -1,6 +1,6 @@
 """Where models come from, and what to tell the operator when one cannot be loaded.
 
-A model is named by a folder or by an id on the Hugging Face Hub. Knows no model class.
+The settings name a model by a folder or by its id on the Hugging Face Hub.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from turnscribe.errors import ModelUnavailable, SettingsError
 
 HUB = "https://huggingface.co"
-BUSY = (408, 425, 429)  # answers that may be others later, as those from 500 on
-ASK_SECONDS = 10.0
+BUSY_STATUSES = (408, 425, 429)  # a later request may be answered otherwise, as after a status from 500 on
+TIMEOUT_SECONDS = 10.0
 
 
 def resolve_model(name: str, root: Path) -> str:
@@ -26,9 +26,9 @@ def resolve_model(name: str, root: Path) -> str:
 
 @contextmanager
 def loading(variable: str, model: str) -> Iterator[None]:
-    """Turns whatever goes wrong inside into one `SettingsError` that names `variable` and what to do.
+    """Turns every error of loading `model` into one `SettingsError`, which names `variable` and what to do.
 
-    It is a `ModelUnavailable` where the same may go well later.
+    The error is a `ModelUnavailable` where loading again later may succeed.
     """
     try:
         yield
@@ -39,28 +39,35 @@ def loading(variable: str, model: str) -> Iterator[None]:
 
 
 def explain(error: BaseException, variable: str, model: str) -> SettingsError:
-    """What to raise for a failed load: one sentence, which never holds the token or the text of `error`.
+    """The exception to raise when `error` ended the loading of `model`, which the setting `variable` names.
 
-    Where `error` does not tell, the Hub is asked about `model` once more.
+    Its message is one sentence without the token and without the text of `error`. If `error` does not show whether
+    the Hub is at fault, the Hub is asked about `model` once more.
     """
-    name = f"{variable} {shown(model)}"
-    found = _of_the_hub(error, name, model)
-    if found is not None:
-        return found
+    name = f"{variable} {display_name(model)}"
+    explained = _explain_hub_error(error, name, model)
+    if explained is not None:
+        return explained
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return SettingsError(f"{name} does not fit into memory: choose a smaller model or a larger device.")
     if not (Path(model).exists() or _is_path(model)):
-        # to transformers, weights that it could not fetch just now are weights that the model lacks
-        now = _of_the_hub(_asked_about(model), name, model)
-        if isinstance(now, ModelUnavailable):
-            return now
+        # transformers reports weights that it could not fetch just now as weights that the model lacks
+        hub_error = _ask_hub(model)
+        explained = _explain_hub_error(hub_error, name, model) if hub_error else None
+        if isinstance(explained, ModelUnavailable):
+            return explained
     return SettingsError(
         f"{name} could not be loaded ({type(error).__name__}): check that it is a complete model of the right kind."
     )
 
 
-def _of_the_hub(error: BaseException | None, name: str, model: str) -> SettingsError | None:
-    """What to raise where the Hub, the way to it or the model's name is at fault; `None` for anything else."""
+def display_name(model: str) -> str:
+    """A Hub id as it is; of a path only the last name, since messages hold no path of the server."""
+    return Path(model).name if _is_path(model) else model
+
+
+def _explain_hub_error(error: BaseException, name: str, model: str) -> SettingsError | None:
+    """As `explain`, where the Hub, the connection to it or the model's name is at fault; `None` elsewhere."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -89,7 +96,7 @@ def _of_the_hub(error: BaseException | None, name: str, model: str) -> SettingsE
             )
         if isinstance(cause, HfHubHTTPError) and cause.response is not None:
             status = cause.response.status_code
-            if status in BUSY or status >= 500:
+            if status in BUSY_STATUSES or status >= 500:
                 return ModelUnavailable(f"{name} could not be fetched, the Hub answered {status}: try again later.")
             if status != 404:  # that is a file the model lacks
                 return SettingsError(
@@ -97,31 +104,32 @@ def _of_the_hub(error: BaseException | None, name: str, model: str) -> SettingsE
                     f"to {page}."
                 )
     unreachable = f"{name} is not on this machine and the Hub cannot be reached: check the name and the network."
-    if any(map(_no_answer, causes)):
+    if any(map(_is_connection_error, causes)):
         return ModelUnavailable(unreachable)
     if any(isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled) for cause in causes):
         return SettingsError(unreachable)
     return None
 
 
-def _asked_about(model: str) -> BaseException | None:
-    """What comes of asking for the model's page on the Hub; at once where HF_HUB_OFFLINE is set."""
+def _ask_hub(model: str) -> Exception | None:
+    """The error with which the Hub refuses to show the model, if it does; at once where HF_HUB_OFFLINE is set."""
     from huggingface_hub import HfApi
 
     try:
-        HfApi().model_info(model, timeout=ASK_SECONDS)
+        HfApi().model_info(model, timeout=TIMEOUT_SECONDS)
     except Exception as error:
         return error
     return None
 
 
-def _no_answer(error: BaseException) -> bool:
-    """An error of the library that huggingface_hub asks with, and none that came as an answer."""
+def _is_connection_error(error: BaseException) -> bool:
+    """Whether the http library of huggingface_hub raised `error` without an answer of the server."""
     library = type(error).__module__.partition(".")[0]
     return library in ("requests", "httpx", "httpx2") and getattr(error, "response", None) is None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """`error`, what it was raised from, and so on."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -131,8 +139,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _is_path(model: str) -> bool:
     return Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1
-
-
-def shown(model: str) -> str:
-    """A Hub id as it is; of a path only the last name, since messages hold no path of the server."""
-    return Path(model).name if _is_path(model) else model

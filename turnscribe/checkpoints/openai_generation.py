@@ -1,12 +1,13 @@
-"""What a Whisper is decoded with, which a checkpoint of openai-whisper does not say: its generation configuration.
+"""The generation configuration of a Whisper, which a checkpoint of openai-whisper lacks.
 
-As the converted checkpoints on the Hub have it: tokens by name, those that are never decoded, and the heads that tell
-when a word was said. Reads no file and runs no model.
+It equals that of the converted checkpoints on the Hub: the ids of the special tokens, the tokens that are never
+decoded, and the attention heads that tell when a word was said.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from turnscribe.checkpoints.openai_vocabulary import (
     END,
@@ -22,18 +23,21 @@ from turnscribe.checkpoints.openai_vocabulary import (
     special_tokens,
 )
 
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase, WhisperConfig
+
 LATEST_FIRST_TIMESTAMP = 50  # in steps of 0.02 s: text begins in a window's first second
 
-# What is written and not said: openai/whisper never has it decoded.
-NOT_SAID = (
+# What people write and do not say: openai/whisper never decodes it.
+UNSPOKEN_SYMBOLS = (
     *'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
     *"<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪".split(),
 )
-NOTES = "♩♪♫♬♭♮♯"  # the first token of each will do: it begins nothing but symbols
-NOT_FIRST = (" -", " '")  # within a word they are said
+MUSIC_SYMBOLS = "♩♪♫♬♭♮♯"  # their first tokens are enough: no word begins with one
+UNSPOKEN_WORD_STARTS = (" -", " '")  # inside a word both are spoken
 
-# Which heads of which decoder layers look at the audio of the token they predict, by name, decoder layers and heads:
-# `_ALIGNMENT_HEADS` of openai-whisper 20250625, unpacked.
+# The attention heads that look at the audio of the token they predict: by a model's name and its numbers of decoder
+# layers and heads, the heads of each layer. `_ALIGNMENT_HEADS` of openai-whisper 20250625, unpacked.
 ALIGNMENT_HEADS: dict[tuple[str, int, int], dict[int, tuple[int, ...]]] = {
     ("tiny.en", 4, 6): {1: (0,), 2: (0, 5), 3: (0, 1, 2, 3, 4)},
     ("tiny", 4, 6): {2: (2,), 3: (0, 2, 3, 4, 5)},
@@ -91,12 +95,15 @@ ALIGNMENT_HEADS: dict[tuple[str, int, int], dict[int, tuple[int, ...]]] = {
 }
 
 
-def generation_config(config: Any, tokenizer: Any, name: str) -> Any:
-    """For a Whisper's `config`; of the released models' names, `name` tells the heads."""
+def generation_config(config: WhisperConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> GenerationConfig:
+    """The generation configuration of the Whisper with this `config`.
+
+    If `name` is that of a released model, it holds the model's alignment heads.
+    """
     from transformers import GenerationConfig
 
     special = special_tokens(LANGUAGES[config.vocab_size])
-    ids: dict[str, int] = {token: tokenizer.convert_tokens_to_ids(token) for token in special}
+    ids = dict(zip(special, _token_ids(tokenizer, special), strict=True))
     space = tokenizer.encode(" ", add_special_tokens=False)
     multilingual = config.vocab_size != ENGLISH_ONLY
     values: dict[str, Any] = {
@@ -115,24 +122,28 @@ def generation_config(config: Any, tokenizer: Any, name: str) -> Any:
     }
     heads = ALIGNMENT_HEADS.get((name, config.decoder_layers, config.decoder_attention_heads))
     if heads is not None:  # else `alignment.alignment_heads` takes the upper half, as openai/whisper does
-        values["alignment_heads"] = [[layer, head] for layer, among in heads.items() for head in among]
+        values["alignment_heads"] = [[layer, head] for layer, own in heads.items() for head in own]
     if multilingual:
         values["task_to_id"] = {"transcribe": ids[TRANSCRIBE], "translate": ids[TRANSLATE]}
         languages = special[special.index(START) + 1 : special.index(TRANSLATE)]
         values["lang_to_id"] = {token: ids[token] for token in languages}
-    return GenerationConfig(**values)
+    return GenerationConfig(**values)  # type: ignore[no-untyped-call]
 
 
-def suppressed_tokens(tokenizer: Any) -> list[int]:
-    """Which tokens are never decoded, by the rule of openai/whisper `tokenizer.py` and `decoding.py`."""
+def suppressed_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that are never decoded, by the rule of openai/whisper `tokenizer.py` and `decoding.py`."""
 
     def encoded(text: str) -> list[int]:
         return list(tokenizer.encode(text, add_special_tokens=False))
 
-    unsaid = {encoded(text)[0] for text in NOT_FIRST}
-    for text in (*NOT_SAID, *NOTES):
+    unspoken = {encoded(text)[0] for text in UNSPOKEN_WORD_STARTS}
+    for text in (*UNSPOKEN_SYMBOLS, *MUSIC_SYMBOLS):
         for tokens in (encoded(text), encoded(" " + text)):
-            if len(tokens) == 1 or text in NOTES:
-                unsaid.add(tokens[0])
+            if len(tokens) == 1 or text in MUSIC_SYMBOLS:
+                unspoken.add(tokens[0])
     special = (TRANSCRIBE, TRANSLATE, START, PREVIOUS, START_OF_LM, NO_SPEECH)
-    return sorted(unsaid | set(tokenizer.convert_tokens_to_ids(list(special))))
+    return sorted(unspoken | set(_token_ids(tokenizer, special)))
+
+
+def _token_ids(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> list[int]:
+    return cast("list[int]", tokenizer.convert_tokens_to_ids(list(tokens)))

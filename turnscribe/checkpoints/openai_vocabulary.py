@@ -1,7 +1,7 @@
 """The vocabulary files of openai-whisper (`multilingual.tiktoken`, `gpt2.tiktoken`) as a transformers tokenizer.
 
 A line is a token's bytes in base64 and its rank, the order in which byte-pair encoding came to join it; the special
-tokens follow, in the order of openai/whisper `tokenizer.py`. Knows no model, and needs no network.
+tokens follow, in the order of openai/whisper `tokenizer.py`. Nothing here needs a network.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import importlib.util
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from turnscribe.errors import SettingsError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TIMESTAMPS = 1501  # <|0.00|> to <|30.00|>
 SECONDS_PER_TIMESTAMP = 0.02
 END, START, PREVIOUS = "<|endoftext|>", "<|startoftranscript|>", "<|startofprev|>"
 TRANSLATE, TRANSCRIBE, START_OF_LM = "<|translate|>", "<|transcribe|>", "<|startoflm|>"
 NO_SPEECH, NO_TIMESTAMPS = "<|nospeech|>", "<|notimestamps|>"
-LANGUAGES = {51864: 99, 51865: 99, 51866: 100}  # of each vocabulary there is, by its size
+LANGUAGES = {51864: 99, 51865: 99, 51866: 100}  # how many a vocabulary has, by its size
 ENGLISH_ONLY = 51864
 
 
@@ -39,22 +42,22 @@ def read_ranks(path: Path) -> dict[bytes, int]:
         lines = [line.split() for line in path.read_bytes().splitlines() if line]
         ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
     except ValueError as error:
-        raise SettingsError(_not_whole(path)) from error
+        raise SettingsError(_incomplete(path)) from error
     bytes_are_there = all(bytes([byte]) in ranks for byte in range(256))
     if sorted(ranks.values()) != list(range(len(lines))) or not bytes_are_there:
-        raise SettingsError(_not_whole(path))
+        raise SettingsError(_incomplete(path))
     return ranks
 
 
 def special_tokens(languages: int) -> list[str]:
-    """Those of a vocabulary with so many languages, in order, from the end token to before the timestamps."""
+    """The special tokens of a vocabulary with so many `languages`, in order, the timestamps left out."""
     from transformers.models.whisper.tokenization_whisper import LANGUAGES as NAMES
 
     codes = [f"<|{code}|>" for code in list(NAMES)[:languages]]
     return [END, START, *codes, TRANSLATE, TRANSCRIBE, START_OF_LM, PREVIOUS, NO_SPEECH, NO_TIMESTAMPS]
 
 
-def make_tokenizer(ranks: Mapping[bytes, int], languages: int) -> Any:
+def make_tokenizer(ranks: Mapping[bytes, int], languages: int) -> PreTrainedTokenizerBase:
     """A `WhisperTokenizerFast` with the ids of openai/whisper."""
     from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
@@ -62,21 +65,22 @@ def make_tokenizer(ranks: Mapping[bytes, int], languages: int) -> Any:
 
     letters = _letters()
 
-    def written(token: bytes) -> str:
+    def spell(token: bytes) -> str:
         return "".join(letters[byte] for byte in token)
 
-    vocabulary = {written(token): rank for token, rank in ranks.items()} | {END: len(ranks)}
-    joins = [(written(left), written(right)) for left, right in merges(ranks)]
-    made = Tokenizer(BPE(vocabulary, joins))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
+    vocabulary = {spell(token): rank for token, rank in ranks.items()} | {END: len(ranks)}
+    joins = [(spell(left), spell(right)) for left, right in merges(ranks)]
+    backend = Tokenizer(BPE(vocabulary, joins))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
     special = special_tokens(languages)
-    made.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+    backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
     times = [f"<|{index * SECONDS_PER_TIMESTAMP:.2f}|>" for index in range(TIMESTAMPS)]
-    made.add_tokens([AddedToken(time, normalized=False, special=False) for time in times])
-    tokenizer: Any = WhisperTokenizerFast(tokenizer_object=made, additional_special_tokens=special[1:])
+    backend.add_tokens([AddedToken(time, normalized=False, special=False) for time in times])
+    tokenizer = WhisperTokenizerFast(tokenizer_object=backend, additional_special_tokens=special[1:])
     tokenizer.set_prefix_tokens()
-    return tokenizer
+    made: PreTrainedTokenizerBase = tokenizer
+    return made
 
 
 def merges(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
@@ -89,24 +93,24 @@ def merges(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _parts(token: bytes, ranks: Mapping[bytes, int], limit: int) -> list[bytes]:
-    """What byte-pair encoding makes of a token with the tokens of ranks below `limit`."""
+    """The pieces in which byte-pair encoding leaves `token` if it may only join to tokens of ranks below `limit`."""
     parts = [token[index : index + 1] for index in range(len(token))]
     while len(parts) > 2:
-        joined = [ranks.get(left + right, limit) for left, right in itertools.pairwise(parts)]
-        first = min(joined)
+        joins = [ranks.get(left + right, limit) for left, right in itertools.pairwise(parts)]
+        first = min(joins)
         if first >= limit:
             break
-        at = joined.index(first)
+        at = joins.index(first)
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
     return parts
 
 
 def _letters() -> list[str]:
-    """The letter that byte-level tokenizers write for each byte: itself where it prints, else one from U+0100 on."""
-    prints = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    """The letter for each byte in a byte-level vocabulary: the byte's own if it prints, else one from U+0100 on."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
-    return [chr(byte if byte in prints else next(others)) for byte in range(256)]
+    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
-def _not_whole(path: Path) -> str:
+def _incomplete(path: Path) -> str:
     return f"{path.name} is not a whole vocabulary of openai-whisper: copy it from that package's assets again."

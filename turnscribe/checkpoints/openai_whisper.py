@@ -1,7 +1,7 @@
-"""A checkpoint of openai-whisper (`large-v3.pt`) as the parts of a transformers Whisper, made without the network.
+"""Loads a checkpoint of openai-whisper (`large-v3.pt`) as a transformers Whisper, without the network.
 
-The file is a zip of `torch.save` with `dims` and `model_state_dict`; nothing in it is run. What it lacks comes from a
-vocabulary file (`openai_vocabulary.py`) and from what is known of Whisper (`openai_generation.py`). Knows no backend.
+The file is a zip of `torch.save` with `dims` and `model_state_dict`; no code in it is run. What it lacks comes from
+elsewhere: the tokenizer from a vocabulary file (`openai_vocabulary.py`), the rest from `openai_generation.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnscribe.checkpoints.hub import shown
+from turnscribe.checkpoints.hub import display_name
 from turnscribe.checkpoints.openai_generation import generation_config
 from turnscribe.checkpoints.openai_vocabulary import (
     ENGLISH_ONLY,
@@ -30,8 +30,9 @@ from turnscribe.errors import SettingsError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-FRAMES, POSITIONS = 1500, 448  # of every Whisper: what the encoder makes of 30 s, and the most tokens
+FRAMES, POSITIONS = 1500, 448  # of every Whisper: the encoder's frames of 30 s, and the longest text in tokens
 
 _ATTENTION = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}
 _IN_BLOCK = {
@@ -56,12 +57,12 @@ _OUTPUT, _EMBEDDING = "proj_out.weight", "model.decoder.embed_tokens.weight"  # 
 
 
 @dataclass(frozen=True)
-class Converted:
+class WhisperComponents:
     """What a transformers pipeline would have loaded."""
 
-    model: Any
-    tokenizer: Any
-    feature_extractor: Any
+    model: WhisperForConditionalGeneration
+    tokenizer: PreTrainedTokenizerBase
+    feature_extractor: WhisperFeatureExtractor
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ class Dimensions:
 
     @property
     def text_tokens(self) -> int:
-        """How many there are before the first special one, the end."""
+        """How many tokens come before the first special one, the end."""
         return self.n_vocab - len(special_tokens(self.languages)) - TIMESTAMPS
 
     @property
-    def are_whispers(self) -> bool:
-        """All that does not differ between the released models is theirs."""
+    def are_of_a_whisper(self) -> bool:
+        """Whether everything that is the same in all released models is the same here."""
         return (
             (self.n_audio_ctx, self.n_text_ctx) == (FRAMES, POSITIONS)
             and self.n_vocab in LANGUAGES
@@ -104,11 +105,11 @@ class Dimensions:
 
 
 def is_checkpoint(model: str) -> bool:
-    """Whether `model` names a file of openai-whisper, there or not, and no folder."""
+    """Whether `model` names a file of openai-whisper, which need not exist, rather than a folder."""
     return Path(model).suffix.lower() == ".pt" and not Path(model).is_dir()
 
 
-def load_checkpoint(model: str, *, variable: str, device: str, weights: torch.dtype) -> Converted:
+def load_checkpoint(model: str, *, variable: str, device: str, weights: torch.dtype) -> WhisperComponents:
     """The checkpoint with weights of the type `weights` on `device`.
 
     Beside the model itself memory holds one tensor at a time: the file is mapped, not read.
@@ -117,24 +118,27 @@ def load_checkpoint(model: str, *, variable: str, device: str, weights: torch.dt
     import torch
     from transformers import WhisperFeatureExtractor
 
-    path, name = Path(model), f"{variable} {shown(model)}"
+    path, name = Path(model), f"{variable} {display_name(model)}"
     dims, state = _read(path, name)
     ranks = _ranks(path, dims, name)
-    converted = _empty_model(dims, weights)
-    _fill(converted, state, name, torch.device(device), weights)
+    whisper = _empty_model(dims, weights)
+    _fill(whisper, state, name, torch.device(device), weights)
     tokenizer = make_tokenizer(ranks, dims.languages)
-    converted.generation_config = generation_config(converted.config, tokenizer, path.stem.lower())
-    return Converted(converted.eval(), tokenizer, WhisperFeatureExtractor(feature_size=dims.n_mels))
+    whisper.generation_config = generation_config(whisper.config, tokenizer, path.stem.lower())
+    feature_extractor = WhisperFeatureExtractor(feature_size=dims.n_mels)  # type: ignore[no-untyped-call]
+    whisper.train(False)
+    return WhisperComponents(whisper, tokenizer, feature_extractor)
 
 
 def describe_checkpoint(model: str, *, variable: str) -> tuple[Dimensions, int]:
-    """The checkpoint's dimensions and number of parameters, its vocabulary and the weights' shapes checked.
+    """The checkpoint's dimensions and number of parameters.
 
-    No weight is read. Raises `SettingsError` as `load_checkpoint` would.
+    Its vocabulary and the shapes of its weights are checked, and no weight is read. Raises `SettingsError` as
+    `load_checkpoint` would.
     """
     import torch
 
-    path, name = Path(model), f"{variable} {shown(model)}"
+    path, name = Path(model), f"{variable} {display_name(model)}"
     dims, state = _read(path, name)
     _ranks(path, dims, name)
     _names(_empty_model(dims, torch.float32), state, name)
@@ -156,7 +160,7 @@ def _read(path: Path, name: str) -> tuple[Dimensions, dict[str, Tensor]]:
             f"{name} is not a whole file of torch.save in its zip format: copy it again, or save it again."
         )
     try:
-        # mapped, a file in torch's older format is refused, of which torch 2.5 may run code even so
+        # `mmap` also refuses torch's older file format, in which torch 2.5 may run code in spite of `weights_only`
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise SettingsError(
@@ -164,8 +168,8 @@ def _read(path: Path, name: str) -> tuple[Dimensions, dict[str, Tensor]]:
             "openai-whisper publishes them."
         ) from error
     match loaded:
-        case {"dims": dict() as named, "model_state_dict": dict() as state}:
-            return _dimensions(named, state, name), state
+        case {"dims": dict() as dims, "model_state_dict": dict() as state}:
+            return _dimensions(dims, state, name), state
     raise SettingsError(
         f"{name} is not a checkpoint of openai-whisper, which holds dims and model_state_dict: name one, or a folder "
         "in the format of transformers."
@@ -173,9 +177,9 @@ def _read(path: Path, name: str) -> tuple[Dimensions, dict[str, Tensor]]:
 
 
 def _is_plain_zip(path: Path) -> bool:
-    """Neither cut off nor compressed, which a mapped file cannot be, nor TorchScript, which torch 2.5 would run.
+    """Whether a zip can be mapped, so is neither cut off nor compressed, and is no TorchScript, which torch 2.5 runs.
 
-    What is in it the reader says that will load it: a file may be made to show another reader other contents.
+    The list of contents comes from torch's own reader: a crafted file can show another reader other contents.
     """
     import torch
 
@@ -188,17 +192,17 @@ def _is_plain_zip(path: Path) -> bool:
     return stored and not any(record.endswith("constants.pkl") for record in records)
 
 
-def _dimensions(named: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> Dimensions:
-    whole = {field.name for field in fields(Dimensions)} == set(named)
-    if whole and all(type(value) is int and value > 0 for value in named.values()):
-        dims = Dimensions(**named)
-        if dims.are_whispers and dims.n_audio_layer + dims.n_text_layer < len(state):
+def _dimensions(values: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> Dimensions:
+    complete = {field.name for field in fields(Dimensions)} == set(values)
+    if complete and all(type(value) is int and value > 0 for value in values.values()):
+        dims = Dimensions(**values)
+        if dims.are_of_a_whisper and dims.n_audio_layer + dims.n_text_layer < len(state):
             return dims
     raise SettingsError(f"{name} has dims that are not a Whisper's: name a checkpoint of openai-whisper.")
 
 
 def _ranks(path: Path, dims: Dimensions, name: str) -> dict[bytes, int]:
-    """The ranks of the checkpoint's vocabulary, which lies beside it or comes from openai-whisper."""
+    """The ranks of the checkpoint's vocabulary, a file beside it or in an installed openai-whisper."""
     file = "multilingual.tiktoken" if dims.multilingual else "gpt2.tiktoken"
     vocabulary = find_vocabulary(file, path.parent)
     if vocabulary is None:
@@ -215,8 +219,8 @@ def _ranks(path: Path, dims: Dimensions, name: str) -> dict[bytes, int]:
     return ranks
 
 
-def _empty_model(dims: Dimensions, weights: torch.dtype) -> Any:
-    """On the device `meta`: it has shapes and holds nothing."""
+def _empty_model(dims: Dimensions, weights: torch.dtype) -> WhisperForConditionalGeneration:
+    """A model on the device `meta`: its weights have shapes and no values."""
     import torch
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
@@ -241,36 +245,45 @@ def _empty_model(dims: Dimensions, weights: torch.dtype) -> Any:
         begin_suppress_tokens=None,
     )
     with torch.device("meta"):
-        return WhisperForConditionalGeneration._from_config(
+        build = WhisperForConditionalGeneration._from_config
+        empty: WhisperForConditionalGeneration = build(  # type: ignore[no-untyped-call]
             config, attn_implementation="sdpa", **dtype_argument(weights)
         )
+    return empty
 
 
-def _fill(model: Any, state: dict[str, Tensor], name: str, device: torch.device, weights: torch.dtype) -> None:
+def _fill(
+    model: WhisperForConditionalGeneration,
+    state: dict[str, Tensor],
+    name: str,
+    device: torch.device,
+    weights: torch.dtype,
+) -> None:
     """Give the empty `model` the weights of `state`, which is emptied."""
-    named = _names(model, state, name)
-    # copied even where nothing is to convert: the model does not depend on the file any more
-    filled = {ours: state.pop(theirs).to(device, weights, copy=True) for ours, theirs in named.items()}
+    names = _names(model, state, name)
+    # copied even if the type is right: the model must not depend on the file any more
+    filled = {ours: state.pop(theirs).to(device, weights, copy=True) for ours, theirs in names.items()}
     model.load_state_dict(filled | {_OUTPUT: filled[_EMBEDDING]}, assign=True)
     model.tie_weights()
 
 
-def _names(model: Any, state: Mapping[str, Tensor], name: str) -> dict[str, str]:
-    """What `state` calls each weight of `model`. Raises `SettingsError` where one is missing, or another's."""
+def _names(model: WhisperForConditionalGeneration, state: Mapping[str, Tensor], name: str) -> dict[str, str]:
+    """The name in `state` of each weight of `model`. Raises `SettingsError` unless names and shapes all fit."""
     expected = {key: _shape(tensor) for key, tensor in model.state_dict().items() if key != _OUTPUT}
-    named = {_converted_name(str(key)): key for key in state}
-    if {ours: _shape(state[theirs]) for ours, theirs in named.items()} != expected:
+    names = {_transformers_name(str(key)): key for key in state}
+    if {ours: _shape(state[theirs]) for ours, theirs in names.items()} != expected:
         raise SettingsError(f"{name} does not hold the weights that its dims name: copy it again.")
-    return named
+    return names
 
 
-def _shape(weight: Any) -> Any:
+def _shape(weight: object) -> torch.Size | None:
+    """The shape of a weight; `None` for what is not one."""
     import torch
 
     return weight.shape if isinstance(weight, torch.Tensor) and weight.is_floating_point() else None
 
 
-def _converted_name(name: str) -> str:
+def _transformers_name(name: str) -> str:
     """`encoder.blocks.0.mlp.2.bias` -> `model.encoder.layers.0.fc2.bias`"""
     if name in _OUTSIDE:
         return f"model.{_OUTSIDE[name]}"

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turnscribe.checkpoints.hub import resolve_model, shown
+from turnscribe.checkpoints.hub import display_name, resolve_model
 from turnscribe.cli.checks.access import check_gate, check_token, gates, unreachable
 from turnscribe.cli.checks.machine import Machine, check_disk, check_memory, this_machine
 from turnscribe.cli.checks.models import check_assistant, look_at
@@ -114,7 +114,7 @@ def check_settings(name: str, load: Callable[[], ModelSettings | ServerSettings]
         detail, _, advice = str(error).partition(": ")
         return Result(name, "FAILED", detail, advice or "mend the variable")
     models = {variable: getattr(settings, variable.lower(), None) for variable in MODELS}
-    named = ", ".join(f"{variable} {shown(model)}" for variable, model in models.items() if model)
+    named = ", ".join(f"{variable} {display_name(model)}" for variable, model in models.items() if model)
     return Result(name, "ok", named or "valid")
 
 

@@ -1,7 +1,7 @@
 """Names for diarized speakers, from a short clip of each person's voice.
 
 A speaker and a clip belong together when their embeddings point the same way; each person is at most one speaker and
-each speaker at most one person, and below the threshold a stranger stays a stranger. Knows no model: `Embed` does.
+each speaker at most one person, and below the threshold a stranger stays a stranger.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from turnscribe.errors import BadAudio, BadParameters
 from turnscribe.transcript import Turn
-from turnscribe.waveform import SAMPLE_RATE, is_silent
+from turnscribe.waveform import SAMPLE_RATE, Waveform, is_silent
 
 SHORTEST_CLIP, LONGEST_CLIP = 2.0, 10.0  # seconds: OpenAI's bounds for known_speaker_references
 MOST_NAMES = 32
-ENOUGH = 30 * SAMPLE_RATE  # samples of one speaker: an embedding gains nothing from more
-GIVEN_HERE = "SPEAKER_"  # how diarized speakers are called: nobody else may be
+MOST_SAMPLES = 30 * SAMPLE_RATE  # of one speaker's voice: an embedding gains nothing from more
+DIARIZER_PREFIX = "SPEAKER_"  # with which the diarizer's own names start: no known speaker's may
 
-Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Embed = Callable[[Waveform], NDArray[np.float32]]  # one voice [samples]: its embedding [D]
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -31,14 +31,16 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if not name.strip() or len(name) > 100 or not name.isprintable():
             raise BadParameters("A known speaker's name is empty, over 100 characters or not printable: send a name.")
-        if name.startswith(GIVEN_HERE):
-            raise BadParameters(f"A known speaker's name starts with {GIVEN_HERE}, as strangers' do: choose another.")
+        if name.startswith(DIARIZER_PREFIX):
+            raise BadParameters(
+                f"A known speaker's name starts with {DIARIZER_PREFIX}, as strangers' do: choose another."
+            )
     if len(set(names)) < len(names):
         raise BadParameters("Two known speakers have the same name: send different names.")
 
 
-def check_clip(name: str, clip: NDArray[np.float32]) -> None:
-    """Raises `BadAudio` for a clip `[samples]` nobody can be known by."""
+def check_clip(name: str, clip: Waveform) -> None:
+    """Raises `BadAudio` for a clip that is too short, too long or silent."""
     seconds = len(clip) / SAMPLE_RATE
     if not SHORTEST_CLIP <= round(seconds, 2) <= LONGEST_CLIP:
         raise BadAudio(
@@ -48,30 +50,33 @@ def check_clip(name: str, clip: NDArray[np.float32]) -> None:
         raise BadAudio(f"The reference of {name!r} is silent: send {SHORTEST_CLIP:g} s of speech or more.")
 
 
-def named(
+def name_known_speakers(
     turns: Sequence[Turn],
-    waveform: NDArray[np.float32],
-    clips: Mapping[str, NDArray[np.float32]],
+    waveform: Waveform,
+    clips: Mapping[str, Waveform],
     *,
     embed: Embed,
     threshold: float,
 ) -> list[Turn]:
-    """`turns` of `waveform` `[samples]`, with the names of those in `clips` `[samples]` whom they sound like.
+    """The turns of `waveform`, in which a speaker who sounds like one of the `clips` has that clip's name.
 
     `threshold` is the least cosine of the angle between two embeddings of one person.
     """
     speakers = sorted({turn.speaker for turn in turns})
     if not speakers or not clips:
         return list(turns)
-    heard = np.stack([_unit(embed(voice_of(waveform, turns, speaker))) for speaker in speakers])  # [S, D]
-    known = np.stack([_unit(embed(clip)) for clip in clips.values()])  # [K, D]
+    voices = np.stack([_unit(embed(voice_of(waveform, turns, speaker))) for speaker in speakers])  # [S, D]
+    known_voices = np.stack([_unit(embed(clip)) for clip in clips.values()])  # [K, D]
     people = list(clips)
-    names = {speakers[s]: people[k] for s, k in matched(heard @ known.T, threshold)}
+    names = {speakers[s]: people[k] for s, k in match_voices(voices @ known_voices.T, threshold)}
     return [replace(turn, speaker=names.get(turn.speaker, turn.speaker)) for turn in turns]
 
 
-def matched(similarities: NDArray[np.float32], threshold: float) -> list[tuple[int, int]]:
-    """The pairs of `similarities` `[S, K]`, one to one, that together exceed `threshold` by most; none below it."""
+def match_voices(similarities: NDArray[np.float32], threshold: float) -> list[tuple[int, int]]:
+    """Pairs of a row and a column of `similarities` `[S, K]`, each row and column in one pair at most.
+
+    Every pair is more similar than `threshold`, and the sum of what they exceed it by is the largest possible.
+    """
     from scipy.optimize import linear_sum_assignment
 
     gain = np.maximum(np.nan_to_num(similarities, nan=-1.0) - threshold, 0.0)  # [S, K]
@@ -79,16 +84,16 @@ def matched(similarities: NDArray[np.float32], threshold: float) -> list[tuple[i
     return [(int(s), int(k)) for s, k in zip(rows, columns, strict=True) if gain[s, k] > 0]
 
 
-def voice_of(waveform: NDArray[np.float32], turns: Sequence[Turn], speaker: str) -> NDArray[np.float32]:
-    """The speaker's longest turns in `waveform` `[samples]` one after the other, until there is enough."""
+def voice_of(waveform: Waveform, turns: Sequence[Turn], speaker: str) -> Waveform:
+    """The speaker's longest turns in `waveform` one after the other, up to `MOST_SAMPLES`."""
     own = sorted((turn for turn in turns if turn.speaker == speaker), key=lambda turn: turn.start - turn.end)
     parts, length = [], 0
     for turn in own:
-        if length >= ENOUGH:
+        if length >= MOST_SAMPLES:
             break
         parts.append(waveform[int(turn.start * SAMPLE_RATE) : int(turn.end * SAMPLE_RATE)])
         length += len(parts[-1])
-    return np.concatenate(parts)[:ENOUGH]
+    return np.concatenate(parts)[:MOST_SAMPLES]
 
 
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:

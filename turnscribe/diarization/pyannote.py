@@ -76,9 +76,9 @@ def load_diarizer(
                 setattr(pipeline, name, size)
         _to(pipeline, device)
         if fast:
-            from turnscribe.diarization.pyannote_fast import accelerated  # imports pyannote, as loading has by now
+            from turnscribe.diarization.pyannote_fast import accelerate  # imports pyannote, as loading has by now
 
-            pipeline = accelerated(pipeline)
+            pipeline = accelerate(pipeline)
     return Diarizer(pipeline)
 
 

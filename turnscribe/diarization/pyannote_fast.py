@@ -1,6 +1,6 @@
-"""pyannote's speaker diarization, the same answer sooner: `accelerated(pipeline)`.
+"""pyannote's speaker diarization, the same answer sooner: `accelerate(pipeline)`.
 
-What differs from the stock pipeline, which is the slow twin of every method here and the one they fall back to:
+Every method here has a slow twin in the stock pipeline, to which it falls back. What differs:
 
 - `get_embeddings`: one pass of the embedding model per window, with the weights of all speakers `[W, S, F]`, instead
   of one per speaker slot (3 in most models, 8 in the demo's); windows in which nobody speaks take no pass.
@@ -10,10 +10,10 @@ What differs from the stock pipeline, which is the slow twin of every method her
   scipy's linkage takes nearly all) and pyannote's segmentation, which is one pass per window already.
 
 Embeddings may differ from stock's in the last bit, as stock's own do with its batch size: a matrix product's kernel
-depends on the number of rows. The rest is exact, NaN scores (nobody knows) included.
+depends on the number of rows. The rest is exact, NaN scores (unknown) included.
 
-It does not know files other than mono waveforms in memory at the model's rate, embedding models outside
-`OUTPUT_BIAS` nor pyannote's training mode: for these the stock method answers. Imports pyannote, so import it late.
+The stock methods answer for files other than mono waveforms in memory at the model's rate, for embedding models
+outside `OUTPUT_BIAS` and in pyannote's training mode. This module imports pyannote, so import it late.
 Works with pyannote.audio 3.4 and 4.x.
 """
 
@@ -54,8 +54,8 @@ CPU_WINDOWS = 2
 NOBODY = -2  # the cluster of a speaker slot without speech
 
 
-def accelerated(pipeline: Any) -> Any:
-    """The pipeline itself, made a `FastSpeakerDiarization` if it is exactly a stock one; else left as it is."""
+def accelerate(pipeline: Any) -> Any:
+    """Make a stock pipeline a `FastSpeakerDiarization`; one of any other class, subclasses too, stays as it is."""
     if type(pipeline) is SpeakerDiarization:
         pipeline.__class__ = FastSpeakerDiarization
     return pipeline
@@ -78,11 +78,11 @@ class FastSpeakerDiarization(SpeakerDiarization):
 
         With `exclude_overlap`, from the frames in which a speaker is alone, where those are enough for the model.
         """
-        stock = functools.partial(
+        stock: Callable[[], NDArray[np.float32]] = functools.partial(
             super().get_embeddings, file, binary_segmentations, exclude_overlap=exclude_overlap, hook=hook
         )
         windows, data = binary_segmentations.sliding_window, binary_segmentations.data  # [W, F, S]
-        if self.training or not self._knows(file):
+        if self.training or not self._handles(file):
             return stock()
         starts, length = self._samples(windows, len(data))
         if length is None or starts.max() > file["waveform"].shape[1]:
@@ -98,7 +98,7 @@ class FastSpeakerDiarization(SpeakerDiarization):
         on_cpu = torch.device(self._embedding.device).type == "cpu"
         size = min(self.embedding_batch_size, CPU_WINDOWS) if on_cpu else self.embedding_batch_size
         batches = [spoken[first : first + size] for first in range(0, len(spoken), size)]
-        hook = hook or _unheard
+        hook = hook or _ignore_progress
         hook("embeddings", None, total=len(batches), completed=0)
         for completed, batch in enumerate(batches, 1):
             waveforms = self._waveforms(file["waveform"], starts[batch], length)  # [B, 1, samples]
@@ -107,8 +107,8 @@ class FastSpeakerDiarization(SpeakerDiarization):
             hook("embeddings", embeddings[batch], total=len(batches), completed=completed)
         return embeddings
 
-    def _knows(self, file: Any) -> bool:
-        """Whether the embedding model is one of those above, and the file a mono waveform at its rate."""
+    def _handles(self, file: Any) -> bool:
+        """Whether the embedding model is in `OUTPUT_BIAS` and the file a mono waveform at the model's rate."""
         if not isinstance(self._embedding, PyannoteAudioPretrainedSpeakerEmbedding):
             return False
         if type(self._embedding.model_) not in OUTPUT_BIAS or "waveform" not in file:
@@ -148,7 +148,7 @@ class FastSpeakerDiarization(SpeakerDiarization):
         speakers = np.sum(trimmed.data, axis=-1)  # [W, F]
         known = ~np.isnan(speakers)
         speakers = np.where(known, speakers, 0)
-        frames, starts, length = _laid(trimmed, frames)
+        frames, starts, length = _layout(trimmed, frames)
         total, seen = np.zeros((2, length), np.float32)  # [T] each
         for start, window, there in zip(starts, speakers, known, strict=True):
             total[start : start + len(window)] += window
@@ -164,7 +164,7 @@ class FastSpeakerDiarization(SpeakerDiarization):
         From scores `[W, F, S]` and their clusters `[W, S]`. A cluster's score is the sum over the windows, in their
         order, as stock's is: float32 sums of soft scores depend on it.
         """
-        frames, starts, length = _laid(segmentations, count.sliding_window)
+        frames, starts, length = _layout(segmentations, count.sliding_window)
         if length != len(count) or frames.start != count.sliding_window.start:
             return super().reconstruct(segmentations, hard_clusters, count)
         clusters = max(int(hard_clusters.max()) + 1, int(count.data.max()))
@@ -183,19 +183,19 @@ class FastSpeakerDiarization(SpeakerDiarization):
     def to_annotation(
         discrete_diarization: SlidingWindowFeature, min_duration_on: float = 0.0, min_duration_off: float = 0.0
     ) -> Annotation:
-        """The turns of who speaks `[T, K]`: stock's, shown only the frames in which something changes."""
+        """The turns of who speaks `[T, K]`: stock's method sees only the frames in which something changes."""
         data = discrete_diarization.data
         changed = (data[1:] != data[:-1]).any(axis=1)  # [T - 1]
         kept = np.unique([0, *(np.flatnonzero(changed) + 1).tolist(), len(data) - 1])  # first and last count too
         return SpeakerDiarization.to_annotation(
-            SlidingWindowFeature(data[kept], _Some(discrete_diarization.sliding_window, kept)),
+            SlidingWindowFeature(data[kept], _ChosenFrames(discrete_diarization.sliding_window, kept)),
             min_duration_on=min_duration_on,
             min_duration_off=min_duration_off,
         )
 
 
-class _Some:
-    """Some of the frames of a sliding window, renumbered; enough of one for pyannote's `Binarize`."""
+class _ChosenFrames:
+    """Some frames of a sliding window, renumbered: as much of a window as pyannote's `Binarize` needs."""
 
     def __init__(self, frames: SlidingWindow, kept: NDArray[np.int64]) -> None:
         self.frames, self.kept = frames, kept
@@ -204,8 +204,8 @@ class _Some:
         return self.frames[int(self.kept[index])]
 
 
-def _laid(scores: SlidingWindowFeature, frames: SlidingWindow) -> tuple[SlidingWindow, list[int], int]:
-    """The recording's frames, each window's first one `[W]` and how many they are, as `Inference` lays them."""
+def _layout(scores: SlidingWindowFeature, frames: SlidingWindow) -> tuple[SlidingWindow, list[int], int]:
+    """The recording's frames, the first frame of each window `[W]` and the number of frames, as in `Inference`."""
     windows = scores.sliding_window
     frames = SlidingWindow(start=windows.start, duration=frames.duration, step=frames.step)
     half = 0.5 * frames.duration
@@ -215,9 +215,9 @@ def _laid(scores: SlidingWindowFeature, frames: SlidingWindow) -> tuple[SlidingW
 
 
 def _weights(speech: NDArray[Any], fewest: int | None) -> NDArray[np.float32]:
-    """The frames to embed each speaker from `[B, S, F]`, of those spoken in `[B, F, S]`.
+    """The frames `[B, S, F]` to embed each speaker from, given who speaks in which `[B, F, S]`.
 
-    Where `fewest` is a number, only those in which the speaker is alone, if there are more of them than that.
+    With `fewest`, only the frames in which the speaker is alone, unless there are no more than `fewest` of those.
     """
     used = np.nan_to_num(speech, nan=0.0).astype(np.float32)  # [B, F, S]
     if fewest is not None:
@@ -227,5 +227,5 @@ def _weights(speech: NDArray[Any], fewest: int | None) -> NDArray[np.float32]:
     return np.ascontiguousarray(used.transpose(0, 2, 1))
 
 
-def _unheard(*_: Any, **__: Any) -> None:
-    """The hook of who wants none."""
+def _ignore_progress(*_: Any, **__: Any) -> None:
+    """The hook of a caller who passes none."""

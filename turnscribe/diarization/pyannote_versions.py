@@ -8,8 +8,7 @@
 | the answer | an `Annotation` | a `DiarizeOutput`, which holds an exclusive one too |
 | `torch.load` | whatever torch's default is | `weights_only=False` |
 
-Nothing is imported until a function is called. It does not know what the errors of loading mean: see
-`diarization_utils.load_diarizer`.
+Nothing is imported until a function is called. `pyannote.py` says what the errors of loading mean.
 """
 
 from __future__ import annotations
@@ -24,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from turnscribe.waveform import SAMPLE_RATE
+from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 log = logging.getLogger("turnscribe")
 
@@ -114,8 +112,8 @@ def _folder_pipeline_3(folder: Path, *, token: str | None) -> Any:
     return pipeline
 
 
-def in_memory(waveform: NDArray[np.float32]) -> dict[str, Any]:
-    """A waveform `[samples]`, mono, 16 kHz, as pyannote takes it without decoding anything."""
+def in_memory(waveform: Waveform) -> dict[str, Any]:
+    """The waveform as a file of pyannote's that needs no decoding."""
     import torch
 
     samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
@@ -125,24 +123,24 @@ def in_memory(waveform: NDArray[np.float32]) -> dict[str, Any]:
 def exclusive_annotation(output: Any) -> Any:
     """The `Annotation` in which one speaker at a time speaks.
 
-    4.x computes it beside the other. 3.4's answer is it, where the pipeline ran under `one_speaker_at_a_time`.
+    4.x computes it beside the other. In 3.4 it is the answer itself, if the hook was `one_speaker_at_a_time`'s.
     """
     return getattr(output, "exclusive_speaker_diarization", output)
 
 
 def one_speaker_at_a_time(hook: Callable[..., None]) -> Callable[..., None]:
-    """`hook`, and in 3.4 a lower count of speakers, which makes the diarization 4.x's exclusive one.
+    """A hook that calls `hook` and makes 3.4's diarization the exclusive one of 4.x.
 
-    3.4 hands hooks the very count of speakers `[frames, 1]` it later picks that many of the most active speakers
-    by; 4.x computes its exclusive diarization in just this way, from the count cut to 1.
+    3.4 passes hooks the number of speakers in each frame `[frames, 1]`, and later gives the frame to as many of the
+    most active speakers. This hook cuts the numbers to 1, from which 4.x too computes its exclusive diarization.
     """
 
-    def hooked(step: str, artefact: Any = None, **progress: Any) -> None:
+    def cut_and_call(step: str, artefact: Any = None, **progress: Any) -> None:
         if step == "speaker_counting" and pyannote_major() < 4:
             artefact.data = np.minimum(artefact.data, 1)
         hook(step, artefact, **progress)
 
-    return hooked
+    return cut_and_call
 
 
 @contextmanager
@@ -189,11 +187,3 @@ def tf32_kept() -> Iterator[None]:
     finally:
         if before != (matmul.allow_tf32, cudnn.allow_tf32):
             matmul.allow_tf32, cudnn.allow_tf32 = before
-
-
-def dtype_argument(dtype: Any) -> dict[str, Any]:
-    """`from_pretrained`'s weight type: `dtype` from transformers 4.56, `torch_dtype` before."""
-    import transformers
-
-    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
-    return {"dtype" if (major, minor) >= (4, 56) else "torch_dtype": dtype}

@@ -18,8 +18,8 @@ from starlette.requests import Request
 
 from turnscribe.asr.protocol import OnChunks
 from turnscribe.errors import BadAudio, Cancelled, TurnscribeError
-from turnscribe.inputs.decode import Limits
-from turnscribe.inputs.fetch import read_input
+from turnscribe.inputs.limits import Limits
+from turnscribe.inputs.read import read_input
 from turnscribe.serving.bodies import Body
 from turnscribe.serving.metrics import Metrics
 from turnscribe.serving.problems import Busy, ClientGone, Problem, TookTooLong, problem_of

@@ -23,7 +23,7 @@ from tests.checkpoints.openai_files import ENGLISH, LARGE_V3, MULTILINGUAL, dime
 from tests.engine.models import sound
 from turnscribe.asr.registry import load_asr
 from turnscribe.checkpoints.openai_generation import ALIGNMENT_HEADS
-from turnscribe.checkpoints.openai_whisper import Converted, load_checkpoint
+from turnscribe.checkpoints.openai_whisper import WhisperComponents, load_checkpoint
 from turnscribe.request import DecodingOptions
 from turnscribe.waveform import to_wav
 from turnscribe.whisper.alignment import alignment_heads
@@ -55,7 +55,7 @@ class Pair:
 
     file: Path
     theirs: Whisper
-    ours: Converted
+    ours: WhisperComponents
     loaded: dict[str, Any]  # by backend
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from turnscribe.checkpoints.hub import explain, shown
+from turnscribe.checkpoints.hub import display_name, explain
 from turnscribe.checkpoints.openai_whisper import describe_checkpoint, is_checkpoint
 from turnscribe.cli.checks.access import TIMEOUT, hub_file
 from turnscribe.cli.checks.results import GB, Result, Status
@@ -41,7 +41,7 @@ def look_at(variable: str, model: str, api: Any, offline: str | None) -> Facts:
             return look_at_folder(variable, path.parent if path.suffix == ".yaml" else path)
         return look_at_cache(variable, model, offline) if offline else look_at_hub(variable, model, api)
     except Exception as error:  # a header that is no JSON, a file that cannot be read
-        detail = f"{shown(model)} cannot be read ({type(error).__name__})"
+        detail = f"{display_name(model)} cannot be read ({type(error).__name__})"
         return Facts(Result(variable, "FAILED", detail, "copy the whole model, or name a Hub id"))
 
 
@@ -105,7 +105,7 @@ def look_at_checkpoint(variable: str, model: str) -> Facts:
         return Facts(Result(variable, "FAILED", detail, advice))
     config = {"vocab_size": dims.n_vocab, "num_mel_bins": dims.n_mels, "d_model": dims.n_text_state}
     config["decoder_layers"] = dims.n_text_layer
-    detail = f"checkpoint {shown(model)} of openai-whisper"
+    detail = f"checkpoint {display_name(model)} of openai-whisper"
     return Facts(Result(variable, "ok", detail), config, parameters)
 
 

@@ -1,0 +1,45 @@
+"""Host names to public addresses: what nobody outside may be sent to is refused here."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+
+from turnscribe.errors import BadAudio
+
+Resolve = Callable[[str, int], Sequence[str]]  # host, port: its addresses
+
+
+def is_public(address: str) -> bool:
+    """Whether an IPv4 or IPv6 address is global unicast, looking through mapped, NAT64 and 6to4 forms.
+
+    >>> is_public("1.1.1.1"), is_public("10.0.0.1"), is_public("::ffff:127.0.0.1")
+    (True, False, False)
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour
+        if ip in ipaddress.IPv6Network("64:ff9b::/96"):  # RFC 6052: the last 32 bits are an IPv4 address
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+        if inner is not None:
+            return is_public(str(inner))
+        return ip.is_global and not ip.is_multicast and ip in ipaddress.IPv6Network("2000::/3")
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def public_address(host: str, port: int, resolve: Resolve) -> str:
+    """The first address of `host`, once all of them are known to be public. Raises `BadAudio`."""
+    try:
+        addresses = list(resolve(host, port))
+    except (OSError, UnicodeError) as e:
+        raise BadAudio(f"The host {host} has no address; check the URL.") from e
+    if not addresses or not all(is_public(address) for address in addresses):
+        raise BadAudio(f"The host {host} is not a public address; send the audio itself instead.")
+    return addresses[0]
+
+
+def resolve_host(host: str, port: int) -> list[str]:
+    """The addresses of `host`, as the operating system knows them."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return [str(sockaddr[0]) for *_, sockaddr in found]
