@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.benchmarks.peers import BATCH_SIZE, REQUEST, Work
+from turnscribe.transcript import Chunk
+from turnscribe.whisper.reading import DecodedWindow, Reader
+from turnscribe.whisper.windows import Window
 
 
 class Engine:
@@ -35,13 +39,16 @@ class Engine:
         return None
 
     def load(self, folder: Path, *, assistant: Path | None = None, device: str = "cpu") -> None:
+        from turnscribe.asr.engine_backend import EngineAsr
         from turnscribe.asr.protocol import load_asr
+        from turnscribe.engine import engine
 
         draft = str(assistant) if assistant is not None and self._options["assisted"] else None
-        self._asr = load_asr(str(folder), assistant=draft, device=device, dtype=self._dtype)  # type: ignore[arg-type]
-        self._asr.reader = _Counted(self._asr.reader, self._rows)
-        if self._draft_length is not None:
-            self._asr.draft_length = lambda: self._draft_length
+        loaded = load_asr(str(folder), assistant=draft, device=device, dtype=self._dtype)  # type: ignore[arg-type]
+        assert isinstance(loaded, EngineAsr)
+        reader = loaded.reader
+        counting = CountingReader(reader.tokenizer, reader.end_token, reader.first_timestamp, self._rows)
+        self._asr = EngineAsr(engine.Engine(loaded.models, draft_length=self._draft_length), reader=counting)
 
     def __call__(self, waveform: NDArray[np.float32]) -> Work:
         from turnscribe.asr.protocol import AsrOptions
@@ -58,18 +65,15 @@ class Engine:
         return Work(tuple(self._rows))
 
 
-class _Counted:
-    """A `reading.Reader` that notes the tokens of each window."""
+@dataclass(frozen=True)
+class CountingReader(Reader):
+    """Notes the tokens of each window in `rows`."""
 
-    def __init__(self, reader: Any, rows: list[tuple[int, ...]]) -> None:
-        self._reader, self._rows = reader, rows
+    rows: list[tuple[int, ...]]
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)
-
-    def read(self, decoded: Any, language: Any) -> Any:
-        self._rows.append(tuple(decoded.tokens))
-        return self._reader.read(decoded, language)
+    def read(self, decoded: DecodedWindow, language: str | None) -> tuple[list[Chunk], Window | None]:
+        self.rows.append(tuple(decoded.tokens))
+        return super().read(decoded, language)
 
 
 ENGINES: dict[str, dict[str, Any]] = {
