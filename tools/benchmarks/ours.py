@@ -23,14 +23,14 @@ class Engine:
         name: str = "turnscribe",
         *,
         batch_size: int = BATCH_SIZE,
-        words: bool = False,
+        word_times: bool = False,
         assisted: bool = False,
         draft_length: int | None = None,
         dtype: str = "auto",
     ) -> None:
         """`draft_length` is a fixed number of tokens to draft; `None` lets the engine choose."""
         self.name = name
-        self._options = {"batch_size": batch_size, "words": words, "assisted": assisted}
+        self._options = {"batch_size": batch_size, "word_times": word_times, "assisted": assisted}
         self._draft_length, self._dtype = draft_length, dtype
         self._asr: Any = None
         self._rows: list[tuple[int, ...]] = []
@@ -40,7 +40,7 @@ class Engine:
 
     def load(self, folder: Path, *, assistant: Path | None = None, device: str = "cpu") -> None:
         from turnscribe.asr.engine_backend import EngineAsr
-        from turnscribe.asr.protocol import load_asr
+        from turnscribe.asr.registry import load_asr
         from turnscribe.engine import engine
 
         draft = str(assistant) if assistant is not None and self._options["assisted"] else None
@@ -51,9 +51,9 @@ class Engine:
         self._asr = EngineAsr(engine.Engine(loaded.models, draft_length=self._draft_length), reader=counting)
 
     def __call__(self, waveform: NDArray[np.float32]) -> Work:
-        from turnscribe.asr.protocol import AsrOptions
+        from turnscribe.request import DecodingOptions
 
-        options = AsrOptions(
+        options = DecodingOptions(
             **REQUEST,  # type: ignore[arg-type]
             **self._options,  # type: ignore[arg-type]
             compression_ratio_threshold=None,
@@ -78,7 +78,7 @@ class CountingReader(Reader):
 
 ENGINES: dict[str, dict[str, Any]] = {
     "turnscribe": {},
-    "turnscribe words": {"words": True},
+    "turnscribe words": {"word_times": True},
     "turnscribe assisted": {"assisted": True},
     "turnscribe bfloat16": {"dtype": "bfloat16"},
 }  # the engine's names in the benchmark, and how it is set
