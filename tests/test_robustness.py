@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from turnscribe.engine.decode import Attempt
+from turnscribe.engine.attempts import Attempt
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
 from turnscribe.waveform import SAMPLE_RATE
@@ -89,25 +89,26 @@ def test_chunks_say_how_they_were_decoded(demo_handler, conversation_waveform) -
 
 
 @pytest.fixture
-def engine(demo_handler):
-    """A second engine over the demo models, to be changed."""
+def asr(demo_handler):
+    """A second backend over the demo models, to be changed."""
     from turnscribe.asr.engine_backend import EngineAsr
+    from turnscribe.engine.engine import Engine
 
-    return EngineAsr(demo_handler.pipeline.asr.models)
+    return EngineAsr(Engine(demo_handler.pipeline.asr.models))
 
 
 TEN_SECONDS = DecodingOptions(language="en", chunk_length_s=10)
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(engine, conversation_waveform) -> None:
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(asr, conversation_waveform) -> None:
     import torch
 
     def said() -> list[tuple[str, float, float]]:
-        chunks = engine.transcribe(conversation_waveform, TEN_SECONDS).chunks
+        chunks = asr.transcribe(conversation_waveform, TEN_SECONDS).chunks
         return [(chunk.text, chunk.start, chunk.end) for chunk in chunks]
 
     expected = said()
-    asked, made, steps = [], engine.batch, 0
+    asked, made, steps = [], asr.engine.batch, 0
 
     def batch(rows: int, *, assisted: bool):
         asked.append(rows)
@@ -126,14 +127,14 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(engine, convers
         one.step = counted
         return one
 
-    engine.batch = batch
+    asr.engine.batch = batch
     assert said() == expected
     assert len(asked) >= 3
     assert asked[0] > 3
     assert all(later == max(earlier // 2, 1) for earlier, later in pairwise(asked))
 
 
-def test_a_window_that_does_not_fit_is_said_to_the_operator(engine, conversation_waveform) -> None:
+def test_a_window_that_does_not_fit_is_said_to_the_operator(asr, conversation_waveform) -> None:
     import torch
 
     from turnscribe.errors import OutOfMemory
@@ -141,12 +142,12 @@ def test_a_window_that_does_not_fit_is_said_to_the_operator(engine, conversation
     def batch(rows: int, *, assisted: bool):
         raise torch.OutOfMemoryError("too many")
 
-    engine.batch = batch
+    asr.engine.batch = batch
     with pytest.raises(OutOfMemory, match="choose a smaller model"):
-        engine.transcribe(conversation_waveform, TEN_SECONDS)
+        asr.transcribe(conversation_waveform, TEN_SECONDS)
 
 
-def test_decoding_stops_between_two_steps(engine, conversation_waveform) -> None:
+def test_decoding_stops_between_two_steps(asr, conversation_waveform) -> None:
     from turnscribe.errors import Cancelled
 
     asked = 0
@@ -157,14 +158,14 @@ def test_decoding_stops_between_two_steps(engine, conversation_waveform) -> None
         return asked == 12
 
     with pytest.raises(Cancelled):
-        engine.transcribe(conversation_waveform, TEN_SECONDS, listener=Listener(should_stop=stop))
+        asr.transcribe(conversation_waveform, TEN_SECONDS, listener=Listener(should_stop=stop))
     assert asked == 12  # five windows were heard, a handful of steps taken, none finished
 
 
-def test_the_language_is_that_of_the_loudest_of_the_first_windows(engine, conversation_waveform) -> None:
+def test_the_language_is_that_of_the_loudest_of_the_first_windows(asr, conversation_waveform) -> None:
     waveform = np.concatenate([noise(10, 0.0005), conversation_waveform[: 10 * SAMPLE_RATE]])
     heard: list[int] = []
-    made = engine.batch
+    made = asr.engine.batch
 
     def batch(rows: int, *, assisted: bool):
         one = made(rows, assisted=assisted)
@@ -172,8 +173,8 @@ def test_the_language_is_that_of_the_loudest_of_the_first_windows(engine, conver
         one.language_scores = lambda token, row: heard.append(row) or scores(token, row)
         return one
 
-    engine.batch = batch
-    assert engine.transcribe(waveform, DecodingOptions(chunk_length_s=10)).language == "en"
+    asr.engine.batch = batch
+    assert asr.transcribe(waveform, DecodingOptions(chunk_length_s=10)).language == "en"
     assert len(heard) == 1
     assert heard[0] in (1, 2, 3)  # one of those with speech
 
@@ -199,8 +200,8 @@ def judge(demo_handler):
     )
 
     def judged(*attempts: Attempt, **options):
-        run = _Transcription(asr, np.zeros(SAMPLE_RATE, np.float32), DecodingOptions(**options), SILENT, ())
-        return run.judge(Window(0, SAMPLE_RATE), attempts), run.warnings
+        recording = _Transcription(asr, np.zeros(SAMPLE_RATE, np.float32), DecodingOptions(**options), SILENT, ())
+        return recording.judge(Window(0, SAMPLE_RATE), attempts), recording.warnings
 
     return judged
 

@@ -25,8 +25,10 @@ from transformers import (
 )
 
 from turnscribe.asr.engine_backend import token_limit
+from turnscribe.engine.attempts import Attempt, Prompt
 from turnscribe.engine.batch import Batch
-from turnscribe.engine.decode import Attempt, Decoding, Prompt
+from turnscribe.engine.decode import Decoding
+from turnscribe.engine.draft import Draft, DraftDecoder
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.graphs import Graphs
 from turnscribe.engine.model import Decoder, Encoder
@@ -299,7 +301,7 @@ def generated(model: Any, features: torch.Tensor, asked: Asked) -> list[Said]:
 
 
 class Windows:
-    """A `decode.Work` over features `[N, mels, 3000]`; a job is the index of a window."""
+    """A `WindowSource` over features `[N, mels, 3000]`; a window is its index."""
 
     def __init__(
         self,
@@ -309,8 +311,8 @@ class Windows:
         *,
         order: Sequence[int] | None = None,
         draft_encoder: Encoder | None = None,
-        judge: Callable[[int, Sequence[Attempt]], Attempt | float] = lambda job, attempts: attempts[-1],
-        seed: Callable[[int], int] = lambda job: job,
+        judge: Callable[[int, Sequence[Attempt]], Attempt | float] = lambda window, attempts: attempts[-1],
+        seed: Callable[[int], int] = lambda window: window,
         temperature: float = 0.0,
     ) -> None:
         self.features, self.encoder, self.draft_encoder = features, encoder, draft_encoder
@@ -319,22 +321,24 @@ class Windows:
         self.taken: list[int] = []  # how many at each time
 
     def take(self, count: int) -> list[int]:
-        jobs = [self.pending.popleft() for _ in range(min(count, len(self.pending)))]
-        self.taken += [len(jobs)] if jobs else []
-        return jobs
+        windows = [self.pending.popleft() for _ in range(min(count, len(self.pending)))]
+        self.taken += [len(windows)] if windows else []
+        return windows
 
-    def encode(self, jobs: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        features = self.features[list(jobs)]
+    def encode(self, windows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        features = self.features[list(windows)]
         return self.encoder(features), None if self.draft_encoder is None else self.draft_encoder(features)
 
-    def prompts(self, jobs: Sequence[int], language_scores: Callable[[int, int], torch.Tensor]) -> Sequence[Prompt]:
-        prompt = self._prompt if isinstance(self._prompt, Prompt) else self._prompt(jobs, language_scores)
-        return [replace(prompt, temperature=self.temperature)] * len(jobs)
+    def prompts(
+        self, windows: Sequence[int], language_scores: Callable[[int, int], torch.Tensor]
+    ) -> Sequence[Prompt]:
+        prompt = self._prompt if isinstance(self._prompt, Prompt) else self._prompt(windows, language_scores)
+        return [replace(prompt, temperature=self.temperature)] * len(windows)
 
-    def judge(self, job: int, attempts: Sequence[Attempt]) -> Attempt | float:
-        return self._judge(job, attempts)
+    def judge(self, window: int, attempts: Sequence[Attempt]) -> Attempt | float:
+        return self._judge(window, attempts)
 
-    def unwanted(self, job: int) -> bool:
+    def unwanted(self, window: int) -> bool:
         return False
 
 
@@ -352,22 +356,25 @@ def rules_of(model: Any, *, timestamps: bool = True) -> Rules:
 
 
 def batch_of(
-    model: Any, rows: int, *, timestamps: bool = True, draft: Decoder | None = None, kind: type[Batch] = Batch
+    model: Any,
+    rows: int,
+    *,
+    timestamps: bool = True,
+    draft: Decoder | None = None,
+    wrap: Callable[[Draft], Draft] = lambda draft: draft,
 ) -> Batch:
-    return kind(
-        Decoder.of(model),
-        rules_of(model, timestamps=timestamps),
-        rows=rows,
-        frames=FRAMES,
-        draft=draft,
-        graphs=Graphs(model.device),
-    )
+    """`draft` proposes tokens, or what `wrap` makes of it."""
+    rules, graphs = rules_of(model, timestamps=timestamps), Graphs(model.device)
+    drafts: Draft | None = None
+    if draft is not None:
+        drafts = wrap(DraftDecoder(draft, rules, rows=rows, frames=FRAMES, fixed=graphs.enabled))
+    return Batch(Decoder.of(model), rules, rows=rows, frames=FRAMES, draft=drafts, graphs=graphs)
 
 
 @torch.inference_mode()
 def decoded(
     batch: Batch,
-    work: Windows,
+    source: Windows,
     *,
     heads: Sequence[tuple[int, int]] = (),
     draft_length: DraftLength | int | None = None,
@@ -376,13 +383,13 @@ def decoded(
     """`attempts` by window, and how many tokens were `proposed` and `accepted`."""
     decoding = Decoding(
         batch,
-        work,
+        source,
         heads=heads,
         draft_length=draft_length,
         encode_at_once=encode_at_once,
     )
     attempts: dict[int, Attempt] = {}
-    for job, attempt in decoding.run():
-        assert job not in attempts, f"window {job} came twice"
-        attempts[job] = attempt
+    for window, attempt in decoding.run():
+        assert window not in attempts, f"window {window} came twice"
+        attempts[window] = attempt
     return SimpleNamespace(attempts=attempts, proposed=decoding.proposed, accepted=decoding.accepted)

@@ -32,9 +32,11 @@ from tests.engine.models import (
 from turnscribe.asr.engine_backend import EngineAsr
 from turnscribe.asr.registry import load_asr
 from turnscribe.asr.transformers_backend import TransformersAsr
-from turnscribe.engine.batch import LONGEST_DRAFT, Batch
-from turnscribe.engine.decode import Prompt
+from turnscribe.engine.attempts import Prompt
+from turnscribe.engine.batch import Batch
+from turnscribe.engine.draft import LONGEST_DRAFT, Draft, RowEnds
 from turnscribe.engine.draft_length import DraftLength
+from turnscribe.engine.engine import Engine
 from turnscribe.engine.model import Decoder, Encoder
 from turnscribe.engine.models import Models
 from turnscribe.request import DecodingOptions
@@ -78,7 +80,7 @@ def work(layout: str, asked: Asked, **options: Any) -> Windows:
 
 def tokens(result: Any) -> list[tuple[int, ...]]:
     assert sorted(result.attempts) == list(range(len(result.attempts)))
-    return [result.attempts[job].tokens for job in sorted(result.attempts)]
+    return [result.attempts[window].tokens for window in sorted(result.attempts)]
 
 
 def asks(layout: str) -> list[Asked]:
@@ -142,7 +144,7 @@ def test_the_detected_language_is_that_of_generate(mels: int, seed: int) -> None
     model.model.decoder.embed_positions.weight.mul_(0.05)  # so that the language hangs on the audio
     choices = list(model.generation_config.lang_to_id.values())
 
-    def prompt(jobs: Any, scores: Callable[[int, int], torch.Tensor]) -> Prompt:
+    def prompt(windows: Any, scores: Callable[[int, int], torch.Tensor]) -> Prompt:
         heard = scores(AT.start, 0)
         found.append(max(choices, key=lambda token: float(heard[token])))
         return Asked(language=None).prompt_of(model, found[-1])
@@ -162,7 +164,7 @@ def test_the_detected_language_is_that_of_generate(mels: int, seed: int) -> None
 def test_the_language_is_heard_in_the_window_asked_for(index: int, row: int) -> None:
     layout = "multilingual-80"
     model, batch = whisper(layout), batch_of(whisper(layout), 8)
-    batch.hear(encoded(layout)[[index]], None, slice(row, row + 1))
+    batch.load_audio(encoded(layout)[[index]], None, slice(row, row + 1))
     logits = model(features(layout)[[index]], decoder_input_ids=torch.tensor([[AT.start]])).logits[0, 0]
     torch.testing.assert_close(batch.language_scores(AT.start, row), logits, atol=1e-4, rtol=1e-4)
 
@@ -211,8 +213,8 @@ def test_logprobs_are_those_of_the_processed_scores(layout: str, asked: Asked, d
     model = whisper(layout)
     batch = batch_of(model, 4, timestamps=asked.timestamps, draft=Decoder.of(near_copy(model, noise=0.05)))
     result = decoded(batch, work(layout, asked), draft_length=draft_length)
-    for job, said in enumerate(expected(layout, asked)):
-        attempt = result.attempts[job]
+    for window, said in enumerate(expected(layout, asked)):
+        attempt = result.attempts[window]
         assert len(attempt.logprobs) == len(said.tokens) + said.ended
         np.testing.assert_allclose(attempt.logprobs, said.logprobs, atol=1e-4)
         assert attempt.avg_logprob == pytest.approx(sum(said.logprobs) / (len(said.tokens) + 1), abs=1e-4)
@@ -226,7 +228,7 @@ def test_no_speech_is_read_after_the_start_of_the_transcript(layout: str, asked:
     logits = model(features(layout), decoder_input_ids=initial).logits
     start = asked.initial(model).index(AT.start)
     silence = logits[:, start].softmax(-1)[:, AT.no_speech]
-    found = [result.attempts[job].no_speech for job in range(COUNT)]
+    found = [result.attempts[window].no_speech for window in range(COUNT)]
     np.testing.assert_allclose(found, silence.numpy(), rtol=1e-3, atol=1e-7)
     assert len(set(found)) == COUNT
 
@@ -234,48 +236,59 @@ def test_no_speech_is_read_after_the_start_of_the_transcript(layout: str, asked:
 # Speculation -----------------------------------------------------------------------------------------
 
 
-class Scripted(Batch):
+class ScriptedDraft:
     """Drafts by a script: the right token where `is_right` says so, otherwise one that is surely wrong.
 
-    Which window sits in a row is told by the encoder's output that the row heard.
+    Which window sits in a row is told by the encoder's output that was loaded into the row.
     """
 
-    right: torch.Tensor  # [N, positions]: the tokens by window, initial ones too
-    windows: torch.Tensor  # [N, D]: the sum over the frames of each
-    is_right: Callable[[torch.Tensor], torch.Tensor]  # positions [B] -> bool [B]
+    def __init__(
+        self,
+        draft: Draft,
+        right: torch.Tensor,
+        windows: torch.Tensor,
+        is_right: Callable[[torch.Tensor], torch.Tensor],
+        rows: int,
+    ) -> None:
+        """`right` `[N, positions]` are the tokens by window, initial ones too; `windows` `[N, D]` the sums over the
+        frames of each; `is_right` is by positions `[B]`."""
+        self.draft, self.right, self.windows, self.is_right = draft, right, windows, is_right
+        self.window = torch.zeros(rows, dtype=torch.long)
 
-    @property
-    def state(self) -> tuple[torch.Tensor, ...]:
-        return (*super().state, self.job)
+    def load_audio(self, encoded: torch.Tensor, rows: slice) -> None:
+        self.draft.load_audio(encoded, rows)
+        self.window[rows] = torch.cdist(encoded.sum(1), self.windows).argmin(1)
 
-    @property
-    def job(self) -> torch.Tensor:
-        if not hasattr(self, "_job"):
-            self._job = torch.zeros(self.rows, dtype=torch.long)
-        return self._job
+    def start(self, rows: slice, tokens: torch.Tensor, positions: torch.Tensor) -> None:
+        self.draft.start(rows, tokens, positions)
 
-    def hear(self, encoded: torch.Tensor, draft_encoded: torch.Tensor | None, rows: slice) -> None:
-        super().hear(encoded, draft_encoded, rows)
-        self.job[rows] = torch.cdist(encoded.sum(1), self.windows).argmin(1)
+    def propose(self, rows: slice, ends: RowEnds, count: int, *, reach: int) -> torch.Tensor:
+        proposed = self.draft.propose(rows, ends, count, reach=reach)
+        for index in range(count):
+            places = ends.positions[:, 1] + 1 + index
+            right = self.right[self.window[rows], places]
+            wrong = (right + 1) % AT.vocabulary
+            proposed[:, 2 + index] = torch.where(self.is_right(places), right, wrong)
+        return proposed
 
-    def _propose(self, tokens: torch.Tensor, rows: slice, index: int) -> torch.Tensor:
-        places = self.length[rows] + index
-        right = self.right[self.job[rows], places]
-        wrong = (right + 1) % AT.vocabulary
-        return torch.where(self.is_right(places), right, wrong)[:, None]
+    def swap(self, first: int, second: int) -> None:
+        self.draft.swap(first, second)
+        self.window[[first, second]] = self.window[[second, first]]
 
 
 def scripted(layout: str, asked: Asked, rows: int, is_right: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-    said = expected(layout, asked)
     model = whisper(layout)
-    batch = batch_of(model, rows, timestamps=asked.timestamps, draft=Decoder.of(other(layout)), kind=Scripted)
-    batch.right = torch.zeros(COUNT, model.config.max_target_positions + 20, dtype=torch.long)
-    for job, one in enumerate(said):
+    right = torch.zeros(COUNT, model.config.max_target_positions + 20, dtype=torch.long)
+    for window, one in enumerate(expected(layout, asked)):
         row = torch.tensor([*one.initial, *one.tokens, AT.end])
-        batch.right[job, : len(row)] = row
-    batch.windows = encoded(layout).sum(1)
-    batch.is_right = is_right
-    return batch
+        right[window, : len(row)] = row
+    return batch_of(
+        model,
+        rows,
+        timestamps=asked.timestamps,
+        draft=Decoder.of(other(layout)),
+        wrap=lambda draft: ScriptedDraft(draft, right, encoded(layout).sum(1), is_right, rows),
+    )
 
 
 @cache
@@ -323,10 +336,10 @@ def test_whatever_is_drafted_the_tokens_are_those_of_greedy(count: int, rows: in
     layout = list(LAYOUTS)[(count + rows) % 3]
     asked = Asked(timestamps=script != "thirds", prompt=EARLIER if script == "half" else ())
     order = ORDERS[count % 2][: max(3 * rows, 3)]  # a row alone is slow
-    said = [expected(layout, asked)[job] for job in order]
+    said = [expected(layout, asked)[window] for window in order]
     batch = scripted(layout, asked, rows, SCRIPTS[script](count))
     result = decoded(batch, work(layout, asked, order=order), draft_length=count)
-    assert [result.attempts[job].tokens for job in order] == [one.tokens for one in said]
+    assert [result.attempts[window].tokens for window in order] == [one.tokens for one in said]
     after_first = [len(one.tokens) + one.ended - 1 for one in said]
     if script == "all-wrong":
         assert (result.proposed, result.accepted) == (count * sum(after_first), 0)
@@ -398,7 +411,7 @@ CALM = {"compression_ratio_threshold": None, "logprob_threshold": None}  # greed
 def both(model: Any, mels: int, assistant: Any = None) -> tuple[EngineAsr, TransformersAsr]:
     extractor = WhisperFeatureExtractor(feature_size=mels)
     return (
-        EngineAsr(Models.of(model, Letters(), extractor, assistant)),
+        EngineAsr(Engine(Models.of(model, Letters(), extractor, assistant))),
         TransformersAsr(model, Letters(), extractor, assistant),
     )
 
@@ -538,7 +551,7 @@ def test_word_times_are_those_of_transformers_own(
         reference_asr.model.config._attn_implementation = attention
     models = demo_engine.models
     model = reference_asr.model
-    batch = demo_engine.batch(1, assisted=False)
+    batch = demo_engine.engine.batch(1, assisted=False)
     queue = Windows(made.input_features, models.encoder, demo_prompt(model))
     attempt = decoded(batch, queue, heads=models.heads).attempts[0]
     row, times = theirs["sequences"][0].tolist(), theirs["token_timestamps"][0].tolist()

@@ -29,8 +29,8 @@ from tests.engine.models import (
     tiny_assistant,
     tiny_whisper,
 )
+from turnscribe.engine.attempts import Attempt
 from turnscribe.engine.cache import Cache
-from turnscribe.engine.decode import Attempt
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.graphs import SWITCH, Graphs
 from turnscribe.engine.linear import Linear
@@ -106,7 +106,7 @@ def test_the_decoder_is_that_of_transformers_in_pieces_of_any_size(pieces: tuple
     expected = model()(encoder_outputs=(encoded(3),), decoder_input_ids=tokens).logits
     room = decoder.cache(5, frames=FRAMES, slack=9, fixed=fixed)
     rows = slice(1, 4)
-    decoder.hear(encoded(3), room, rows)
+    decoder.load_audio(encoded(3), room, rows)
     found, at = [], 0
     for count in pieces:
         positions = torch.arange(at, at + count).expand(3, -1)
@@ -123,7 +123,7 @@ def test_a_decoder_alone_is_that_of_transformers() -> None:
     tokens = torch.randint(AT.vocabulary, (2, 7), generator=torch.Generator().manual_seed(0))
     expected = assistant(input_ids=tokens, encoder_outputs=(encoded(2),)).logits
     room = decoder.cache(2, frames=FRAMES, slack=9, fixed=False)
-    decoder.hear(encoded(2), room, slice(0, 2))
+    decoder.load_audio(encoded(2), room, slice(0, 2))
     hidden = decoder(tokens, torch.arange(7).expand(2, -1), room, slice(0, 2), reach=7)
     torch.testing.assert_close(logits_of(decoder, hidden), expected, atol=1e-4, rtol=1e-4)
 
@@ -143,7 +143,7 @@ def test_the_attention_of_named_heads_is_that_of_transformers() -> None:
     for handle in handles:
         handle.remove()
     room = decoder.cache(2, frames=FRAMES, slack=9, fixed=False)
-    decoder.hear(encoded(2), room, slice(0, 2))
+    decoder.load_audio(encoded(2), room, slice(0, 2))
     found = decoder.attention(tokens, torch.arange(9).expand(2, -1), room, slice(0, 2), heads)
     assert found.shape == (2, 3, 9, FRAMES)
     for index, (layer, head) in enumerate(heads):
@@ -160,7 +160,7 @@ def test_rows_at_different_places_do_not_see_each_other_or_what_was_taken_back()
     lengths = (4, 9, 6)
     texts = [torch.randint(AT.vocabulary, (length + 2,), generator=random) for length in lengths]
     rows = slice(0, 3)
-    decoder.hear(encoded(3), room, rows)
+    decoder.load_audio(encoded(3), room, rows)
     for row, (text, length) in enumerate(zip(texts, lengths, strict=True)):
         one = slice(row, row + 1)
         decoder(text[None, :length], torch.arange(length)[None], room, one, reach=length)
@@ -188,7 +188,7 @@ def test_a_cache_grows_and_keeps_what_it_has() -> None:
     assert room.readable(10) == 0
     room.reserve(3)
     written = torch.randn(3, 3, 16)
-    room.write(1, slice(0, 3), torch.arange(3).expand(3, -1), written)
+    room.write_own(1, slice(0, 3), torch.arange(3).expand(3, -1), written)
     for positions in (60, 64, 65, 150):
         room.reserve(positions)
         assert room.readable(positions) == positions
@@ -213,8 +213,8 @@ def test_swapped_rows_take_all_they_have_with_them() -> None:
     room.reserve(2)
     own, cross = torch.randn(3, 2, 16), torch.randn(3, 5, 16)
     for layer in (0, 1):
-        room.write(layer, slice(0, 3), torch.arange(2).expand(3, -1), own + layer)
-        room.hear(layer, slice(0, 3), cross + layer)
+        room.write_own(layer, slice(0, 3), torch.arange(2).expand(3, -1), own + layer)
+        room.write_cross(layer, slice(0, 3), cross + layer)
     before = [
         (room.own(layer, slice(0, 3), 2)[0].clone(), room.cross(layer, slice(0, 3))[1].clone()) for layer in (0, 1)
     ]
@@ -233,17 +233,17 @@ def test_a_query_sees_what_came_before_it_and_itself() -> None:
 # Linear ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rough", [False, True])
+@pytest.mark.parametrize("bfloat16", [False, True])
 @pytest.mark.parametrize("gelu", [True, False])
 @pytest.mark.parametrize("shape", [(7,), (1, 7), (3, 4, 7), (1500, 7)], ids=str)
-def test_a_product_is_that_of_torch(shape: tuple[int, ...], gelu: bool, rough: bool) -> None:
+def test_a_product_is_that_of_torch(shape: tuple[int, ...], gelu: bool, bfloat16: bool) -> None:
     random = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(11, 7, generator=random), torch.randn(11, generator=random)
     x = torch.randn(*shape, generator=random)
     for given in (bias, None):
-        found = Linear(weight, given, rough=rough)(x, gelu=gelu)
+        found = Linear(weight, given, allow_bfloat16=bfloat16)(x, gelu=gelu)
         expected = F.linear(x, weight, given)
-        near = {"atol": 0.1, "rtol": 0.05} if rough else {"atol": 1e-5, "rtol": 1e-5}
+        near = {"atol": 0.1, "rtol": 0.05} if bfloat16 else {"atol": 1e-5, "rtol": 1e-5}
         torch.testing.assert_close(found, F.gelu(expected) if gelu else expected, **near)
 
 
@@ -252,12 +252,12 @@ def test_a_type_that_is_not_packed_is_multiplied_all_the_same() -> None:
     torch.testing.assert_close(Linear(weight)(x), F.linear(x, weight))
 
 
-@pytest.mark.parametrize("rough", [False, True])
-def test_a_bias_of_minus_infinity_forbids(rough: bool) -> None:
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_bias_of_minus_infinity_forbids(bfloat16: bool) -> None:
     weight, x, bias = torch.randn(11, 7), torch.randn(2, 3, 7), torch.zeros(11)
     bias[[0, 4, 10]] = -math.inf
-    found = Linear(weight, rough=rough).with_bias(x, bias)
-    near = {"atol": 0.1, "rtol": 0.05} if rough else {"atol": 1e-5, "rtol": 1e-5}
+    found = Linear(weight, allow_bfloat16=bfloat16).with_bias(x, bias)
+    near = {"atol": 0.1, "rtol": 0.05} if bfloat16 else {"atol": 1e-5, "rtol": 1e-5}
     torch.testing.assert_close(found, F.linear(x, weight, bias), **near)
     assert found[..., [0, 4, 10]].isneginf().all()
 
@@ -270,7 +270,7 @@ def lengths(shares: Sequence[float], rows: int = 1) -> list[int]:
     found = []
     for share in shares:
         found.append(one.best(rows))
-        one.saw(round(100 * share), 100 - round(100 * share))
+        one.record(round(100 * share), 100 - round(100 * share))
     return [*found, one.best(rows)]
 
 
@@ -313,35 +313,35 @@ def test_graphs_are_off_on_the_cpu_and_run_what_they_are_given() -> None:
 
 def warm(rows: int, order: Sequence[int], *, seed: int = 0, temperature: float = 0.7, k: int | None = None) -> Any:
     draft = Decoder.of(near_copy(model(), noise=0.03)) if k else None
-    work = Windows(
+    source = Windows(
         encoded(),
         Same(),
         Asked().prompt_of(model()),
         order=order,
-        seed=lambda job: 1000 * seed + job,
+        seed=lambda window: 1000 * seed + window,
         temperature=temperature,
     )
-    return decoded(batch_of(model(), rows, draft=draft), work, draft_length=k).attempts
+    return decoded(batch_of(model(), rows, draft=draft), source, draft_length=k).attempts
 
 
 @pytest.mark.parametrize("k", [None, 3])
 def test_a_warm_row_draws_the_same_whatever_sits_beside_it(k: int | None) -> None:
-    alone = {job: warm(1, [job], k=k)[job] for job in (0, 3, 5)}
+    alone = {window: warm(1, [window], k=k)[window] for window in (0, 3, 5)}
     for rows, order in ((3, range(8)), (8, range(8)), (3, (5, 1, 3, 0))):
         together = warm(rows, order, k=k)
-        for job in alone:
-            assert together[job].tokens == alone[job].tokens
-            np.testing.assert_allclose(together[job].logprobs, alone[job].logprobs, atol=1e-4)
-            assert together[job].temperature == 0.7
+        for window in alone:
+            assert together[window].tokens == alone[window].tokens
+            np.testing.assert_allclose(together[window].logprobs, alone[window].logprobs, atol=1e-4)
+            assert together[window].temperature == 0.7
 
 
 def test_other_seeds_and_temperatures_draw_other_tokens() -> None:
     drawn = [warm(8, range(8)), warm(8, range(8), seed=1), warm(8, range(8), temperature=1.0)]
     for one, other in itertools.combinations(drawn, 2):
-        assert sum(one[job].tokens != other[job].tokens for job in range(8)) >= 7
-    first = {job: warm(8, range(8), temperature=1e-4)[job].tokens for job in range(8)}
+        assert sum(one[window].tokens != other[window].tokens for window in range(8)) >= 7
+    first = {window: warm(8, range(8), temperature=1e-4)[window].tokens for window in range(8)}
     said = generated(model(), heard(80, 8), Asked())
-    assert [first[job] for job in range(8)] == [row.tokens for row in said]  # as good as greedy
+    assert [first[window] for window in range(8)] == [row.tokens for row in said]  # as good as greedy
 
 
 def test_warm_tokens_keep_the_rules_of_timestamps() -> None:
@@ -354,13 +354,13 @@ def test_warm_tokens_keep_the_rules_of_timestamps() -> None:
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_tokens_are_drawn_as_likely_as_they_are(temperature: float) -> None:
-    """`_drawn` for itself: passes through a model would take minutes for as many draws."""
+    """`_draw` for itself: passes through a model would take minutes for as many draws."""
     batch = batch_of(model(), 1)
     batch._samplers[0] = (temperature, 3)
     scores = torch.tensor([1.0, 0.0, 2.0, -math.inf])
     draws = 30_000
     nothing = torch.zeros(1, draws, dtype=torch.long)
-    choice = batch._drawn(scores.expand(1, draws, -1), Choice(nothing, nothing.float()), slice(0, 1))
+    choice = batch._draw(scores.expand(1, draws, -1), Choice(nothing, nothing.float()), slice(0, 1))
     counts = torch.bincount(choice.tokens[0], minlength=4)
     expected = (scores / temperature).softmax(-1) * draws
     assert counts[3] == 0
@@ -386,8 +386,8 @@ KINDS = (
 class Mixed(Windows):
     """Every window with a prompt of its own."""
 
-    def prompts(self, jobs: Sequence[int], language_scores: Any) -> list[Any]:
-        return [KINDS[job].prompt_of(model()) for job in jobs]
+    def prompts(self, windows: Sequence[int], language_scores: Any) -> list[Any]:
+        return [KINDS[window].prompt_of(model()) for window in windows]
 
 
 @pytest.mark.parametrize("k", [None, 4])
@@ -398,14 +398,14 @@ def test_rows_with_prompts_of_their_own_do_not_disturb_each_other(rows: int, k: 
     batch = batch_of(model(), rows, draft=draft)
     started, start = [], batch.start
     batch.start = lambda rows, *args, **more: started.append(rows) or start(rows, *args, **more)  # type: ignore[method-assign]
-    work = Mixed(encoded(), Same(), Asked().prompt_of(model()))
-    found = decoded(batch, work, heads=heads, draft_length=k).attempts
-    for job, asked in enumerate(KINDS):
-        (said,) = generated(model(), heard(80, 8)[job : job + 1], asked)
-        assert found[job].tokens == said.tokens
-        one = Windows(encoded()[job : job + 1], Same(), asked.prompt_of(model()))
+    source = Mixed(encoded(), Same(), Asked().prompt_of(model()))
+    found = decoded(batch, source, heads=heads, draft_length=k).attempts
+    for window, asked in enumerate(KINDS):
+        (said,) = generated(model(), heard(80, 8)[window : window + 1], asked)
+        assert found[window].tokens == said.tokens
+        one = Windows(encoded()[window : window + 1], Same(), asked.prompt_of(model()))
         alone = decoded(batch_of(model(), 1), one, heads=heads).attempts[0]
-        torch.testing.assert_close(found[job].attention, alone.attention, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(found[window].attention, alone.attention, atol=1e-4, rtol=1e-3)
     if rows == 8:
         assert [part.stop - part.start for part in started] == [1, 1, 1, 2, 1, 1, 1]
 
@@ -416,31 +416,31 @@ class Left(Windows):
     gone: frozenset[int] = frozenset()
     judged: list[int]
 
-    def unwanted(self, job: int) -> bool:
-        return job in self.gone
+    def unwanted(self, window: int) -> bool:
+        return window in self.gone
 
-    def judge(self, job: int, attempts: Sequence[Attempt]) -> Attempt | float:
-        assert job not in self.gone
-        return super().judge(job, attempts)
+    def judge(self, window: int, attempts: Sequence[Attempt]) -> Attempt | float:
+        assert window not in self.gone
+        return super().judge(window, attempts)
 
 
 @pytest.mark.parametrize("passes", [0, 1, 5])
 @pytest.mark.parametrize("gone", [{0}, {1, 2}, {3}, {0, 1, 2, 3}, {2, 6}], ids=str)
 def test_rows_nobody_wants_are_ended_and_their_places_refilled(gone: set[int], passes: int) -> None:
-    batch, work = batch_of(model(), 4), Left(encoded(), Same(), Asked().prompt_of(model()))
+    batch, source = batch_of(model(), 4), Left(encoded(), Same(), Asked().prompt_of(model()))
     step, active = batch.step, []
 
     def counted(rows: int, reach: int) -> None:
         if len(active) == passes:
-            work.gone = frozenset(gone)
+            source.gone = frozenset(gone)
         active.append(rows)
         step(rows, reach)
 
     batch.step = counted  # type: ignore[method-assign]
-    found = decoded(batch, work).attempts
+    found = decoded(batch, source).attempts
     said = generated(model(), heard(80, 8), Asked())
-    assert {job: attempt.tokens for job, attempt in found.items()} == {
-        job: said[job].tokens for job in range(8) if job not in gone
+    assert {window: attempt.tokens for window, attempt in found.items()} == {
+        window: said[window].tokens for window in range(8) if window not in gone
     }
     assert active[passes + 1] == 4  # the next windows are in their places
     assert batch.done.all()
@@ -455,39 +455,39 @@ def test_a_doubted_window_is_tried_warmer_and_its_neighbours_are_not_disturbed(r
     doubted = {1: 0, 4: 2, 6: 1, 7: 3}  # window -> which of its attempts is best
     seen: dict[int, list[Attempt]] = {}
 
-    def judge(job: int, attempts: Sequence[Attempt]) -> Attempt | float:
-        seen[job] = list(attempts)
-        if job not in doubted:
+    def judge(window: int, attempts: Sequence[Attempt]) -> Attempt | float:
+        seen[window] = list(attempts)
+        if window not in doubted:
             return attempts[0]
-        return attempts[doubted[job]] if len(attempts) == 4 else round(0.2 * len(attempts), 1)
+        return attempts[doubted[window]] if len(attempts) == 4 else round(0.2 * len(attempts), 1)
 
     heads = [(0, 1), (1, 0)]
     draft = Decoder.of(near_copy(model(), noise=0.03)) if k else None
-    work = Windows(encoded(), Same(), Asked().prompt_of(model()), judge=judge)
-    found = decoded(batch_of(model(), rows, draft=draft), work, heads=heads, draft_length=k).attempts
+    source = Windows(encoded(), Same(), Asked().prompt_of(model()), judge=judge)
+    found = decoded(batch_of(model(), rows, draft=draft), source, heads=heads, draft_length=k).attempts
     said = generated(model(), heard(80, 8), Asked())
     decoder = Decoder.of(model())
     assert sorted(found) == list(range(8))
-    for job in range(8):
-        assert [attempt.temperature for attempt in seen[job]] == ([0, 0.2, 0.4, 0.6] if job in doubted else [0])
-        assert seen[job][0].tokens == said[job].tokens
-        best = seen[job][doubted.get(job, 0)]
-        assert (found[job].tokens, found[job].logprobs) == (best.tokens, best.logprobs)
-        assert (found[job].temperature, found[job].no_speech) == (best.temperature, best.no_speech)
+    for window in range(8):
+        assert [attempt.temperature for attempt in seen[window]] == ([0, 0.2, 0.4, 0.6] if window in doubted else [0])
+        assert seen[window][0].tokens == said[window].tokens
+        best = seen[window][doubted.get(window, 0)]
+        assert (found[window].tokens, found[window].logprobs) == (best.tokens, best.logprobs)
+        assert (found[window].temperature, found[window].no_speech) == (best.temperature, best.no_speech)
         row = torch.tensor([[*Asked().initial(model()), *best.tokens]])
         room = decoder.cache(1, frames=FRAMES, slack=9, fixed=False)
-        decoder.hear(encoded()[job : job + 1], room, slice(0, 1))
+        decoder.load_audio(encoded()[window : window + 1], room, slice(0, 1))
         looks = decoder.attention(row, torch.arange(row.shape[1])[None], room, slice(0, 1), heads)[0]
-        assert found[job].attention is not None
-        assert found[job].attention.shape == (2, len(best.tokens) + 1, FRAMES)
-        torch.testing.assert_close(found[job].attention, looks[:, 2:], atol=1e-4, rtol=1e-3)
-    assert any(len({attempt.tokens for attempt in seen[job]}) > 1 for job in doubted)
+        assert found[window].attention is not None
+        assert found[window].attention.shape == (2, len(best.tokens) + 1, FRAMES)
+        torch.testing.assert_close(found[window].attention, looks[:, 2:], atol=1e-4, rtol=1e-3)
+    assert any(len({attempt.tokens for attempt in seen[window]}) > 1 for window in doubted)
 
 
 def test_tries_of_one_window_are_drawn_anew() -> None:
     seen: list[Attempt] = []
 
-    def judge(job: int, attempts: Sequence[Attempt]) -> Attempt | float:
+    def judge(window: int, attempts: Sequence[Attempt]) -> Attempt | float:
         seen[:] = attempts
         return attempts[-1] if len(attempts) == 4 else 1.0
 
@@ -513,11 +513,11 @@ def test_tokens_on_a_gpu_are_those_of_generate(
     assert batch.graphs.enabled == (graphs == "1")
     features = heard(80, 9).to("cuda")
     for order in (range(9), (8, 3, 5, 0, 7, 1, 6, 2, 4)):  # the second time recorded passes are replayed
-        work = Windows(features, Encoder.of(whisper), asked.prompt_of(whisper), order=list(order))
-        found = decoded(batch, work, draft_length=k).attempts
-        assert [found[job].tokens for job in range(9)] == [row.tokens for row in said_on_gpu(asked)]
-        for job, row in enumerate(said_on_gpu(asked)):
-            np.testing.assert_allclose(found[job].logprobs, row.logprobs, atol=1e-3)
+        source = Windows(features, Encoder.of(whisper), asked.prompt_of(whisper), order=list(order))
+        found = decoded(batch, source, draft_length=k).attempts
+        assert [found[window].tokens for window in range(9)] == [row.tokens for row in said_on_gpu(asked)]
+        for window, row in enumerate(said_on_gpu(asked)):
+            np.testing.assert_allclose(found[window].logprobs, row.logprobs, atol=1e-3)
 
 
 @cache

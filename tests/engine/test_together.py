@@ -24,8 +24,9 @@ from turnscribe.asr.chunks_in_order import ChunksInOrder
 from turnscribe.asr.engine_backend import EngineAsr, _Transcription
 from turnscribe.asr.protocol import Recognition
 from turnscribe.asr.transformers_backend import TransformersAsr
-from turnscribe.engine import together
+from turnscribe.engine import shared_decoding
 from turnscribe.engine.batch import Batch
+from turnscribe.engine.engine import Engine
 from turnscribe.engine.models import Models
 from turnscribe.errors import Cancelled, OutOfMemory
 from turnscribe.listener import SILENT, Listener
@@ -51,25 +52,35 @@ def models() -> Models:
     return Models.of(whisper(), Letters(), WhisperFeatureExtractor(feature_size=80), assistant)
 
 
-class Watched(EngineAsr):
-    """An engine that notes every pass and may be held before one."""
+class WatchedEngine(Engine):
+    """The engine of `asr`, which is shown every batch."""
 
-    def __init__(self, before_pass: Callable[[Watched], None] | None = None) -> None:
-        super().__init__(models())
+    def __init__(self, asr: Watched, draft_length: int | None) -> None:
+        super().__init__(models(), draft_length=draft_length)
+        self.asr = asr
+
+    def batch(self, rows: int, *, assisted: bool) -> Batch:
+        self.asr.made.append(rows)
+        batch = super().batch(rows, assisted=assisted)
+        for name in ("step", "speculate"):
+            self.asr.watch(batch, name)
+        return batch
+
+
+class Watched(EngineAsr):
+    """A backend that notes every pass of its engine and may be held before one."""
+
+    def __init__(
+        self, before_pass: Callable[[Watched], None] | None = None, *, draft_length: int | None = None
+    ) -> None:
+        super().__init__(WatchedEngine(self, draft_length))
         self.before_pass = before_pass
         self.active: list[int] = []  # rows, by pass
         self.leaders: list[int] = []  # threads, by pass
         self.times: list[float] = []
         self.made: list[int] = []  # rows of the batches
 
-    def batch(self, rows: int, *, assisted: bool) -> Batch:
-        self.made.append(rows)
-        batch = super().batch(rows, assisted=assisted)
-        for name in ("step", "speculate"):
-            self._watch(batch, name)
-        return batch
-
-    def _watch(self, batch: Any, name: str) -> None:
+    def watch(self, batch: Any, name: str) -> None:
         do = getattr(batch, name)
 
         def watched(active: int, *args: int) -> None:
@@ -85,7 +96,7 @@ class Watched(EngineAsr):
     @property
     def known(self) -> int:
         """Requests that wait or are decoded."""
-        return len(self._together._queue) + len(self._together._members)
+        return len(self.together.shared.line) + len(self.together.shared.participants)
 
 
 def until(count: int, *, at: int = 0) -> Callable[[Watched], None]:
@@ -155,7 +166,7 @@ def alone(length: int, mark: float, options: DecodingOptions, waveform: Callable
     key = (length, mark, options)
     if key not in _alone:
         with torch.inference_mode():
-            _alone[key] = EngineAsr(models()).transcribe(waveform(), options)
+            _alone[key] = EngineAsr(Engine(models())).transcribe(waveform(), options)
     return _alone[key]
 
 
@@ -219,13 +230,11 @@ def test_eight_requests_at_once_get_what_each_gets_alone(same: dict[str, Any], o
 
 def test_drafts_are_counted_by_request() -> None:
     """A model that drafts for itself is always right but at the end of a window."""
-    engine = Watched(until(3))
-    engine.draft_length = lambda: 4
+    engine = Watched(until(3), draft_length=4)
     requests = [asked(1, 4, assisted=True), asked(2, 17, assisted=True), asked(3, 9, assisted=True)]
     all_at_once(engine, requests)
     for request in requests:
-        one = Watched()
-        one.draft_length = lambda: 4
+        one = Watched(draft_length=4)
         with torch.inference_mode():
             expected = one.transcribe(request.waveform, request.options)
         assert request.result is not None
@@ -294,8 +303,8 @@ def test_no_recording_has_more_rows_than_it_asked_for() -> None:
 
 def test_a_kept_batch_may_be_larger_than_what_is_asked_for() -> None:
     engine = Watched(until(2))
-    kept = Watched.batch(engine, 16, assisted=False)
-    engine.batch = lambda rows, *, assisted: kept
+    kept = engine.engine.batch(16, assisted=False)
+    engine.engine.batch = lambda rows, *, assisted: kept  # type: ignore[method-assign]
     requests = [asked(2, 30, batch_size=3), asked(3, 9, batch_size=2)]
     all_at_once(engine, requests)
     assert max(engine.active) == 3
@@ -398,7 +407,7 @@ def test_no_batch_stays_behind_when_the_last_one_is_cancelled() -> None:
     request = asked(2, 30, Listener(should_stop=lambda: len(engine.active) > 12)).start(engine)
     request.join()
     assert isinstance(request.error, Cancelled)
-    assert engine._together._decoding is None
+    assert engine.together.shared.decoding is None
     assert not engine.known
 
 
@@ -446,14 +455,14 @@ def test_a_request_that_cannot_be_judged_or_read_fails_alone(where: str, monkeyp
 
 def poisonous(engine: Watched, poison: Asked, error: type[Exception]) -> None:
     """Encoding a window of `poison` raises."""
-    encode = engine.encode
+    encode = engine.engine.encode
 
-    def encoded(waveforms: Any, kind: Any) -> Any:
+    def encoded(waveforms: Any, options: Any) -> Any:
         if any(np.shares_memory(waveform, poison.waveform) for waveform in waveforms):
             raise error("poison")
-        return encode(waveforms, kind)
+        return encode(waveforms, options)
 
-    engine.encode = encoded
+    engine.engine.encode = encoded  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
@@ -506,7 +515,7 @@ def test_alone_an_error_is_its_callers() -> None:
 def test_out_of_memory_halves_the_rows_of_all_and_nothing_is_lost() -> None:
     def before_pass(engine: Watched) -> None:
         until(3)(engine)
-        if engine._together._decoding.limit > 3 and len(engine.active) > 9:
+        if engine.together.shared.decoding.limit > 3 and len(engine.active) > 9:
             raise torch.OutOfMemoryError("too many")
 
     engine = Watched(before_pass)
@@ -623,9 +632,9 @@ def test_the_language_is_judged_by_the_first_windows_however_many_are_heard(
     judged: list[int] = []
     detected = _Transcription._detected
 
-    def noted(run: Any, windows: Sequence[Window], scores: Any) -> str:
+    def noted(recording: Any, windows: Sequence[Window], scores: Any) -> str:
         judged.append(len(windows))
-        return detected(run, windows, scores)
+        return detected(recording, windows, scores)
 
     monkeypatch.setattr(_Transcription, "_detected", noted)
     waveform = sound(72, 64)
@@ -633,7 +642,8 @@ def test_the_language_is_judged_by_the_first_windows_however_many_are_heard(
     options = DecodingOptions(batch_size=rows, chunk_length_s=8, **CALM)
     reference = TransformersAsr(whisper(), Letters(), WhisperFeatureExtractor(feature_size=80))
     assert (
-        EngineAsr(models()).transcribe(waveform, options).language == reference.transcribe(waveform, options).language
+        EngineAsr(Engine(models())).transcribe(waveform, options).language
+        == reference.transcribe(waveform, options).language
     )
     assert judged == [4]
 
@@ -650,7 +660,9 @@ def test_an_error_that_is_kept_does_not_keep_the_batch(monkeypatch: pytest.Monke
     gc.disable()
     try:
         with pytest.raises(RuntimeError, match="a kernel") as kept:
-            EngineAsr(models()).transcribe(sound(73, 20), DecodingOptions(chunk_length_s=8, language="en", **CALM))
+            EngineAsr(Engine(models())).transcribe(
+                sound(73, 20), DecodingOptions(chunk_length_s=8, language="en", **CALM)
+            )
         assert [reference() for reference in batches] == [None]
         assert kept.tb is not None
     finally:
@@ -658,7 +670,7 @@ def test_an_error_that_is_kept_does_not_keep_the_batch(monkeypatch: pytest.Monke
 
 
 def test_memory_that_ran_out_once_does_not_keep_batches_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "MORE_AFTER", 3)
+    monkeypatch.setattr(shared_decoding, "MORE_AFTER", 3)
     failed: list[int] = []
 
     def run_out_once(engine: Watched) -> None:

@@ -111,17 +111,15 @@ def test_a_scripted_draft_is_right_as_often_as_it_is_told(acceptance: float) -> 
     import torch
 
     from tools.benchmarks.cuda import Windows, _Bench, _options
-    from tools.benchmarks.scripted import ScriptedBatch
     from tools.benchmarks.shapes import SHAPES
-    from turnscribe.engine.batch import Batch
     from turnscribe.engine.decode import Decoding
 
     options = _options(["--device", "cpu", "--dtype", "float32", "--tokens", "60"])
     with torch.inference_mode():
         bench = _Bench(SHAPES["test"], options, torch.device("cpu"), torch.float32)
         features = torch.randn(3, 80, 3000)
-        said = bench._decode(features, Batch)
-        batch = bench._batch(ScriptedBatch, 3, draft=True, scripts=said, acceptance=acceptance)
+        said = bench._decode(features)
+        batch = bench._batch(3, draft=bench._scripted(3, said, acceptance))
         decoding = Decoding(batch, Windows(bench.encoder, features, bench.prompt), draft_length=1, encode_at_once=3)
         again = dict(decoding.run())
     assert [again[index].tokens for index in range(3)] == said

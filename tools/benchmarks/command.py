@@ -175,7 +175,7 @@ class Worker:
     """A process with one candidate loaded, which transcribes as many seconds of speech as it is told to."""
 
     def __init__(self, arguments: Sequence[str], *, warm: bool) -> None:
-        command = [sys.executable, "-m", "scripts.benchmarks.worker", *arguments]
+        command = [sys.executable, "-m", "tools.benchmarks.worker", *arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if warm:
             self.run(WARM_UP)

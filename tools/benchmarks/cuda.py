@@ -23,9 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tools.benchmarks.scripted import ScriptedDraft
 from tools.benchmarks.shapes import INITIAL_TOKENS, SHAPES, WhisperShape, distilled
+from turnscribe.engine.attempts import Attempt, Prompt
 from turnscribe.engine.batch import Batch
-from turnscribe.engine.decode import Attempt, Decoding, Prompt
+from turnscribe.engine.decode import Decoding
+from turnscribe.engine.draft import Draft, DraftDecoder
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.graphs import Graphs
 from turnscribe.engine.model import Decoder, Encoder
@@ -37,7 +40,7 @@ BANDWIDTH, COMPUTE = 4.3e12, 790e12  # bytes and float16 operations a second of 
 
 
 class Windows:
-    """Random features, taken once each: the `decode.Work` of the benchmark."""
+    """Random features, taken once each: the `WindowSource` of the benchmark."""
 
     def __init__(self, encoder: Encoder, features: Tensor, prompt: Prompt) -> None:
         self._encoder, self._features, self._prompt = encoder, features, prompt
@@ -47,19 +50,19 @@ class Windows:
         first, self._next = self._next, min(self._next + count, len(self._features))
         return range(first, self._next)
 
-    def encode(self, jobs: Sequence[int]) -> tuple[Tensor, None]:
-        return self._encoder(self._features[list(jobs)]), None
+    def encode(self, windows: Sequence[int]) -> tuple[Tensor, None]:
+        return self._encoder(self._features[list(windows)]), None
 
-    def prompts(self, jobs: Sequence[int], language_scores: Any) -> Sequence[Prompt]:
-        return [self._prompt] * len(jobs)
+    def prompts(self, windows: Sequence[int], language_scores: Any) -> Sequence[Prompt]:
+        return [self._prompt] * len(windows)
 
-    def judge(self, job: int, attempts: Sequence[Attempt]) -> Attempt:
+    def judge(self, window: int, attempts: Sequence[Attempt]) -> Attempt:
         return attempts[-1]
 
-    def seed(self, job: int) -> int:
-        return job
+    def seed(self, window: int) -> int:
+        return window
 
-    def unwanted(self, job: int) -> bool:
+    def unwanted(self, window: int) -> bool:
         return False
 
 
@@ -103,9 +106,9 @@ class _Bench:
             features = torch.randn(shape, device=self.device).to(self.dtype)
             self._time("encoder", size, partial(self.encoder, features))
             self._time("transformers generate", size, partial(self._generate, features))
-            said = self._decode(features, Batch)
+            said = self._decode(features)
             for graphs in (False, True) if self.device.type == "cuda" else (False,):
-                batch = self._batch(Batch, size, graphs=graphs)
+                batch = self._batch(size, graphs=graphs)
                 name = "turnscribe" if graphs or self.device.type != "cuda" else "turnscribe without graphs"
                 self._time(name, size, partial(self._run, features, batch))
             for acceptance in ACCEPTANCES:
@@ -114,10 +117,8 @@ class _Bench:
         return self.rows
 
     def _time_scripted(self, features: Tensor, said: list[tuple[int, ...]], acceptance: float) -> None:
-        from tools.benchmarks.scripted import ScriptedBatch
-
         again = [tokens for _ in range(self.options.rounds + 3) for tokens in said]
-        batch = self._batch(ScriptedBatch, len(features), draft=True, scripts=again, acceptance=acceptance)
+        batch = self._batch(len(features), draft=self._scripted(len(features), again, acceptance))
         found: list[str] = []
 
         def run() -> None:
@@ -127,21 +128,25 @@ class _Bench:
 
         self._time(f"turnscribe, draft right at {acceptance}", len(features), run, note=lambda: found[0])
 
-    def _decode(self, features: Tensor, kind: type[Batch]) -> list[tuple[int, ...]]:
-        batch = self._batch(kind, len(features), graphs=False)
-        work = Windows(self.encoder, features, self.prompt)
-        said = dict(Decoding(batch, work, encode_at_once=len(features)).run())
+    def _decode(self, features: Tensor) -> list[tuple[int, ...]]:
+        batch = self._batch(len(features), graphs=False)
+        source = Windows(self.encoder, features, self.prompt)
+        said = dict(Decoding(batch, source, encode_at_once=len(features)).run())
         return [said[index].tokens for index in range(len(features))]
 
-    def _batch(self, kind: Any, rows: int, *, draft: bool = False, graphs: bool = True, **extra: Any) -> Any:
+    def _batch(self, rows: int, *, draft: Draft | None = None, graphs: bool = True) -> Batch:
         recorder = Graphs(self.device)
         recorder.enabled = recorder.enabled and graphs
-        draft_model = self.draft if draft else None
-        return kind(self.decoder, self.rules, rows=rows, frames=FRAMES, draft=draft_model, graphs=recorder, **extra)
+        return Batch(self.decoder, self.rules, rows=rows, frames=FRAMES, draft=draft, graphs=recorder)
+
+    def _scripted(self, rows: int, scripts: Sequence[Sequence[int]], acceptance: float) -> ScriptedDraft:
+        fixed = Graphs(self.device).enabled
+        draft = DraftDecoder(self.draft, self.rules, rows=rows, frames=FRAMES, fixed=fixed)
+        return ScriptedDraft(draft, rows=rows, scripts=scripts, acceptance=acceptance)
 
     def _run(self, features: Tensor, batch: Batch, draft_length: DraftLength | None = None) -> Decoding[int]:
-        work = Windows(self.encoder, features, self.prompt)
-        decoding = Decoding(batch, work, draft_length=draft_length, encode_at_once=len(features))
+        source = Windows(self.encoder, features, self.prompt)
+        decoding = Decoding(batch, source, draft_length=draft_length, encode_at_once=len(features))
         for _, attempt in decoding.run():
             assert len(attempt.tokens) == self.options.tokens, len(attempt.tokens)
         return decoding

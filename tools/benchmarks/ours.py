@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.benchmarks.peers import BATCH_SIZE, REQUEST, Work
+from turnscribe.transcript import Chunk
+from turnscribe.whisper.reading import DecodedWindow, Reader
+from turnscribe.whisper.windows import Window
 
 
 class Engine:
@@ -19,14 +23,14 @@ class Engine:
         name: str = "turnscribe",
         *,
         batch_size: int = BATCH_SIZE,
-        words: bool = False,
+        word_times: bool = False,
         assisted: bool = False,
         draft_length: int | None = None,
         dtype: str = "auto",
     ) -> None:
         """`draft_length` is a fixed number of tokens to draft; `None` lets the engine choose."""
         self.name = name
-        self._options = {"batch_size": batch_size, "words": words, "assisted": assisted}
+        self._options = {"batch_size": batch_size, "word_times": word_times, "assisted": assisted}
         self._draft_length, self._dtype = draft_length, dtype
         self._asr: Any = None
         self._rows: list[tuple[int, ...]] = []
@@ -35,18 +39,21 @@ class Engine:
         return None
 
     def load(self, folder: Path, *, assistant: Path | None = None, device: str = "cpu") -> None:
-        from turnscribe.asr.protocol import load_asr
+        from turnscribe.asr.engine_backend import EngineAsr
+        from turnscribe.asr.registry import load_asr
+        from turnscribe.engine import engine
 
         draft = str(assistant) if assistant is not None and self._options["assisted"] else None
-        self._asr = load_asr(str(folder), assistant=draft, device=device, dtype=self._dtype)  # type: ignore[arg-type]
-        self._asr.reader = _Counted(self._asr.reader, self._rows)
-        if self._draft_length is not None:
-            self._asr.draft_length = lambda: self._draft_length
+        loaded = load_asr(str(folder), assistant=draft, device=device, dtype=self._dtype)  # type: ignore[arg-type]
+        assert isinstance(loaded, EngineAsr)
+        reader = loaded.reader
+        counting = CountingReader(reader.tokenizer, reader.end_token, reader.first_timestamp, self._rows)
+        self._asr = EngineAsr(engine.Engine(loaded.models, draft_length=self._draft_length), reader=counting)
 
     def __call__(self, waveform: NDArray[np.float32]) -> Work:
-        from turnscribe.asr.protocol import AsrOptions
+        from turnscribe.request import DecodingOptions
 
-        options = AsrOptions(
+        options = DecodingOptions(
             **REQUEST,  # type: ignore[arg-type]
             **self._options,  # type: ignore[arg-type]
             compression_ratio_threshold=None,
@@ -58,23 +65,20 @@ class Engine:
         return Work(tuple(self._rows))
 
 
-class _Counted:
-    """A `reading.Reader` that notes the tokens of each window."""
+@dataclass(frozen=True)
+class CountingReader(Reader):
+    """Notes the tokens of each window in `rows`."""
 
-    def __init__(self, reader: Any, rows: list[tuple[int, ...]]) -> None:
-        self._reader, self._rows = reader, rows
+    rows: list[tuple[int, ...]]
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)
-
-    def read(self, decoded: Any, language: Any) -> Any:
-        self._rows.append(tuple(decoded.tokens))
-        return self._reader.read(decoded, language)
+    def read(self, decoded: DecodedWindow, language: str | None) -> tuple[list[Chunk], Window | None]:
+        self.rows.append(tuple(decoded.tokens))
+        return super().read(decoded, language)
 
 
 ENGINES: dict[str, dict[str, Any]] = {
     "turnscribe": {},
-    "turnscribe words": {"words": True},
+    "turnscribe words": {"word_times": True},
     "turnscribe assisted": {"assisted": True},
     "turnscribe bfloat16": {"dtype": "bfloat16"},
 }  # the engine's names in the benchmark, and how it is set

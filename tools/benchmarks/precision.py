@@ -21,11 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 from config import load_settings
-from turnscribe.asr.protocol import AsrOptions, load_asr
+from turnscribe.asr.registry import load_asr
 from turnscribe.checkpoints.hub import resolve_model
 from turnscribe.cli.evaluation.references import synthesized
 from turnscribe.errors import TurnscribeError
 from turnscribe.inputs.decode import decode_audio
+from turnscribe.request import DecodingOptions
 from turnscribe.transcript import Word
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings, device = load_settings(), _device()
         model = resolve_model(settings.asr_model, ROOT)
-        options = AsrOptions(chunk_length_s=args.chunk_length_s, words=True)
+        options = DecodingOptions(chunk_length_s=args.chunk_length_s, word_times=True)
         waveforms = [decode_audio(audio).mono for audio in _recordings(args)]
         transcripts: dict[str, list[list[Word]]] = {}
         for dtype in ("float32", *args.dtypes):

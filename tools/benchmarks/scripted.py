@@ -1,44 +1,51 @@
 """A draft that is right as often as it is told to be, for speculation's curve on random weights. Synthetic.
 
-The draft model runs as it would, so drafting costs what it costs; only the token it proposes is replaced: by the one
-the decoder will choose, known from an earlier run, or by another. Imports torch alone.
+The draft model runs as it would, so drafting costs what it costs; only the tokens it proposes are replaced: by those
+the decoder will choose, known from an earlier run, or by others. Imports torch alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from turnscribe.engine.batch import Batch
+from turnscribe.engine.draft import LONGEST_DRAFT, DraftDecoder, RowEnds
 
 
-class ScriptedBatch(Batch):
-    """A `Batch` whose proposals hold with the probability `acceptance`, independently of each other."""
+class ScriptedDraft:
+    """A `draft.Draft` whose proposals hold with the probability `acceptance`, independently of each other."""
 
-    def __init__(self, *args: Any, scripts: Sequence[Sequence[int]], acceptance: float, **kwargs: Any) -> None:
+    def __init__(
+        self, draft: DraftDecoder, *, rows: int, scripts: Sequence[Sequence[int]], acceptance: float
+    ) -> None:
         """`scripts` are the tokens after the initial ones of each window, in the order in which rows start."""
-        super().__init__(*args, **kwargs)
-        self._scripts = iter(scripts)
-        self.script = torch.zeros_like(self.tokens)
-        generator = torch.Generator().manual_seed(0)
-        coins = torch.rand(self.tokens.shape, generator=generator) < acceptance
-        self.coins = coins.to(self.tokens.device)
+        self.draft, self._scripts = draft, iter(scripts)
+        device = draft.rules.bias.device
+        shape = rows, draft.decoder.positions + LONGEST_DRAFT + 1
+        self.script = torch.zeros(shape, dtype=torch.long, device=device)
+        self.coins = (torch.rand(shape, generator=torch.Generator().manual_seed(0)) < acceptance).to(device)
+        self._order = torch.arange(LONGEST_DRAFT, device=device)
 
-    @property
-    def state(self) -> tuple[Tensor, ...]:
-        return (*super().state, self.script, self.coins)
+    def load_audio(self, encoded: Tensor, rows: slice) -> None:
+        self.draft.load_audio(encoded, rows)
 
-    def start(self, rows: slice, initial: Sequence[int], **kwargs: Any) -> None:
-        for row in range(rows.start, rows.stop):
-            said = [*initial, *next(self._scripts)]
-            self.script[row, : len(said)] = self.script.new_tensor(said)
-        super().start(rows, initial, **kwargs)
+    def start(self, rows: slice, tokens: Tensor, positions: Tensor) -> None:
+        for row, initial in zip(range(rows.start, rows.stop), tokens.tolist(), strict=True):
+            script = [*initial, *next(self._scripts)]
+            self.script[row, : len(script)] = self.script.new_tensor(script)
+        self.draft.start(rows, tokens, positions)
 
-    def _propose(self, tokens: Tensor, rows: slice, index: int) -> Tensor:
-        place = (self.length[rows] + index)[:, None]
-        right = self.script[rows].gather(1, place)
-        wrong = (right + 1) % self.rules.no_timestamps
-        return torch.where(self.coins[rows].gather(1, place), right, wrong)
+    def propose(self, rows: slice, ends: RowEnds, count: int, *, reach: int) -> Tensor:
+        self.draft.propose(rows, ends, count, reach=reach)
+        places = ends.positions[:, 1:] + 1 + self._order[:count]  # [B, count]
+        right = self.script[rows].gather(1, places)
+        wrong = (right + 1) % self.draft.rules.no_timestamps
+        proposals = torch.where(self.coins[rows].gather(1, places), right, wrong)
+        return torch.cat([ends.tokens, proposals], dim=1)
+
+    def swap(self, first: int, second: int) -> None:
+        self.draft.swap(first, second)
+        for tensor in (self.script, self.coins):
+            tensor[[first, second]] = tensor[[second, first]]

@@ -1,4 +1,4 @@
-"""One candidate of the benchmark in its own process: `python -m scripts.benchmarks.worker NAME --model FOLDER`.
+"""One candidate of the benchmark in its own process: `python -m tools.benchmarks.worker NAME --model FOLDER`.
 
 Loads, then for each line on standard input, a number of seconds, transcribes (and diarizes) that much speech, and
 answers a line of JSON: `took` in seconds, windows and tokens, and the most memory used so far.

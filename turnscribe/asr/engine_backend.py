@@ -20,13 +20,9 @@ from turnscribe.asr.capabilities import Capabilities, adapt
 from turnscribe.asr.chunks_in_order import ChunksInOrder
 from turnscribe.asr.protocol import Recognition, WeightsType
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
-from turnscribe.engine.batch import Batch
-from turnscribe.engine.decode import Attempt, Decoding, Prompt, Work
-from turnscribe.engine.draft_length import DraftLength
-from turnscribe.engine.graphs import Graphs
+from turnscribe.engine.attempts import Attempt, Prompt
+from turnscribe.engine.engine import Engine, SharedOptions
 from turnscribe.engine.models import Models
-from turnscribe.engine.recordings import Job, Kind
-from turnscribe.engine.rules import Rules
 from turnscribe.engine.together import Together
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
@@ -39,30 +35,24 @@ from turnscribe.whisper.windows import Window, cut_windows, loudest
 
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
-FIRST_WINDOWS = 4  # of a recording are heard before its language is judged
-ENCODED_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
+FIRST_WINDOWS = 4  # of a recording are encoded before its language is judged
 
 
 def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> EngineAsr:
     """`registry.load_asr` for this backend."""
     loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype)
-    return EngineAsr(Models.of(loaded.model, loaded.tokenizer, loaded.feature_extractor, loaded.assistant))
+    models = Models.of(loaded.model, loaded.tokenizer, loaded.feature_extractor, loaded.assistant)
+    return EngineAsr(Engine(models))
 
 
 class EngineAsr:
-    """A loaded Whisper and its assistant, an `asr.Asr` and a `together.Engine`.
+    """An `asr.Asr` over the engine. Requests that arrive while another is decoded share its passes."""
 
-    Requests that arrive while another is decoded share its passes. On a GPU the batch with its recorded passes is
-    kept from one to the next, and all callers have to be on the same stream.
-    """
-
-    def __init__(self, models: Models) -> None:
-        self.models = models
-        vocabulary = models.decoder.weights.embedding.shape[0]
-        self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=vocabulary)
-        self.reader = Reader(models.tokenizer, self.rules.end, self.rules.first_time)
-        self._together = Together(self)
-        self._kept: Batch | None = None
+    def __init__(self, engine: Engine, *, reader: Reader | None = None) -> None:
+        """`reader` makes text of tokens, by default with the tokenizer of the engine's models."""
+        self.engine, self.models = engine, engine.models
+        self.reader = reader or Reader(engine.models.tokenizer, engine.rules.end, engine.rules.first_time)
+        self.together = Together(engine)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -75,54 +65,12 @@ class EngineAsr:
     def transcribe(self, waveform: Waveform, options: DecodingOptions, listener: Listener = SILENT) -> Recognition:
         options, warnings = adapt(options, self.capabilities)
         transcription = _Transcription(self, waveform, options, listener, warnings)
-        self._together.decode(transcription)
+        self.together.decode(transcription)
         return transcription.result()
-
-    # What `Together` asks, whoever leads --------------------------------------------------------------
-
-    def decoding(self, kind: Kind, rows: int, work: Work[Job]) -> Decoding[Job]:
-        models = self.models
-        return Decoding(
-            self.batch(rows, assisted=kind.assisted),
-            work,
-            heads=models.heads if kind.words else (),
-            draft_length=self.draft_length() if kind.assisted else None,
-            end_loops=kind.end_loops,
-            encode_at_once=ENCODED_AT_ONCE.get(models.device.type, 1),
-        )
-
-    def encode(self, waveforms: Sequence[Waveform], kind: Kind) -> tuple[Tensor, Tensor | None]:
-        features = self.models.log_mel(waveforms)
-        draft_encoder = self.models.draft_encoder if kind.assisted else None
-        return self.models.encoder(features), None if draft_encoder is None else draft_encoder(features)
-
-    def forget_batch(self) -> None:
-        """Free what was kept for the next request."""
-        self._kept = None
-        torch.cuda.empty_cache()
-
-    def batch(self, rows: int, *, assisted: bool) -> Batch:
-        """A batch with room for at least `rows` rows."""
-        models = self.models
-        draft = models.draft if assisted else None
-        if self._kept is not None and self._kept.rows >= rows and self._kept.draft is draft:
-            return self._kept
-        self._kept = None  # its memory is free before more is asked for
-        graphs = Graphs(models.device)
-        made = Batch(models.decoder, self.rules, rows=rows, frames=models.frames, draft=draft, graphs=graphs)
-        if graphs.enabled:
-            self._kept = made
-        return made
-
-    def draft_length(self) -> DraftLength | int:
-        """How many tokens the draft proposes at a time: what suits the share that is accepted."""
-        models = self.models
-        assert models.draft is not None
-        return DraftLength(models.decoder, models.draft, frames=models.frames)
 
 
 class _Transcription:
-    """One recording on its way through an `EngineAsr`, a `together.Recording`."""
+    """One recording on its way through an `EngineAsr`: a `recordings.Recording`."""
 
     def __init__(
         self,
@@ -134,7 +82,11 @@ class _Transcription:
     ) -> None:
         self.asr, self.models, self.waveform = asr, asr.models, waveform
         self.options, self.listener = options, listener
-        self.kind = Kind(options.assisted, options.word_times, options.compression_ratio_threshold is not None)
+        self.shared_options = SharedOptions(
+            assisted=options.assisted,
+            word_times=options.word_times,
+            end_loops=options.compression_ratio_threshold is not None,
+        )
         self.batch_size = options.batch_size
         self.language = options.language or (None if asr.capabilities.multilingual else "en")
         self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
@@ -153,7 +105,7 @@ class _Transcription:
         speculation = self.speculation if self.options.assisted else None
         return Recognition(self.chunks.all(), self.language, warnings, speculation)
 
-    # What `Together` asks, in the caller's thread -----------------------------------------------------
+    # What `Together` needs, in the caller's thread ----------------------------------------------------
 
     @property
     def has_news(self) -> bool:
@@ -172,7 +124,7 @@ class _Transcription:
     # And in whichever thread leads --------------------------------------------------------------------
 
     @property
-    def heard_together(self) -> int:
+    def windows_at_once(self) -> int:
         return 1 if self.language else FIRST_WINDOWS
 
     def samples(self, window: Window) -> Waveform:
@@ -190,7 +142,7 @@ class _Transcription:
         limit = token_limit(config, len(initial), self.models.decoder.positions)
         return [Prompt(tuple(initial), len(self.earlier), limit, self.options.temperature)] * len(windows)
 
-    def judge(self, job: Window, attempts: Sequence[Attempt]) -> Attempt | float:
+    def judge(self, window: Window, attempts: Sequence[Attempt]) -> Attempt | float:
         options, latest = self.options, attempts[-1]
         self.speculation += Speculation(latest.proposed, latest.accepted)
         unlikely = options.logprob_threshold is not None and latest.avg_logprob < options.logprob_threshold
@@ -203,16 +155,16 @@ class _Transcription:
             return warmer
         calm = [attempt for attempt in attempts if not self._loops(attempt)]
         if calm:
-            self._doubt(job, "is uncertain: no attempt to decode it met the thresholds")
+            self._doubt(window, "is uncertain: no attempt to decode it met the thresholds")
             return max(calm, key=lambda attempt: attempt.avg_logprob)
         self._doubt(
-            job, "was left out: every attempt to decode it said the same over and over, as over music or noise"
+            window, "was left out: every attempt to decode it said the same over and over, as over music or noise"
         )
         return _nothing(latest)
 
-    def seed(self, job: Window) -> int:
-        """By what is heard, so that the same audio gives the same text wherever in a recording it stands."""
-        return zlib.crc32(self.samples(job).tobytes())
+    def seed(self, window: Window) -> int:
+        """From the samples, so that the same audio gives the same text wherever in a recording it stands."""
+        return zlib.crc32(self.samples(window).tobytes())
 
     def read(self, window: Window, attempt: Attempt) -> None:
         tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
@@ -234,7 +186,7 @@ class _Transcription:
         limit = self.options.compression_ratio_threshold
         if limit is None:
             return False
-        return attempt.stuck or compression_ratio(self.asr.reader.said(list(attempt.tokens))) > limit
+        return attempt.in_loop or compression_ratio(self.asr.reader.said(list(attempt.tokens))) > limit
 
     def _doubt(self, window: Window, what: str) -> None:
         self.warnings.append(
@@ -243,9 +195,9 @@ class _Transcription:
 
     def _detected(self, windows: Sequence[Window], scores: Callable[[int], Tensor]) -> str:
         """The language of the loudest of the first windows."""
-        heard = scores(loudest(self.waveform, windows)).tolist()  # [V]
+        of_loudest = scores(loudest(self.waveform, windows)).tolist()  # [V]
         tokens = self.models.config.lang_to_id
-        return str(max(tokens, key=lambda name: heard[tokens[name]])).strip("<|>")
+        return str(max(tokens, key=lambda name: of_loudest[tokens[name]])).strip("<|>")
 
 
 def _nothing(attempt: Attempt) -> Attempt:

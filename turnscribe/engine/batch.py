@@ -1,9 +1,12 @@
 """Rows of tokens that go through the decoder together, each at its own place: plain steps and speculative rounds.
 
 A round of speculative decoding (Leviathan et al. 2023, "Fast Inference from Transformers via Speculative Decoding"):
-the draft proposes k tokens for every row, one pass of the decoder over all of them says what it would have chosen,
-and each row keeps its own agreeing prefix and the decoder's next token. Draft and decoder follow the same rules, so
-the tokens are those of plain greedy decoding. Nothing here asks the device for a value: `decode.py` does.
+the draft proposes k tokens for every row, one pass of the decoder over all of them tells what it would have chosen,
+and each row keeps the proposals up to the first that differs, and the decoder's own token after them. So the tokens
+are those of plain greedy decoding, whatever the draft proposes.
+
+Without a temperature, steps and rounds never ask the device for a value, which would make the CPU wait for it:
+`rows.py` asks, now and then.
 """
 
 from __future__ import annotations
@@ -14,16 +17,16 @@ import torch
 from torch import Tensor
 
 from turnscribe.engine.cache import Cache
+from turnscribe.engine.draft import LONGEST_DRAFT, Draft, RowEnds
 from turnscribe.engine.graphs import Graphs
 from turnscribe.engine.model import Decoder
 from turnscribe.engine.rules import Choice, Rules
 
-LONGEST_DRAFT = 8
 BUCKETS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # batch sizes with a graph of their own
 
 
 class Batch:
-    """Room for `rows` rows; `draft` proposes tokens where `speculate` is called."""
+    """Room for `rows` rows. `draft`, of as many rows, proposes tokens where `speculate` is called."""
 
     def __init__(
         self,
@@ -32,17 +35,13 @@ class Batch:
         *,
         rows: int,
         frames: int,
-        draft: Decoder | None = None,
+        draft: Draft | None = None,
         graphs: Graphs,
     ) -> None:
         device = rules.bias.device
         self.decoder, self.rules, self.draft, self.graphs, self.rows = decoder, rules, draft, graphs, rows
-        fixed = graphs.enabled
         slack = LONGEST_DRAFT + 1
-        self.cache: Cache = decoder.cache(rows, frames=frames, slack=slack, fixed=fixed)
-        self.draft_cache: Cache | None = None
-        if draft is not None:
-            self.draft_cache = draft.cache(rows, frames=frames, slack=slack, fixed=fixed)
+        self.cache: Cache = decoder.cache(rows, frames=frames, slack=slack, fixed=graphs.enabled)
         room = decoder.positions + slack
         self.tokens = torch.zeros(rows, room, dtype=torch.long, device=device)
         self.logprobs = torch.zeros(rows, room, device=device)
@@ -77,15 +76,14 @@ class Batch:
             self.refused,
         )
 
-    def hear(self, encoded: Tensor, draft_encoded: Tensor | None, rows: slice) -> None:
-        """The encoder's outputs `[B, T, D]` for `rows`; the draft's own where it has an encoder of its own."""
-        self.decoder.hear(encoded, self.cache, rows)
+    def load_audio(self, encoded: Tensor, draft_encoded: Tensor | None, rows: slice) -> None:
+        """Take the encoder's output `[B, T, D]` for `rows`, and that of the draft's own encoder where it has one."""
+        self.decoder.load_audio(encoded, self.cache, rows)
         if self.draft is not None:
-            assert self.draft_cache is not None
-            self.draft.hear(encoded if draft_encoded is None else draft_encoded, self.draft_cache, rows)
+            self.draft.load_audio(encoded if draft_encoded is None else draft_encoded, rows)
 
     def language_scores(self, start: int, row: int) -> Tensor:
-        """Scores `[V]` of the token after `start` alone, for one row that was heard."""
+        """Scores `[V]` of the token after `start` alone, for one row whose audio is loaded."""
         tokens = torch.full((1, 1), start, device=self.tokens.device)
         hidden = self.decoder(tokens, torch.zeros_like(tokens), self.cache, slice(row, row + 1), reach=1)
         return self.decoder.weights.vocabulary(hidden)[0, 0].float()
@@ -108,8 +106,7 @@ class Batch:
         tokens = torch.tensor(initial, device=self.tokens.device).expand(rows.stop - rows.start, -1)  # [B, I]
         positions = torch.arange(length, device=tokens.device).expand_as(tokens)
         if self.draft is not None:
-            assert self.draft_cache is not None
-            self.draft(tokens, positions, self.draft_cache, rows, reach=length)
+            self.draft.start(rows, tokens, positions)
         hidden = self.decoder(tokens, positions, self.cache, rows, reach=length)
         vocabulary = self.decoder.weights.vocabulary
         scores = vocabulary(hidden[:, [start_of_transcript, -1]]).float()  # [B, 2, V]
@@ -119,7 +116,7 @@ class Batch:
         choice = self.rules.choose_first(scores[:, 1])
         self.length[rows] = length
         if temperature > 0:
-            choice = self._drawn((scores[:, 1] + self.rules.begin_bias)[:, None], choice, rows)
+            choice = self._draw((scores[:, 1] + self.rules.begin_bias)[:, None], choice, rows)
         self.tokens[rows, :length] = tokens
         self.begin[rows] = length
         self.limit[rows] = limit
@@ -129,23 +126,23 @@ class Batch:
 
     def step(self, active: int, reach: int) -> None:
         """One more token in each of the first `active` rows; none of them is longer than `reach`."""
-        if self._hot(active):
+        if self._any_sampled(active):
             self._step(slice(0, active), reach)
         else:
             rows = slice(0, self._bucket(active))
             self.graphs.run(("step", rows.stop), lambda: self._step(rows, reach))
 
     def speculate(self, active: int, count: int, reach: int) -> None:
-        """`count` drafted tokens for each of the first `active` rows, and as many of them as hold, and one."""
+        """Draft `count` tokens for each of the first `active` rows; keep those that hold, and one token more."""
         assert 1 <= count <= LONGEST_DRAFT, count
-        if self._hot(active):
+        if self._any_sampled(active):
             self._round(slice(0, active), count, reach)
         else:
             rows = slice(0, self._bucket(active))
             self.graphs.run(("round", rows.stop, count), lambda: self._round(rows, count, reach))
 
     def attention(self, rows: slice, length: int, heads: Sequence[tuple[int, int]]) -> Tensor:
-        """Where `heads` looked while the first `length` tokens of `rows` were said: `[B, heads, length, T]`."""
+        """Attention of `heads` to the audio, at the first `length` tokens of `rows`: `[B, heads, length, T]`."""
         tokens = self.tokens[rows, :length]
         positions = torch.arange(length, device=tokens.device).expand_as(tokens)
         return self.decoder.attention(tokens, positions, self.cache, rows, heads)
@@ -153,8 +150,8 @@ class Batch:
     def swap(self, first: int, second: int) -> None:
         """Exchange two rows."""
         self.cache.swap(first, second)
-        if self.draft_cache is not None:
-            self.draft_cache.swap(first, second)
+        if self.draft is not None:
+            self.draft.swap(first, second)
         for tensor in self.state:
             tensor[[first, second]] = tensor[[second, first]]
         samplers = self._samplers
@@ -166,21 +163,23 @@ class Batch:
         self._samplers[active:] = [None] * (self.rows - active)  # a recorded pass covers free rows, and draws nothing
         return min(next(size for size in (*BUCKETS, self.rows) if size >= active), self.rows)
 
-    def _hot(self, active: int) -> bool:
+    def _any_sampled(self, active: int) -> bool:
+        """Whether one of the first `active` rows has a temperature. Such passes are not recorded."""
         return any(sampler is not None for sampler in self._samplers[:active])
 
     def _step(self, rows: slice, reach: int) -> None:
-        places, pair = self._last_two(rows)
-        hidden = self.decoder(pair[:, 1:], places[:, 1:], self.cache, rows, reach=reach)
-        choice = self._chosen(hidden, pair, rows)
+        ends = self._ends(rows)
+        hidden = self.decoder(ends.tokens[:, 1:], ends.positions[:, 1:], self.cache, rows, reach=reach)
+        choice = self._choose(hidden, ends.tokens, ends, rows)
         self._append(rows, choice, torch.ones_like(self.length[rows]))
 
     def _round(self, rows: slice, count: int, reach: int) -> None:
-        places, pair = self._last_two(rows)
-        proposed = self._drafted(rows, places, pair, count, reach + count)  # [B, 2 + count]
-        at = places[:, 1:] + self._order[: count + 1]
-        hidden = self.decoder(proposed[:, 1:], at, self.cache, rows, reach=reach + count)
-        choice = self._chosen(hidden, proposed, rows)  # [B, count + 1]
+        assert self.draft is not None
+        ends = self._ends(rows)
+        proposed = self.draft.propose(rows, ends, count, reach=reach + count)  # [B, 2 + count]
+        positions = ends.positions[:, 1:] + self._order[: count + 1]
+        hidden = self.decoder(proposed[:, 1:], positions, self.cache, rows, reach=reach + count)
+        choice = self._choose(hidden, proposed, ends, rows)  # [B, count + 1]
         agreed = (choice.tokens[:, :-1] == proposed[:, 2:]).long().cumprod(dim=1).sum(dim=1)  # [B]
         going_on = ~self.done[rows]
         kept = self._append(rows, choice, agreed + 1)
@@ -188,48 +187,23 @@ class Batch:
         self.accepted[rows] += torch.minimum(agreed, kept)
         self.refused[rows] += going_on & (agreed < count)
 
-    def _drafted(self, rows: slice, places: Tensor, pair: Tensor, count: int, reach: int) -> Tensor:
-        """The last two tokens and `count` proposals: `[B, 2 + count]`.
+    def _ends(self, rows: slice) -> RowEnds:
+        positions = self.length[rows, None] + self._pair
+        tokens = self.tokens[rows].gather(1, positions)
+        return RowEnds(tokens, positions, self.latest_time[rows], self.length[rows] - self.begin[rows])
 
-        The draft is fed both last tokens: where all its proposals held, it has not seen the first of them.
-        """
-        assert self.draft is not None
-        assert self.draft_cache is not None
-        rules, vocabulary = self.rules, self.draft.weights.vocabulary
-        said = self.length[rows] - self.begin[rows]
-        latest_time = self.latest_time[rows]
-        proposed = pair
-        feed, at = pair, places
-        for index in range(count):
-            hidden = self.draft(feed, at, self.draft_cache, rows, reach=reach)[:, -1:]
-            scores = vocabulary.with_bias(hidden, rules.bias.to(hidden.dtype)).float()
-            history = rules.history(proposed[:, -2:], latest_time, said + index)
-            feed = self._propose(rules.choose(scores, history, scored=False).tokens, rows, index)
-            latest_time = torch.where(feed[:, 0] >= rules.first_time, feed[:, 0], latest_time)
-            proposed = torch.cat([proposed, feed], dim=1)
-            at = places[:, 1:] + index + 1
-        return proposed
-
-    def _propose(self, tokens: Tensor, rows: slice, index: int) -> Tensor:
-        """The draft's own tokens `[B, 1]`; a scripted draft replaces them here."""
-        return tokens
-
-    def _last_two(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Positions and tokens `[B, 2]` at the end of each row."""
-        places = self.length[rows, None] + self._pair
-        return places, self.tokens[rows].gather(1, places)
-
-    def _chosen(self, hidden: Tensor, tokens: Tensor, rows: slice) -> Choice:
-        """What comes after each of `tokens[:, 1:]` by the decoder's hidden states `[B, Q, D]`."""
+    def _choose(self, hidden: Tensor, tokens: Tensor, ends: RowEnds, rows: slice) -> Choice:
+        """What comes after each of `tokens[:, 1:]`, which begin with `ends`, by the decoder's hidden states
+        `[B, Q, D]`."""
         vocabulary, rules = self.decoder.weights.vocabulary, self.rules
         scores = vocabulary.with_bias(hidden, rules.bias.to(hidden.dtype)).float()
-        history = rules.history(tokens, self.latest_time[rows], self.length[rows] - self.begin[rows])
+        history = rules.history(tokens, ends.latest_time, ends.generated)
         choice = rules.choose(scores, history)
-        if any(sampler is not None for sampler in self._samplers[rows]):
-            choice = self._drawn(rules.process(scores, history), choice, rows)
+        if self._any_sampled(rows.stop):
+            choice = self._draw(rules.process(scores, history), choice, rows)
         return choice
 
-    def _drawn(self, scores: Tensor, choice: Choice, rows: slice) -> Choice:
+    def _draw(self, scores: Tensor, choice: Choice, rows: slice) -> Choice:
         """`choice`, with tokens drawn from the processed scores `[B, Q, V]` in rows that have a temperature.
 
         By Gumbel's trick: the likeliest token after noise of that shape is a draw. Reported probabilities are those

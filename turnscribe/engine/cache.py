@@ -1,4 +1,4 @@
-"""Keys and values of the rows that decode together. Knows no layer's weights and no token.
+"""Keys and values of the rows that decode together.
 
 Each row has a position of its own: what is written past a row's length is never seen, since every query is told
 how far it may look, and it is overwritten when the row gets there. So taking back a rejected draft costs nothing.
@@ -61,20 +61,20 @@ class Cache:
         """Positions of the queries `[B, Q]` -> which of `read` keys each may see: `[B, 1, Q, read]`."""
         return (self._keys[:read] <= positions[..., None])[:, None]
 
-    def write(self, layer: int, rows: slice, positions: Tensor, keys_values: Tensor) -> None:
+    def write_own(self, layer: int, rows: slice, positions: Tensor, keys_values: Tensor) -> None:
         """Put `[B, Q, 2 * heads * width]` at `positions` `[B, Q]` of `rows`."""
         room = self._own[layer, rows]  # [B, positions, 2 * heads * width]
         room.scatter_(1, positions[..., None].expand(-1, -1, room.shape[-1]), keys_values)
 
     def own(self, layer: int, rows: slice, read: int) -> tuple[Tensor, Tensor]:
         """Keys and values, `[B, heads, read, width]` each."""
-        room = self._own[layer, rows, :read].unflatten(-1, (2, self.heads, self.width))
+        room = self._by_head(self._own[layer, rows, :read])  # [B, read, 2, heads, width]
         keys, values = room.permute(2, 0, 3, 1, 4)
         return keys, values
 
-    def hear(self, layer: int, rows: slice, keys_values: Tensor) -> None:
+    def write_cross(self, layer: int, rows: slice, keys_values: Tensor) -> None:
         """Put what a layer makes of the encoder's output, `[B, frames, 2 * heads * width]`."""
-        parts = keys_values.unflatten(-1, (2, self.heads, self.width))  # [B, frames, 2, heads, width]
+        parts = self._by_head(keys_values)  # [B, frames, 2, heads, width]
         self._cross[layer, :, rows].copy_(parts.permute(2, 0, 3, 1, 4))
 
     def cross(self, layer: int, rows: slice) -> tuple[Tensor, Tensor]:
@@ -89,6 +89,10 @@ class Cache:
             kept = one.clone()
             one.copy_(other)
             other.copy_(kept)
+
+    def _by_head(self, keys_values: Tensor) -> Tensor:
+        """`[B, N, 2 * heads * width]` -> `[B, N, 2, heads, width]`"""
+        return keys_values.view(*keys_values.shape[:2], 2, self.heads, self.width)
 
 
 def _room(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""How many tokens to draft in the next round. Knows shares and costs, no model.
+"""How many tokens to draft in the next round.
 
 Where each drafted token is right with probability p, a round of k yields (1 - p^(k+1)) / (1 - p) tokens on average
 (Leviathan et al. 2023, equation 1). Only p is learned while decoding: costs are worked out from the shapes of the two
@@ -7,13 +7,13 @@ decoders, so the same recording is decoded in the same rounds on a busy machine 
 
 from __future__ import annotations
 
-from turnscribe.engine.batch import LONGEST_DRAFT
+from turnscribe.engine.draft import LONGEST_DRAFT
 from turnscribe.engine.model import Decoder
 
 ROWS_FOR_FREE = {"cpu": 24, "cuda": 200}  # tokens in one pass that double what it costs to read the weights
-EXPECTED = 0.8  # p, before anything was seen
+EXPECTED = 0.8  # p, before anything was judged
 PRIOR = 20  # judged proposals that the expectation counts for
-MEMORY = 400  # judged proposals after which what was seen before counts for half
+MEMORY = 400  # judged proposals after which what was judged before counts for half
 HIGHEST = 0.98  # p for the choice of k, however well it goes
 
 
@@ -21,12 +21,12 @@ class DraftLength:
     """The best k for what was accepted so far."""
 
     def __init__(self, decoder: Decoder, draft: Decoder, *, frames: int) -> None:
-        self._cost = _read(draft, frames), _read(decoder, frames)
+        self._cost = _cost(draft, frames), _cost(decoder, frames)
         self._free = ROWS_FOR_FREE.get(decoder.weights.embedding.device.type, 24)
         self._judged, self._accepted = float(PRIOR), EXPECTED * PRIOR
 
-    def saw(self, accepted: int, refused: int) -> None:
-        """A round's outcome, summed over its rows; after a row's first refused proposal none is judged."""
+    def record(self, accepted: int, refused: int) -> None:
+        """Learn from a round, summed over its rows. After a row's first refused proposal none is judged."""
         fade = 0.5 ** ((accepted + refused) / MEMORY)
         self._judged = self._judged * fade + accepted + refused
         self._accepted = self._accepted * fade + accepted
@@ -50,8 +50,8 @@ class DraftLength:
         return max(range(1, LONGEST_DRAFT + 1), key=tokens_for_cost)
 
 
-def _read(decoder: Decoder, frames: int) -> tuple[float, float]:
-    """Numbers read in one pass: weights, once, and keys and values of the audio, for every row."""
+def _cost(decoder: Decoder, frames: int) -> tuple[float, float]:
+    """Numbers read from memory in one pass: the weights, once, and the keys and values of the audio, for each row."""
     vocabulary, width = decoder.weights.embedding.shape
-    rough = 0.5 if decoder.weights.vocabulary.rough else 1.0
-    return decoder.layers * 14 * width**2 + rough * vocabulary * width, decoder.layers * 2 * frames * width
+    share = 0.5 if decoder.weights.vocabulary.in_bfloat16 else 1.0  # of a float32
+    return decoder.layers * 14 * width**2 + share * vocabulary * width, decoder.layers * 2 * frames * width

@@ -1,4 +1,4 @@
-"""CUDA graphs: a pass recorded once and replayed without Python in between. Knows nothing of what is recorded.
+"""CUDA graphs: a pass recorded once and replayed without Python in between.
 
 A step of a small decoder is hundreds of short kernels, and launching them takes longer than running them. What is
 recorded must use the same memory every time and must not ask the device for a value.
@@ -16,7 +16,7 @@ SWITCH = "TURNSCRIBE_CUDA_GRAPHS"  # 0 turns them off
 
 
 class Graphs:
-    """Runs work by key: as it is the first time, recorded the second, replayed from then on."""
+    """Runs passes by key: as they are the first time, recorded the second, replayed from then on."""
 
     def __init__(self, device: torch.device) -> None:
         self.enabled = device.type == "cuda" and os.environ.get(SWITCH, "1") != "0"
@@ -24,26 +24,26 @@ class Graphs:
         self._recorded: dict[Hashable, Any] = {}
         self._pool: Any = None
 
-    def run(self, key: Hashable, work: Callable[[], None]) -> None:
-        """Do `work`, which returns nothing and leaves its results in tensors that stay."""
+    def run(self, key: Hashable, run_pass: Callable[[], None]) -> None:
+        """Do `run_pass`, which leaves its results in tensors that stay. What has one key does the same every time."""
         if not self.enabled:
-            work()
+            run_pass()
         elif key in self._recorded:
             self._recorded[key].replay()
         elif key not in self._seen:  # the first run lets libraries set themselves up
             self._seen.add(key)
-            work()
+            run_pass()
         else:
-            self._recorded[key] = self._record(work)
+            self._recorded[key] = self._record(run_pass)
             self._recorded[key].replay()
 
-    def _record(self, work: Callable[[], None]) -> Any:
+    def _record(self, run_pass: Callable[[], None]) -> Any:
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        torch.cuda.current_blas_handle()  # each thread has its own, and it cannot be made while recording
+        torch.cuda.current_blas_handle()  # type: ignore[no-untyped-call]  # each thread has its own, and it cannot be made while recording
         try:
             # what another thread does meanwhile (diarization) is its own affair
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                work()
+                run_pass()
         except RuntimeError as error:
             torch.cuda.set_stream(stream)  # where its end fails, torch leaves the recording's
             for cause in (error, error.__context__):

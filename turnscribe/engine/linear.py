@@ -1,4 +1,4 @@
-"""One matrix product, the fastest way the device has. Knows nothing of what is multiplied.
+"""One matrix product, the fastest way the device has.
 
 Decoding multiplies a few rows by every weight, so a step costs what reading the weights costs. MKL, which
 `F.linear` calls on the CPU, rearranges the weights on every call: 20 ms for Whisper base's vocabulary and six rows on
@@ -20,17 +20,16 @@ ROWS_HINT = 8  # oneDNN packs for a number of rows; it serves others nearly as w
 class Linear:
     """`x @ weight.T + bias`, then GELU where asked for.
 
-    `weight` is `[out, in]`; on the CPU it is packed, and the caller's tensor can be let go. A `rough` product is of
-    bfloat16 where the processor has instructions for that, so half as much is read: for drafts, whose mistakes cost
-    time and no text.
+    `weight` is `[out, in]`; on the CPU it is packed, and the caller's tensor can be let go. With `allow_bfloat16`,
+    float32 weights are multiplied as bfloat16 on a CPU that has instructions for it, so half as much is read. It is
+    for drafts, whose mistakes cost time and no text.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, *, rough: bool = False) -> None:
-        self.rough = (
-            rough and weight.dtype == torch.float32 and weight.device.type == "cpu" and _multiplies_bfloat16()
-        )
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, *, allow_bfloat16: bool = False) -> None:
+        on_cpu = weight.dtype == torch.float32 and weight.device.type == "cpu"
+        self.in_bfloat16 = allow_bfloat16 and on_cpu and _multiplies_bfloat16()
         self.bias = bias
-        self._packed = _pack(weight.bfloat16() if self.rough else weight)
+        self._packed = _pack(weight.bfloat16() if self.in_bfloat16 else weight)
         self._weight = weight if self._packed is None else None
 
     def __call__(self, x: Tensor, *, gelu: bool = False) -> Tensor:
@@ -45,10 +44,13 @@ class Linear:
             return F.gelu(y) if gelu else y
         attribute, algorithm = ("gelu", "none") if gelu else ("none", "")  # GELU's algorithm "none" is the exact one
         product = torch.ops.mkldnn._linear_pointwise
-        if self.rough:
+        if self.in_bfloat16:
             bias = None if bias is None else bias.bfloat16()
-            return product(x.bfloat16(), self._packed, bias, attribute, [], algorithm).to(x.dtype)
-        return product(x, self._packed, bias, attribute, [], algorithm)
+            x_bfloat16 = x.bfloat16()
+            rounded: Tensor = product(x_bfloat16, self._packed, bias, attribute, [], algorithm)
+            return rounded.to(x.dtype)
+        exact: Tensor = product(x, self._packed, bias, attribute, [], algorithm)
+        return exact
 
 
 def _multiplies_bfloat16() -> bool:
@@ -60,9 +62,9 @@ def _multiplies_bfloat16() -> bool:
 
 def _pack(weight: Tensor) -> Any:
     """The weight as oneDNN wants it, or `None` where there is nothing to gain or no oneDNN."""
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
         return None
-    if weight.dtype not in (torch.float32, torch.bfloat16):
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     try:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), ROWS_HINT)

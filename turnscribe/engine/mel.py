@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from turnscribe.waveform import Waveform
 
 QUIETEST = 1e-10  # of a mel band's power
 RANGE = 8.0  # in powers of ten
@@ -28,19 +29,19 @@ class LogMel:
         filters = torch.as_tensor(np.asarray(extractor.mel_filters), dtype=torch.float32)  # [bins, mels]
         self.filters = filters.T.contiguous().to(device)  # [mels, bins]
 
-    def __call__(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
+    def __call__(self, waveforms: Sequence[Waveform]) -> Tensor:
         """Waveforms of at most 30 s at 16 kHz -> `[B, mels, 3000]`, padded with silence."""
-        # only what is heard is transformed: of silence the result is known
+        # silence after the longest waveform is not transformed: its result is known
         longest = max(len(waveform) for waveform in waveforms)
-        heard = min(-(-(longest + self.n_fft) // self.hop) * self.hop, self.samples)
-        padded = np.zeros((len(waveforms), heard), np.float32)
+        length = min(-(-(longest + self.n_fft) // self.hop) * self.hop, self.samples)
+        padded = np.zeros((len(waveforms), length), np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
-            row[: len(waveform)] = waveform[:heard]
-        samples = torch.from_numpy(padded).to(self.window.device)  # [B, heard]
+            row[: len(waveform)] = waveform[:length]
+        samples = torch.from_numpy(padded).to(self.window.device)  # [B, length]
         spectrum = torch.stft(samples, self.n_fft, self.hop, window=self.window, return_complex=True)
-        power = spectrum[..., :-1].abs().square()  # [B, bins, heard / hop]
-        mel = (self.filters @ power).clamp(min=QUIETEST).log10()  # [B, mels, heard / hop]
-        silence = (self.samples - heard) // self.hop
+        power = spectrum[..., :-1].abs().square()  # [B, bins, length / hop]
+        mel = (self.filters @ power).clamp(min=QUIETEST).log10()  # [B, mels, length / hop]
+        silence = (self.samples - length) // self.hop
         if silence:
             mel = torch.nn.functional.pad(mel, (0, silence), value=float(np.log10(QUIETEST)))
         loudest = mel.amax(dim=(1, 2), keepdim=True)

@@ -1,4 +1,4 @@
-"""The passes of Whisper's encoder and decoder. Knows nothing of rules, rows that end, or what tokens mean.
+"""The passes of Whisper's encoder and decoder.
 
 Slow twin: `WhisperForConditionalGeneration`'s own forward, from whose weights these are made.
 """
@@ -37,7 +37,8 @@ class Encoder:
         x = x.transpose(1, 2) + weights.positions  # [B, T, D]
         for layer in weights.layers:
             h = layer.query_key_value(layer.attention_norm(x))  # [B, T, 3 D]
-            query, key, value = h.unflatten(-1, (3, weights.heads, -1)).permute(2, 0, 3, 1, 4)  # [B, H, T, D / H]
+            parts = h.view(*h.shape[:2], 3, weights.heads, -1)  # [B, T, 3, H, D / H]
+            query, key, value = parts.permute(2, 0, 3, 1, 4)  # [B, H, T, D / H]
             attended = F.scaled_dot_product_attention(query, key, value)
             x = x + layer.attention_out(attended.transpose(1, 2).flatten(2))
             x = x + layer.fc2(layer.fc1(layer.norm(x), gelu=True))
@@ -53,9 +54,11 @@ class Decoder:
         self.weights = weights
 
     @classmethod
-    def of(cls, model: Any, *, rough: bool = False) -> Decoder:
-        """The decoder of a `WhisperForConditionalGeneration` or a `WhisperForCausalLM`; a `rough` one only drafts."""
-        return cls(decoder_weights(model.get_decoder(), model.get_output_embeddings(), rough=rough))
+    def of(cls, model: Any, *, allow_bfloat16: bool = False) -> Decoder:
+        """The decoder of a `WhisperForConditionalGeneration` or a `WhisperForCausalLM`; `allow_bfloat16`, see
+        `Linear`, is for one that only drafts."""
+        vocabulary = model.get_output_embeddings()
+        return cls(decoder_weights(model.get_decoder(), vocabulary, allow_bfloat16=allow_bfloat16))
 
     @property
     def positions(self) -> int:
@@ -81,10 +84,10 @@ class Decoder:
             dtype=embedding.dtype,
         )
 
-    def hear(self, encoded: Tensor, cache: Cache, rows: slice) -> None:
+    def load_audio(self, encoded: Tensor, cache: Cache, rows: slice) -> None:
         """Project the encoder's output `[B, T, D]` to the keys and values of `rows`, once a window."""
         for index, layer in enumerate(self.weights.layers):
-            cache.hear(index, rows, layer.cross_key_value(encoded))
+            cache.write_cross(index, rows, layer.cross_key_value(encoded))
 
     def __call__(self, tokens: Tensor, positions: Tensor, cache: Cache, rows: slice, *, reach: int) -> Tensor:
         """Tokens `[B, Q]` at `positions` `[B, Q]`, all below `reach` -> hidden states `[B, Q, D]`."""
@@ -133,8 +136,8 @@ class Decoder:
     ) -> Tensor:
         layer = self.weights.layers[index]
         h = layer.query_key_value(layer.attention_norm(x))  # [B, Q, 3 D]
-        query, keys_values = h.split([x.shape[-1], 2 * x.shape[-1]], dim=-1)
-        cache.write(index, rows, positions, keys_values)
+        query, keys_values = h[..., : x.shape[-1]], h[..., x.shape[-1] :]
+        cache.write_own(index, rows, positions, keys_values)
         key, value = cache.own(index, rows, read)
         attended = F.scaled_dot_product_attention(self._by_head(query), key, value, attn_mask=mask)
         return x + layer.attention_out(attended.transpose(1, 2).flatten(2))
@@ -145,4 +148,4 @@ class Decoder:
 
     def _by_head(self, query: Tensor) -> Tensor:
         """`[B, Q, D]` -> `[B, H, Q, D / H]`"""
-        return query.unflatten(-1, (self.weights.heads, -1)).transpose(1, 2)
+        return query.view(*query.shape[:2], self.weights.heads, -1).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""A Whisper's parts and its draft's, taken from loaded transformers models. Runs nothing."""
+"""A Whisper's parts and its draft's, taken from loaded transformers models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Models:
             tokenizer=tokenizer,
             config=model.generation_config,
             heads=tuple(alignment_heads(model)),
-            draft=None if assistant is None else Decoder.of(assistant, rough=True),
+            draft=None if assistant is None else Decoder.of(assistant, allow_bfloat16=True),
             draft_encoder=draft_encoder,
         )
 

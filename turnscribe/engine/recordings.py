@@ -1,6 +1,4 @@
-"""What `together.py` decodes: recordings with windows of their own, what they have in common, and what it needs of an
-engine. Knows neither models nor threads.
-"""
+"""Recordings that are decoded together: what one has to offer, and where it stands."""
 
 from __future__ import annotations
 
@@ -10,101 +8,94 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from turnscribe.engine.decode import Attempt, Decoding, Prompt, Work
+from turnscribe.engine.attempts import Attempt, Prompt
+from turnscribe.engine.engine import SharedOptions
+from turnscribe.waveform import Waveform
 from turnscribe.whisper.windows import Window
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What all windows of one `Decoding` have in common."""
-
-    assisted: bool
-    words: bool
-    end_loops: bool
-
-
 class Recording(Protocol):
-    """One request's windows on their way. Only `report` and `stop_if_asked` are called in the caller's own thread,
-    the others by whoever leads; `judge` and `read` may raise, which ends this recording alone."""
+    """One caller's windows, and what is made of them.
 
-    kind: Kind
-    batch_size: int  # windows of it at once, at most
-    pending: deque[Window]  # `read` may add what is left of a window
+    `has_news`, `report` and `stop_if_asked` are called in the caller's own thread, the others in the thread of
+    whichever caller leads. What `judge` and `read` raise ends this recording alone.
+    """
+
+    shared_options: SharedOptions
+    batch_size: int  # windows of it that are decoded at once, at most
+    pending: deque[Window]  # to be decoded; `read` may put back what is left of a window
 
     @property
-    def heard_together(self) -> int:
-        """How many of the pending windows have to be heard at once."""
+    def windows_at_once(self) -> int:
+        """How many pending windows have to be taken at once: several where they decide on the language."""
 
-    @property
-    def has_news(self) -> bool:
-        """Whether there is something to report."""
-
-    def samples(self, window: Window) -> NDArray[np.float32]: ...
+    def samples(self, window: Window) -> Waveform: ...
 
     def prompts(
         self, windows: Sequence[Window], language_scores: Callable[[int, int], Tensor]
     ) -> Sequence[Prompt]: ...
 
-    def judge(self, job: Window, attempts: Sequence[Attempt]) -> Attempt | float: ...
+    def judge(self, window: Window, attempts: Sequence[Attempt]) -> Attempt | float: ...
 
-    def seed(self, job: Window) -> int: ...
+    def seed(self, window: Window) -> int: ...
 
-    def read(self, window: Window, attempt: Attempt) -> None: ...
+    def read(self, window: Window, attempt: Attempt) -> None:
+        """Make text of a window that is finished."""
 
-    def report(self) -> None: ...
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to report."""
+
+    def report(self) -> None:
+        """Call the caller's functions."""
 
     def stop_if_asked(self) -> None:
         """Raises `Cancelled`."""
 
 
 @dataclass(eq=False)
-class Member:
-    """A recording that waits or is being decoded."""
+class Participant:
+    """A recording in line or in the shared decoding."""
 
     recording: Recording
     taken: dict[Window, None] = field(default_factory=dict)  # and not read, in order
-    alone: bool = False  # it was in a decoding that failed
+    alone: bool = False  # it was in a decoding that failed, and is not decoded with others again
     over: bool = False  # nothing is to be done for it any more
     error: BaseException | None = None
 
     @property
-    def wants(self) -> int:
+    def row_demand(self) -> int:
         """Rows it could fill now."""
         return min(self.recording.batch_size, len(self.taken) + len(self.recording.pending))
 
-    def goes_with(self, other: Member) -> bool:
-        return not (self.alone or other.alone) and self.recording.kind == other.recording.kind
+    def goes_with(self, other: Participant) -> bool:
+        """Whether windows of both can be in one decoding."""
+        return not (self.alone or other.alone) and self.recording.shared_options == other.recording.shared_options
 
-    def next(self, limit: int) -> list[Window]:
-        """The windows to take next, which all have to be taken, at most `limit`; not taken yet."""
+    def next_windows(self, limit: int) -> list[Window]:
+        """The windows to take next: all of them or none, at most `limit`. They stay pending."""
         recording = self.recording
         room = min(recording.batch_size - len(self.taken), limit)
-        return list(islice(recording.pending, max(min(recording.heard_together, room), 0)))
+        return list(islice(recording.pending, max(min(recording.windows_at_once, room), 0)))
+
+    def take(self, window: Window) -> OwnedWindow:
+        """The first of the pending windows, from now on being decoded."""
+        self.taken[window] = None  # first: an interrupt in between must not lose it, see `put_back`
+        self.recording.pending.popleft()
+        return OwnedWindow(self, window)
 
     def put_back(self) -> None:
         """What was taken is pending again."""
-        self.recording.pending.extendleft(reversed(self.taken))
+        pending = self.recording.pending
+        pending.extendleft([window for window in reversed(self.taken) if window not in pending])
         self.taken.clear()
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class OwnedWindow:
     """A window, and whose it is."""
 
-    member: Member
+    owner: Participant
     window: Window
-
-
-class Engine(Protocol):
-    """What batches are made of."""
-
-    def decoding(self, kind: Kind, rows: int, work: Work[Job]) -> Decoding[Job]: ...
-
-    def encode(self, waveforms: Sequence[NDArray[np.float32]], kind: Kind) -> tuple[Tensor, Tensor | None]: ...
-
-    def forget_batch(self) -> None:
-        """Free what an abandoned decoding took."""

@@ -3,7 +3,7 @@
 Whisper paper, section 2.3, and openai/whisper `decoding.py`: text stands between two timestamps, timestamps do not
 run backwards, the first token is a timestamp of the first second, and where all timestamps together are more likely
 than any other token, a timestamp it is. `choose` decides for many rows and positions at once, reading the vocabulary
-twice; `process` is its slow twin, which masks every score, and what sampling draws from. Knows no audio.
+twice; `process` is its slow twin, which masks every score, and what sampling draws from.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ class Rules:
     def history(self, tokens: Tensor, latest_time: Tensor, generated: Tensor) -> History:
         """For the positions after each of `tokens[:, 1:]`, of which `tokens` `[B, Q + 1]` also holds the one before.
 
-        `latest_time` `[B]` and `generated` `[B]` (how many tokens the model has said) are those at the first
+        `latest_time` `[B]` and `generated` `[B]` (how many tokens follow the initial ones) are those at the first
         position.
         """
         is_time = tokens >= self.first_time  # [B, Q + 1]
-        said = generated[:, None] + torch.arange(tokens.shape[1] - 1, device=tokens.device)  # [B, Q]
+        count = generated[:, None] + torch.arange(tokens.shape[1] - 1, device=tokens.device)  # [B, Q]
         times = torch.where(is_time[:, 1:], tokens[:, 1:], 0)
         times[:, 0] = latest_time
         return History(
-            last_is_time=is_time[:, 1:] & (said >= 1),
-            previous_is_time=is_time[:, :-1] | (said < 2),
+            last_is_time=is_time[:, 1:] & (count >= 1),
+            previous_is_time=is_time[:, :-1] | (count < 2),
             latest_time=times.cummax(dim=1).values,
         )
 

@@ -1,4 +1,4 @@
-"""Where each weight of a transformers Whisper goes in the engine's passes. Runs nothing.
+"""Where each weight of a transformers Whisper goes in the engine's passes.
 
 The names of the modules are the same from transformers 4.46 to 5.x. Products that share their input are joined:
 query, key and value of self-attention, key and value of cross-attention. The model that the weights were taken from
@@ -94,8 +94,8 @@ def encoder_weights(encoder: Any) -> EncoderWeights:
     )
 
 
-def decoder_weights(decoder: Any, vocabulary: Any, *, rough: bool = False) -> DecoderWeights:
-    """From a `WhisperDecoder` and the `proj_out` above it, whose product may be `rough`: see `Linear`."""
+def decoder_weights(decoder: Any, vocabulary: Any, *, allow_bfloat16: bool = False) -> DecoderWeights:
+    """From a `WhisperDecoder` and the `proj_out` above it, for which `allow_bfloat16` is meant: see `Linear`."""
     layers = [
         DecoderLayer(
             attention_norm=_norm(layer.self_attn_layer_norm),
@@ -116,7 +116,7 @@ def decoder_weights(decoder: Any, vocabulary: Any, *, rough: bool = False) -> De
         positions=decoder.embed_positions.weight.detach(),
         layers=tuple(layers),
         norm=_norm(decoder.layer_norm),
-        vocabulary=Linear(vocabulary.weight.detach(), rough=rough),
+        vocabulary=Linear(vocabulary.weight.detach(), allow_bfloat16=allow_bfloat16),
         heads=decoder.config.decoder_attention_heads,
     )
 

@@ -1,0 +1,94 @@
+"""The engine: a Whisper and its draft, ready to decode. It makes batches and decodings, and encodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from turnscribe.engine.batch import Batch
+from turnscribe.engine.decode import Decoding, WindowSource
+from turnscribe.engine.draft import DraftDecoder
+from turnscribe.engine.draft_length import DraftLength
+from turnscribe.engine.graphs import Graphs
+from turnscribe.engine.models import Models
+from turnscribe.engine.rows import WindowT
+from turnscribe.engine.rules import Rules
+from turnscribe.waveform import Waveform
+
+ENCODE_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
+
+
+@dataclass(frozen=True)
+class SharedOptions:
+    """What all windows of one decoding have in common."""
+
+    assisted: bool
+    word_times: bool
+    end_loops: bool
+
+
+class Engine:
+    """Makes what it is asked for from `models`.
+
+    On a GPU the batch with its recorded passes is kept from one decoding to the next, and all callers have to
+    be on the same stream.
+    """
+
+    def __init__(self, models: Models, *, draft_length: int | None = None) -> None:
+        """`draft_length` is how many tokens to draft at a time; `None` is what suits the share that is accepted."""
+        self.models = models
+        vocabulary = models.decoder.weights.embedding.shape[0]
+        self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=vocabulary)
+        self._draft_length = draft_length
+        self._kept: Batch | None = None
+
+    def decoding(self, options: SharedOptions, rows: int, source: WindowSource[WindowT]) -> Decoding[WindowT]:
+        """A decoding with at least `rows` rows."""
+        models = self.models
+        return Decoding(
+            self.batch(rows, assisted=options.assisted),
+            source,
+            heads=models.heads if options.word_times else (),
+            draft_length=self.draft_length() if options.assisted else None,
+            end_loops=options.end_loops,
+            encode_at_once=ENCODE_AT_ONCE.get(models.device.type, 1),
+        )
+
+    def encode(self, waveforms: Sequence[Waveform], options: SharedOptions) -> tuple[Tensor, Tensor | None]:
+        """The encoder's output `[B, T, D]`, and that of the draft's own encoder where it has one and is used."""
+        features = self.models.log_mel(waveforms)
+        draft_encoder = self.models.draft_encoder if options.assisted else None
+        return self.models.encoder(features), None if draft_encoder is None else draft_encoder(features)
+
+    def batch(self, rows: int, *, assisted: bool) -> Batch:
+        """A batch with room for at least `rows` rows."""
+        models = self.models
+        decoder = models.draft if assisted else None
+        if self._kept is not None and self._kept.rows >= rows and (self._kept.draft is None) == (decoder is None):
+            return self._kept
+        self._kept = None  # its memory is free before more is asked for
+        graphs = Graphs(models.device)
+        frames, fixed = models.frames, graphs.enabled
+        draft = None
+        if decoder is not None:
+            draft = DraftDecoder(decoder, self.rules, rows=rows, frames=frames, fixed=fixed)
+        made = Batch(models.decoder, self.rules, rows=rows, frames=frames, draft=draft, graphs=graphs)
+        if graphs.enabled:
+            self._kept = made
+        return made
+
+    def forget_batch(self) -> None:
+        """Free what was kept for the next decoding."""
+        self._kept = None
+        torch.cuda.empty_cache()
+
+    def draft_length(self) -> DraftLength | int:
+        """How many tokens the draft proposes at a time."""
+        models = self.models
+        assert models.draft is not None
+        if self._draft_length is not None:
+            return self._draft_length
+        return DraftLength(models.decoder, models.draft, frames=models.frames)
