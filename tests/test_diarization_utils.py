@@ -269,7 +269,12 @@ def slow_speaker(chunk: Chunk, turns: list[Turn]) -> str | None:
     }
     if max(seconds.values()):
         return max(order, key=lambda speaker: seconds[speaker])
-    return min(order, key=lambda name: min(t.distance(chunk.start, chunk.end) for t in turns if t.speaker == name))
+    return min(order, key=lambda name: min(apart(chunk, t) for t in turns if t.speaker == name))
+
+
+def apart(chunk: Chunk, turn: Turn) -> float:
+    """Seconds between them; 0 when they touch or overlap."""
+    return max(0.0, turn.start - chunk.end, chunk.start - turn.end)
 
 
 def test_an_hour_of_words_is_assigned_in_well_under_a_second() -> None:
@@ -533,7 +538,7 @@ def test_demo_diarizer_hears_who_speaks(demo_diarizer: Diarizer, conversation_wa
     for turn in turns:
         for true in reference:
             pair = turn.speaker, true.speaker
-            shared[pair] = shared.get(pair, 0.0) + turn.overlap(true.start, true.end)
+            shared[pair] = shared.get(pair, 0.0) + max(0.0, min(turn.end, true.end) - max(turn.start, true.start))
     names = {
         speaker: max((seconds, t) for (s, t), seconds in shared.items() if s == speaker)[1] for speaker, _ in shared
     }

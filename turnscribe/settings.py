@@ -6,6 +6,7 @@ is deployed may have a `ModelSettings` of its own with other defaults (`config.p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,7 +98,7 @@ class ServerSettings(BaseSettings):
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
-def load_settings(kind: type[Settings], **given: object) -> Settings:
+def load_settings(kind: Callable[..., Settings], **given: object) -> Settings:
     """The environment's settings of a kind, `ModelSettings` or `ServerSettings`; `given` go before them.
 
     Raises `SettingsError`.
