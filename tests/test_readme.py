@@ -24,6 +24,7 @@ import pytest
 from config import InferenceConfig, ModelSettings, ServerSettings
 from tests.cli.hub_stand_in import HubStandIn, listening
 from tests.conftest import REPOSITORY
+from tests.fakes import FakePipeline
 from tests.serving import live
 
 README = (REPOSITORY / "README.md").read_text()
@@ -352,7 +353,7 @@ def test_the_evaluation_prints_its_table() -> None:
 
 @pytest.mark.models
 def test_a_job_becomes_subtitles(demo_handler, tmp_path: Path) -> None:
-    with live.serving(demo_handler, tmp_path) as client:
+    with live.serving(demo_handler.pipeline, tmp_path) as client:
         text = block("sh", "/v1/jobs").replace("conversation.srt", str(tmp_path / "conversation.srt"))
         run_shell(text, REPOSITORY, SERVER_URL=str(client.base_url).rstrip("/"))
     subtitles = (tmp_path / "conversation.srt").read_text()
@@ -365,7 +366,7 @@ def test_every_setting_of_the_server_is_in_its_table() -> None:
 
 
 def test_every_route_is_in_its_table(tmp_path: Path) -> None:
-    with live.serving(live.FakeHandler(), tmp_path) as client:
+    with live.serving(FakePipeline(), tmp_path) as client:
         paths = client.get("/openapi.json").json()["paths"]
     assert all(
         f"{path}`" in README for path in paths if not path.startswith(("/api/", "/v1/models/", "/v1/jobs/{id}/"))

@@ -1,4 +1,4 @@
-"""What `/docs` says of request bodies, which the routes read themselves. Knows no route."""
+"""What `/docs` says of request bodies, which the routes read themselves."""
 
 from __future__ import annotations
 
