@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import uvicorn
-from turnscribe.settings import ServerSettings
 
 from turnscribe.serving.app import create_app
+from turnscribe.settings import ServerSettings
 
 
 class Server(uvicorn.Server):

@@ -32,11 +32,9 @@ from handler import EndpointHandler
 from tests.fakes import FakePipeline
 from tests.serving.live import post_nothing, serving, until
 from tests.test_handler import FakeAsr, handler_with
-from tools.load_test.server import DEMO, Server, environment
+from tools.load_test.server import DEMO, ServerProcess, environment
 from turnscribe.serving.app import create_app
-from turnscribe.serving.server import Server as TurnscribeServer
-from turnscribe.settings import ServerSettings
-from turnscribe.waveform import to_wav
+from turnscribe.serving.server import Server
 
 pytestmark = [pytest.mark.models, pytest.mark.serving]
 
@@ -130,7 +128,7 @@ def test_memory_does_not_grow(tmp_path: Path, recording: Callable[[float, float]
         ).status_code
 
     with (
-        Server(
+        ServerProcess(
             {**environment(DEMO), "OMP_NUM_THREADS": "1"}, folder=tmp_path / "jobs", log=tmp_path / "log"
         ) as process,
         httpx.Client(base_url=process.ready(), timeout=60) as client,
@@ -469,8 +467,8 @@ def test_the_end_of_the_server_loses_nothing_that_was_accepted(
     conversation_waveform: NDArray[np.float32],
 ) -> None:
     folder, log = tmp_path / "jobs", tmp_path / "log"
-    clips, twice = [recording(*cut) for cut in CUTS_S[:4]], to_wav(np.tile(conversation_waveform, 2))
-    with Server(environment(DEMO), folder=folder, log=log) as process:
+    clips, twice = [recording(*cut) for cut in CUTS_S[:4]], wav(np.tile(conversation_waveform, 2))
+    with ServerProcess(environment(DEMO), folder=folder, log=log) as process:
         url = process.ready()
         jobs = [httpx.post(f"{url}/v1/jobs", files={"file": twice}, timeout=60) for _ in range(3)]
         assert [job.status_code for job in jobs] == [202] * 3
@@ -492,7 +490,7 @@ def test_the_end_of_the_server_loses_nothing_that_was_accepted(
     assert (tmp_path / "log").read_text().count("Traceback") == 0
     text = demo_handler({"inputs": twice})["text"]
     with (
-        Server(environment(DEMO), folder=folder, log=log) as process,
+        ServerProcess(environment(DEMO), folder=folder, log=log) as process,
         httpx.Client(base_url=process.ready(), timeout=60) as client,
     ):
         for job in jobs:
@@ -505,7 +503,7 @@ def test_requests_that_the_server_had_not_read_at_the_signal_are_answered(tmp_pa
     """They come while its loop is busy; then it finds them and the signal at once."""
     held, go_on = threading.Event(), threading.Event()
 
-    class Busy(TurnscribeServer):
+    class Busy(Server):
         async def on_tick(self, counter: int) -> bool:
             if counter > 3 and not held.is_set():
                 held.set()

@@ -19,16 +19,16 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from turnscribe.listener import Listener
-from turnscribe.request import Request
-from turnscribe.settings import ServerSettings, load_settings
 
 from tests.fakes import AUDIO, CHUNKS, TRANSCRIPT, FakePipeline
 from tests.serving.live import serving, until
 from turnscribe.errors import BadAudio, Cancelled, InferenceFailed, OutOfMemory, SettingsError
+from turnscribe.listener import Listener
+from turnscribe.request import Request
 from turnscribe.serving.middleware.body_limit import BodyLimit
 from turnscribe.serving.problems import TooSlow
 from turnscribe.serving.workers import Workers
+from turnscribe.settings import ServerSettings, load_settings
 from turnscribe.transcript import Transcript
 
 

@@ -1,4 +1,4 @@
-"""`python -m server` as a process of its own, on a free port of this machine. Knows no load."""
+"""`python -m server` as a process of its own, on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NotServing(Exception):
     """The server ended, or did not become ready; one sentence."""
 
 
-class Server:
+class ServerProcess:
     """Started with `with`; its output goes to the file `log`, `folder` keeps its jobs.
 
     `environ` is the whole environment of the process, but for where it listens.
@@ -42,7 +42,7 @@ class Server:
                 start_new_session=True,  # a Ctrl-C is for whoever started it, who ends it then
             )
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> ServerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,15 +82,15 @@ class Server:
             return log.read().decode(errors="replace")
 
     def _url(self) -> str | None:
-        found = re.search(r"running on (http://[\d.]+:\d+)", self.output())
-        return found.group(1) if found else None
+        match = re.search(r"running on (http://[\d.]+:\d+)", self.output())
+        return match.group(1) if match else None
 
     def _last_line(self) -> str:
         return (self.output().strip().splitlines() or ["it said nothing."])[-1]
 
 
 def environment(models: Mapping[str, str]) -> dict[str, str]:
-    """This process's, with these models and without keys, which the requests would need."""
+    """The environment of this process, with these models and without keys, which the requests would need."""
     return {**{name: value for name, value in os.environ.items() if name != "API_KEYS"}, **models}
 
 
