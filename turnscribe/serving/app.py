@@ -20,7 +20,7 @@ from turnscribe.serving.jobs.webhooks import Post, post_webhook
 from turnscribe.serving.loading import PipelineLoader
 from turnscribe.serving.middleware.api_keys import ApiKeys
 from turnscribe.serving.middleware.body_limit import BodyLimit
-from turnscribe.serving.middleware.observe import Observe
+from turnscribe.serving.middleware.observe import RequestObserver
 from turnscribe.serving.middleware.unread_body import DiscardUnreadBody
 from turnscribe.serving.problems import Problem, problem_of, problem_response
 from turnscribe.serving.routes.handler import add_handler_routes
@@ -70,8 +70,8 @@ def create_app(
     app.add_middleware(BodyLimit, largest=loader.settings.max_input_bytes)
     app.add_middleware(ApiKeys, keys=settings.keys)
     app.add_middleware(DiscardUnreadBody)
-    app.add_middleware(Observe, metrics=service.metrics)
-    for error_class in (Problem, TurnscribeError, HTTPException):  # `Observe` answers what is none of these
+    app.add_middleware(RequestObserver, metrics=service.metrics)
+    for error_class in (Problem, TurnscribeError, HTTPException):  # `RequestObserver` answers what is none of these
         app.add_exception_handler(error_class, _explain)
     app.state.hold_jobs = runner.hold
     return app

@@ -92,12 +92,12 @@ def problem_of(error: Exception) -> Problem:
     return InternalError(str(error) if isinstance(error, TurnscribeError) else "The request could not be answered.")
 
 
-def as_openai(problem: Problem) -> dict[str, Any]:
+def openai_error(problem: Problem) -> dict[str, Any]:
     return {"error": {"message": problem.message, "type": problem.kind, "param": None, "code": problem.code}}
 
 
 def problem_response(problem: Problem, path: str) -> JSONResponse:
     """The answer to a request of `path`: OpenAI's shape below `/v1`, a sentence elsewhere."""
     openai = path.removeprefix("/api").startswith("/v1/")
-    content = as_openai(problem) if openai else {"error": problem.message}
+    content = openai_error(problem) if openai else {"error": problem.message}
     return JSONResponse(content, status_code=problem.status, headers=problem.headers)

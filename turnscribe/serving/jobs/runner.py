@@ -13,7 +13,7 @@ from turnscribe.errors import Cancelled, TurnscribeError
 from turnscribe.listener import Listener
 from turnscribe.serving.jobs.store import Job, JobStore
 from turnscribe.serving.jobs.webhooks import Webhooks
-from turnscribe.serving.problems import as_openai, problem_of
+from turnscribe.serving.problems import openai_error, problem_of
 
 log = logging.getLogger("turnscribe.server")
 
@@ -119,7 +119,7 @@ class JobRunner:
             if not isinstance(error, TurnscribeError):
                 log.error("a job failed: %s", type(error).__name__)
             log.info("job failed after %.1f s", time.perf_counter() - began)
-            return partial(self.store.end, job.id, error=as_openai(problem_of(error))["error"])
+            return partial(self.store.end, job.id, error=openai_error(problem_of(error))["error"])
         log.info("job done after %.1f s", time.perf_counter() - began)
         return partial(self.store.end, job.id, transcript=transcript)
 

@@ -20,7 +20,7 @@ log = logging.getLogger("turnscribe.server")
 NOT_LOGGED = ("/health", "/metrics")  # machines ask for these every few seconds
 
 
-class Observe:
+class RequestObserver:
     """Counts and logs requests by route and outcome; answers 500 where nothing below it did."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

@@ -12,7 +12,7 @@ from turnscribe.listener import Listener
 from turnscribe.serving.bodies import Body
 from turnscribe.serving.openai_answer import TranscriptEvents, event
 from turnscribe.serving.openai_form import TranscriptionForm
-from turnscribe.serving.problems import ClientGone, as_openai
+from turnscribe.serving.problems import ClientGone, openai_error
 from turnscribe.serving.service import Service, disconnected
 from turnscribe.transcript import Chunk
 
@@ -63,7 +63,7 @@ class TranscriptionStream:
         except ClientGone:
             return
         except Exception as error:
-            yield event(as_openai(self._service.problem_of(error)))
+            yield event(openai_error(self._service.problem_of(error)))
         finally:
             self._end()
 
