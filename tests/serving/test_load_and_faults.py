@@ -35,6 +35,8 @@ from tests.test_handler import FakeAsr, handler_with
 from tools.load_test.server import DEMO, ServerProcess, environment
 from turnscribe.serving.app import create_app
 from turnscribe.serving.server import Server
+from turnscribe.settings import ServerSettings
+from turnscribe.waveform import to_wav
 
 pytestmark = [pytest.mark.models, pytest.mark.serving]
 
@@ -467,7 +469,7 @@ def test_the_end_of_the_server_loses_nothing_that_was_accepted(
     conversation_waveform: NDArray[np.float32],
 ) -> None:
     folder, log = tmp_path / "jobs", tmp_path / "log"
-    clips, twice = [recording(*cut) for cut in CUTS_S[:4]], wav(np.tile(conversation_waveform, 2))
+    clips, twice = [recording(*cut) for cut in CUTS_S[:4]], to_wav(np.tile(conversation_waveform, 2))
     with ServerProcess(environment(DEMO), folder=folder, log=log) as process:
         url = process.ready()
         jobs = [httpx.post(f"{url}/v1/jobs", files={"file": twice}, timeout=60) for _ in range(3)]

@@ -7,7 +7,7 @@ Every parameter of the endpoint may be sent beside them (`extra_body` in the SDK
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +35,7 @@ class TranscriptionForm:
 
 
 def read_transcription_form(
-    fields: Sequence[tuple[str, str]], *, task: Task, parse: Callable[[Mapping[str, Any]], Request]
+    fields: Sequence[tuple[str, str]], *, task: Task, parse: Callable[[object], Request]
 ) -> TranscriptionForm:
     """The form's fields, of which `parse` reads the endpoint's own; lists come as `name[]`, once for each item.
 

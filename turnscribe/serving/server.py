@@ -10,17 +10,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import uvicorn
 
+from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import TurnscribeError
-from turnscribe.parameters import check_defaults, parse_parameters
-from turnscribe.pipeline import load_pipeline
 from turnscribe.serving.app import create_app
-from turnscribe.serving.loading import LoadPipeline, PipelineLoader
-from turnscribe.serving.service import ParseParameters
-from turnscribe.settings import ModelSettings, ServerSettings, load_settings
+from turnscribe.serving.loading import PipelineLoader
+from turnscribe.settings import ServerSettings, load_settings
 
 SETTLING_ROUNDS = 6  # of the loop, before the listening socket is closed
 
@@ -37,24 +35,14 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _model_settings() -> ModelSettings:
-    check_defaults()
-    return load_settings(ModelSettings)
-
-
-def main(
-    argv: Sequence[str] | None = None,
-    *,
-    load: LoadPipeline = load_pipeline,
-    read_settings: Callable[[], ModelSettings] = _model_settings,
-    parse: ParseParameters = parse_parameters,
-) -> int:
+def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = None, prog: str = "serve") -> int:
     """Serve until SIGTERM or Ctrl-C, then finish what is running; a second Ctrl-C ends it at once.
 
-    `load` makes the pipeline of the settings that `read_settings` reads, and `parse` reads a request's parameters.
-    The exit status is 0, 1 where the models could not be loaded, and 2 where a setting is wrong.
+    By default with the package's own settings and rules. The exit status is 0, 1 where the models could not be loaded,
+    and 2 where a setting is wrong.
     """
-    args = _parser().parse_args(argv)
+    deployment = deployment or package_deployment()
+    args = build_parser(prog).parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     failed = threading.Event()
 
@@ -64,8 +52,8 @@ def main(
 
     try:
         settings = load_settings(ServerSettings)
-        loader = PipelineLoader(read_settings(), load)
-        app = create_app(loader, settings, parse=parse, on_failure=give_up)
+        loader = PipelineLoader(deployment.load_settings(), deployment.load)
+        app = create_app(loader, settings, parse=deployment.parse, on_failure=give_up)
     except TurnscribeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -77,9 +65,9 @@ def main(
     return 1 if failed.is_set() else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser(prog: str = "serve") -> argparse.ArgumentParser:
     description = "Serve the models that the environment names."
-    parser = argparse.ArgumentParser(prog="turnscribe serve", description=description)
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--host", help="address to listen on (HOST; by default this machine alone)")
     parser.add_argument("--port", type=int, help="port to listen on (PORT; 8000 by default)")
     return parser

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -29,7 +29,7 @@ from turnscribe.transcript import Transcript
 log = logging.getLogger("turnscribe.server")
 
 Result = TypeVar("Result")
-ParseParameters: TypeAlias = Callable[[Mapping[str, Any]], Request]  # raises `BadParameters`
+ParseParameters: TypeAlias = Callable[[object], Request]  # raises `BadParameters`
 
 
 class Service:
