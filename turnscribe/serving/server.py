@@ -38,8 +38,8 @@ class Server(uvicorn.Server):
 def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = None, prog: str = "serve") -> int:
     """Serve until SIGTERM or Ctrl-C, then finish what is running; a second Ctrl-C ends it at once.
 
-    By default with the package's own settings and rules. The exit status is 0, 1 where the models could not be loaded,
-    and 2 where a setting is wrong.
+    By default with the package's own settings and rules. The exit status is 0, 1 where the models could not be
+    loaded, and 2 where a setting is wrong.
     """
     deployment = deployment or package_deployment()
     args = build_parser(prog).parse_args(argv)
