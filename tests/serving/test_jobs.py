@@ -341,6 +341,7 @@ def test_a_webhook_is_told_and_signed(tmp_path: Path, clock: Clock) -> None:
     assert SIGNATURE not in webhook_headers(body, None, 1000)
 
 
+@pytest.mark.slow
 def test_a_webhook_that_does_not_answer_is_told_again_later(tmp_path: Path, clock: Clock) -> None:
     store = store_in(tmp_path, clock)
     runner, posted = run_with(store, [500, 302, 200])

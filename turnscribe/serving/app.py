@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+import turnscribe
 from turnscribe.errors import TurnscribeError
 from turnscribe.parameters import parse_parameters
 from turnscribe.pipeline import Pipeline
@@ -61,7 +62,9 @@ def create_app(
             await asyncio.to_thread(runner.stop)
             store.close()
 
-    app = FastAPI(title="Turnscribe", description=documents.DESCRIPTION, version="1", lifespan=lifespan)
+    app = FastAPI(
+        title="Turnscribe", description=documents.DESCRIPTION, version=turnscribe.__version__, lifespan=lifespan
+    )
     add_handler_routes(app, service)
     add_openai_routes(app, service)
     add_job_routes(app, service, store, runner)
