@@ -1,8 +1,10 @@
 """`python -m scripts.load_test`: see `tools.load_test.command`."""
 
+import signal
 import sys
 
 from tools.load_test.command import main
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which ends what was started, as Ctrl-C does
     sys.exit(main())

@@ -77,19 +77,19 @@ def speech(conversation_waveform: NDArray[np.float32]) -> bytes:
 
 
 @pytest.fixture
-def handler() -> Any:
-    """One that runs no model (`live.FakeHandler`)."""
-    from tests.serving.live import FakeHandler
+def pipeline() -> Any:
+    """One that runs no model (`fakes.FakePipeline`)."""
+    from tests.fakes import FakePipeline
 
-    return FakeHandler()
+    return FakePipeline()
 
 
 @pytest.fixture
-def client(handler: Any, tmp_path: Path) -> Iterator[Any]:
-    """An `httpx.Client` of a server on loopback with `handler` behind it."""
+def client(pipeline: Any, tmp_path: Path) -> Iterator[Any]:
+    """An `httpx.Client` of a server on loopback with `pipeline` behind it."""
     from tests.serving.live import serving
 
-    with serving(handler, tmp_path) as client:
+    with serving(pipeline, tmp_path) as client:
         yield client
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from config import parse_config
 from turnscribe.asr.capabilities import Capabilities
@@ -13,6 +13,9 @@ from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
 from turnscribe.transcript import Chunk, SpeakerText, Transcript, Turn, Word
+
+AUDIO = b"\x00RIFF audio \xff" * 20  # for a pipeline that does not listen
+WARM_UP_BYTES = 32_044  # the server warms up with a second of a tone
 
 WORDS = (
     Word(" hello", 0.5, 0.9, 0.9, "SPEAKER_00"),
@@ -49,8 +52,19 @@ SETTINGS = {
 Behaviour = Callable[[bytes, Request, Listener], Transcript | None]
 
 
+class Call(NamedTuple):
+    """One of `FakePipeline.transcribe`."""
+
+    audio: bytes
+    request: Request
+    listener: Listener
+
+
 class FakePipeline:
-    """Answers `TRANSCRIPT`; `behave(audio, request, listener)` may answer something else first, or raise."""
+    """Answers `TRANSCRIPT`; `behave(audio, request, listener)` may answer something else first, or raise.
+
+    `calls` are all but a server's warm-up.
+    """
 
     def __init__(self, behave: Behaviour | None = None, **settings: Any) -> None:
         self.behave: Behaviour = behave or (lambda audio, request, listener: None)
@@ -60,10 +74,12 @@ class FakePipeline:
         self.diarizer: Any = object()
         self.device = "cpu"
         self.limits = Limits()
-        self.calls: list[tuple[bytes, Request, Listener]] = []
+        self.calls: list[Call] = []
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
-        self.calls.append((audio, request, listener))
+        if len(audio) == WARM_UP_BYTES:
+            return TRANSCRIPT
+        self.calls.append(Call(audio, request, listener))
         return self.behave(audio, request, listener) or TRANSCRIPT
 
 

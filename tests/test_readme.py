@@ -12,11 +12,8 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pytest
@@ -24,6 +21,7 @@ import pytest
 from config import InferenceConfig, ModelSettings, ServerSettings
 from tests.cli.hub_stand_in import HubStandIn, listening
 from tests.conftest import REPOSITORY
+from tests.fakes import FakePipeline
 from tests.serving import live
 
 README = (REPOSITORY / "README.md").read_text()
@@ -70,91 +68,19 @@ def block(language: str, marker: str, file: str = "README.md") -> str:
     return found
 
 
-class StandIn(ThreadingHTTPServer):
-    """An endpoint (`POST /`) and as much of the Hub's API as the README's calls use."""
-
-    def __init__(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        super().__init__(("127.0.0.1", 0), _Routes)
-        self.answer = answer
-        self.requests: list[tuple[str, str, str, bytes]] = []  # method, path, authorization, body
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def body_of(self, path: str) -> Any:
-        (found,) = [body for _, requested, _, body in self.requests if requested == path]
-        return json.loads(found)
-
-
-class _Routes(BaseHTTPRequestHandler):
-    server: StandIn
-
-    def do_GET(self) -> None:
-        self._note()
-        user = {"name": "your-name", "type": "user", "orgs": []}
-        model = {"id": "your-name/turnscribe", "private": True, "sha": "1", "siblings": [], "tags": []}
-        self._send(user if "whoami" in self.path else model)
-
-    def do_POST(self) -> None:
-        body = self._note()
-        if self.path == "/":
-            return self._send(self.server.answer(json.loads(body)))
-        if self.path == "/api/repos/create":
-            return self._send({"url": f"{self.server.url}/your-name/turnscribe", "id": "your-name/turnscribe"})
-        if "/preupload/" in self.path:
-            files = [file["path"] for file in json.loads(body)["files"]]
-            return self._send(
-                {"files": [{"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in files]}
-            )
-        if "/commit/" in self.path:
-            url = f"{self.server.url}/your-name/turnscribe/commit/1"
-            return self._send({"success": True, "commitUrl": url, "commitOid": "1", "hookOutput": ""})
-        if self.path.startswith("/v2/endpoint/"):
-            asked = json.loads(body)
-            now = "2026-01-01T00:00:00.000Z"
-            status = {"state": "pending", "message": "", "createdAt": now, "updatedAt": now}
-            model = {**asked["model"], "revision": "main"}
-            return self._send({**asked, "model": model, "status": status, "healthRoute": "/health"})
-        return self._send({"errors": [], "warnings": []})
-
-    def _note(self) -> bytes:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.requests.append((self.command, self.path, self.headers.get("Authorization", ""), body))
-        return body
-
-    def _send(self, answer: Any) -> None:
-        content = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def serving(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[StandIn]:
-    server = StandIn(answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture
-def hub() -> Iterator[StandIn]:
-    yield from serving(lambda request: {})
+def hub() -> Iterator[HubStandIn]:
+    with listening() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def endpoint(demo_handler) -> Iterator[StandIn]:
-    yield from serving(demo_handler)
+def endpoint(demo_handler) -> Iterator[HubStandIn]:
+    with listening(demo_handler) as server:
+        yield server
 
 
-def run(command: list[str], folder: Path, server: StandIn | None = None, **variables: str) -> str:
+def run(command: list[str], folder: Path, server: HubStandIn | None = None, **variables: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     if server:
         environment |= {"STAND_IN": server.url, "HF_ENDPOINT": server.url, "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -165,11 +91,11 @@ def run(command: list[str], folder: Path, server: StandIn | None = None, **varia
     return done.stdout
 
 
-def run_python(text: str, folder: Path, server: StandIn) -> str:
+def run_python(text: str, folder: Path, server: HubStandIn) -> str:
     return run([sys.executable, "-c", PRELUDE + text], folder, server)
 
 
-def run_shell(text: str, folder: Path, server: StandIn | None = None, **variables: str) -> str:
+def run_shell(text: str, folder: Path, server: HubStandIn | None = None, **variables: str) -> str:
     return run(["bash", "-ec", text.replace(".venv/bin/python", sys.executable)], folder, server, **variables)
 
 
@@ -233,7 +159,7 @@ def test_every_parameter_and_variable_is_in_its_table() -> None:
     assert all(f"`{name.upper()}`" in README for name in ModelSettings.model_fields)
 
 
-def test_the_copy_uploads_the_repository_without_its_environments(hub: StandIn, tmp_path: Path) -> None:
+def test_the_copy_uploads_the_repository_without_its_environments(hub: HubStandIn, tmp_path: Path) -> None:
     for name in ("handler.py", "README.md"):
         shutil.copy(REPOSITORY / name, tmp_path)
     for folder in (".venv", ".venv-oldest", "build"):
@@ -242,8 +168,7 @@ def test_the_copy_uploads_the_repository_without_its_environments(hub: StandIn, 
     run_python(block("python", "api.upload_folder"), tmp_path, hub)
     created = hub.body_of("/api/repos/create")
     assert created.get("private") is True or created.get("visibility") == "private"
-    (commit,) = [body for _, path, _, body in hub.requests if "/commit/" in path]
-    lines = [json.loads(line) for line in commit.splitlines()]
+    lines = hub.body_of("/api/models/your-name/turnscribe/commit/")
     assert {line["value"]["path"] for line in lines if line["key"] == "file"} == {"handler.py", "README.md"}
 
 
@@ -254,7 +179,7 @@ has_env = pytest.mark.skipif(
 
 
 @has_env
-def test_the_endpoint_is_created_with_the_token_as_a_secret(hub: StandIn, tmp_path: Path) -> None:
+def test_the_endpoint_is_created_with_the_token_as_a_secret(hub: HubStandIn, tmp_path: Path) -> None:
     printed = run_python(block("python", "create_inference_endpoint"), tmp_path, hub)
     assert printed.split() == ["turnscribe", "pending"]
     asked = hub.body_of("/v2/endpoint/your-name")
@@ -314,7 +239,7 @@ def test_the_check_before_the_deployment_passes_with_the_demo_models() -> None:
 
 
 @pytest.mark.models
-def test_the_call_with_requests(endpoint: StandIn) -> None:
+def test_the_call_with_requests(endpoint: HubStandIn) -> None:
     printed = run_python(block("python", "requests.post"), REPOSITORY, endpoint)
     assert len({line.split()[2] for line in printed.splitlines()}) == 3
     assert "the customer is not happy" in printed
@@ -322,14 +247,14 @@ def test_the_call_with_requests(endpoint: StandIn) -> None:
 
 
 @pytest.mark.models
-def test_the_call_with_this_versions_inference_client(endpoint: StandIn) -> None:
+def test_the_call_with_this_versions_inference_client(endpoint: HubStandIn) -> None:
     marker = "extra_body" if HUB_VERSION >= (0, 31) else "client.post"
     printed = run_python(block("python", marker), REPOSITORY, endpoint)
     assert "the customer is not happy" in printed
 
 
 @pytest.mark.models
-def test_the_call_with_curl(endpoint: StandIn) -> None:
+def test_the_call_with_curl(endpoint: HubStandIn) -> None:
     if shutil.which("curl") is None:
         pytest.fail("install curl to run this test")
     text = block("sh", '"$ENDPOINT_URL"')
@@ -352,7 +277,7 @@ def test_the_evaluation_prints_its_table() -> None:
 
 @pytest.mark.models
 def test_a_job_becomes_subtitles(demo_handler, tmp_path: Path) -> None:
-    with live.serving(demo_handler, tmp_path) as client:
+    with live.serving(demo_handler.pipeline, tmp_path) as client:
         text = block("sh", "/v1/jobs").replace("conversation.srt", str(tmp_path / "conversation.srt"))
         run_shell(text, REPOSITORY, SERVER_URL=str(client.base_url).rstrip("/"))
     subtitles = (tmp_path / "conversation.srt").read_text()
@@ -365,7 +290,7 @@ def test_every_setting_of_the_server_is_in_its_table() -> None:
 
 
 def test_every_route_is_in_its_table(tmp_path: Path) -> None:
-    with live.serving(live.FakeHandler(), tmp_path) as client:
+    with live.serving(FakePipeline(), tmp_path) as client:
         paths = client.get("/openapi.json").json()["paths"]
     assert all(
         f"{path}`" in README for path in paths if not path.startswith(("/api/", "/v1/models/", "/v1/jobs/{id}/"))

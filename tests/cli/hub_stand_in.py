@@ -1,31 +1,38 @@
-"""A local stand-in of the Hub and of the Inference Endpoints API, which records what the real client sends.
+"""A local stand-in of the Hub, of the Inference Endpoints API and of one endpoint, which records what clients send.
 
-Knows as much of them as `scripts/deploy_endpoint.py` and `scripts/doctor.py` ask: whoami, a model's page and small
-files (with gates), and endpoints that go through the states a test lists.
+It does as much as the project's commands and the calls in its manual ask: whoami, a model's page and small files
+(with gates), a new repository and what is uploaded to it, endpoints that go through the states a test lists, and
+`POST /`, which is the endpoint.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
 NOW = "2026-01-01T00:00:00.000Z"
 READER = {"name": "your-name", "type": "user", "orgs": [], "auth": {"accessToken": {"role": "read"}}}
 
 
 class HubStandIn(ThreadingHTTPServer):
-    """`refusals` maps `"METHOD /path"` to a status and the API's words; the list of states is walked by each look."""
+    """`refusals` maps `"METHOD /path"` to a status and the API's words; the list of states is walked by each look.
+
+    `answer` is what the endpoint does.
+    """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Answer) -> None:
         super().__init__(("127.0.0.1", 0), _Routes)
+        self.answer = answer
         self.requests: list[tuple[str, str, str, Any]] = []  # method, path, authorization, body
         self.refusals: dict[str, list[tuple[int, str]]] = {}
         self.endpoints: dict[str, dict[str, Any]] = {}
@@ -41,6 +48,11 @@ class HubStandIn(ThreadingHTTPServer):
     def sent(self, method: str) -> list[Any]:
         """The bodies of all requests of a method."""
         return [body for found, _, _, body in self.requests if found == method]
+
+    def body_of(self, path: str) -> Any:
+        """The body of the only request of a path that begins so."""
+        (body,) = [body for _, requested, _, body in self.requests if requested.startswith(path)]
+        return body
 
     def add_endpoint(self, name: str, **model: Any) -> None:
         asked = {"name": name, "type": "protected", "compute": {"accelerator": "gpu", "instanceType": "nvidia-l4"}}
@@ -78,7 +90,12 @@ class _Routes(BaseHTTPRequestHandler):
         return self._file(path)
 
     def do_POST(self) -> None:
-        self._change()
+        if self.path == "/":
+            self._send(200, self.server.answer(self._note()))
+        elif self.path.startswith("/api/"):
+            self._upload()
+        else:
+            self._change()
 
     def do_PUT(self) -> None:
         self._change()
@@ -88,6 +105,21 @@ class _Routes(BaseHTTPRequestHandler):
         if not self._refused(self.path):
             del self.server.endpoints[self.path.split("/")[-1]]
             self._send(202, {})
+
+    def _upload(self) -> None:
+        """To a new repository; nothing is kept of it."""
+        body = self._note()
+        url = f"{self.server.url}/your-name/turnscribe"
+        if self.path == "/api/repos/create":
+            self._send(200, {"url": url, "id": "your-name/turnscribe"})
+        elif "/preupload/" in self.path:
+            modes = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in body["files"]]
+            self._send(200, {"files": modes})
+        elif "/commit/" in self.path:
+            commit = {"success": True, "commitUrl": f"{url}/commit/1", "commitOid": "1", "hookOutput": ""}
+            self._send(200, commit)
+        else:
+            self._send(200, {"errors": [], "warnings": []})
 
     def _change(self) -> None:
         body = self._note()
@@ -130,8 +162,10 @@ class _Routes(BaseHTTPRequestHandler):
         return bool(status)
 
     def _note(self) -> Any:
+        """The body: JSON as its values, a commit as the list of its lines' values."""
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = json.loads(text) if text else None
+        lines = "/commit/" in self.path
+        body = [json.loads(line) for line in text.splitlines()] if lines else json.loads(text) if text else None
         self.server.requests.append((self.command, self.path, self.headers.get("Authorization", ""), body))
         return body
 
@@ -155,9 +189,9 @@ def _forget_sessions() -> None:
 
 
 @contextmanager
-def listening() -> Iterator[HubStandIn]:
+def listening(answer: Answer = lambda request: {}) -> Iterator[HubStandIn]:
     """A stand-in at its `url`, for whoever asks there."""
-    server = HubStandIn()
+    server = HubStandIn(answer)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield server

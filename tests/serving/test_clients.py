@@ -1,8 +1,8 @@
 """Clients as people have them, against `python -m server` with the demo models: the OpenAI SDK, huggingface_hub old
 and new, requests, curl, and the README's own calls.
 
-Each client is a script in tests/clients that prints JSON, beside the requirements it asks for. It runs in this
-environment where they are met here, else in one of its own under .venv-clients, made once (needs PyPI).
+Each client is a script in tests/serving/clients that prints JSON, beside the requirements it asks for. It runs in
+this environment where they are met here, else in one of its own under .venv-clients, made once (needs PyPI).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ pytestmark = [
     ),
 ]
 
-CLIENTS = REPOSITORY / "tests" / "clients"
+CLIENTS = REPOSITORY / "tests" / "serving" / "clients"
 ENVIRONMENTS = REPOSITORY / ".venv-clients"
 KEY = "a-key-of-these-tests"
 CLIP_SECONDS = (2.0, 10.0)  # what a known speaker's clip may last
@@ -55,7 +55,7 @@ Run = Callable[..., Any]
 
 
 def interpreter(name: str) -> str:
-    """The Python that has what tests/clients/NAME.txt asks for."""
+    """The Python that has what tests/serving/clients/NAME.txt asks for."""
     requirements = CLIENTS / f"{name}.txt"
     lines = [line for line in requirements.read_text().splitlines() if line and not line.startswith("#")]
     if all(met_here(Requirement(line)) for line in lines):

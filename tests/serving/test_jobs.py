@@ -1,4 +1,4 @@
-"""Jobs: from the upload to the result, over restarts, with webhooks; with a handler that runs no model."""
+"""Jobs: from the upload to the result, over restarts, with webhooks; with a pipeline that runs no model."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import io
 import json
 import sqlite3
 import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.serving.live import AUDIO, TRANSCRIPT, FakeHandler, serving, until
+from tests.fakes import AUDIO, TRANSCRIPT, FakePipeline
+from tests.serving.live import serving, until
 from turnscribe.errors import BadAudio, Cancelled, SettingsError
-from turnscribe.serving.jobs.runner import SIGNATURE, JobRunner, webhook_headers
-from turnscribe.serving.jobs.store import MOST_ATTEMPTS, WEBHOOK_DELAYS, JobStore, NoRoom
+from turnscribe.listener import Listener
+from turnscribe.request import Request
+from turnscribe.serving.jobs.runner import JobRunner
+from turnscribe.serving.jobs.store import MOST_ATTEMPTS, WEBHOOK_DELAYS, Job, JobStore, TooManyJobs
+from turnscribe.serving.jobs.webhooks import SIGNATURE, Webhooks, webhook_headers
 
 
 def upload(client: httpx.Client, **fields: Any) -> httpx.Response:
@@ -32,22 +37,21 @@ def ended(client: httpx.Client, id: str) -> dict[str, Any]:
     return until(look)
 
 
-def waiting(handler: FakeHandler) -> threading.Event:
-    """The handler works until the event is set, or it is told to stop."""
+def waiting(pipeline: FakePipeline) -> threading.Event:
+    """The pipeline works until the event is set, or it is told to stop."""
     opened = threading.Event()
 
-    def behave(*_: Any, on_progress: Any, should_stop: Any, **__: Any) -> None:
-        on_progress(0.25)
+    def behave(audio: bytes, request: Request, listener: Listener) -> None:
+        listener.on_progress(0.25)
         while not opened.wait(0.01):
-            if should_stop():
-                raise Cancelled("The request was cancelled.")
+            listener.stop_if_asked()
 
-    handler.behave = behave
+    pipeline.behave = behave
     return opened
 
 
-def test_a_job_from_upload_to_result(client: httpx.Client, handler: FakeHandler) -> None:
-    opened = waiting(handler)
+def test_a_job_from_upload_to_result(client: httpx.Client, pipeline: FakePipeline) -> None:
+    opened = waiting(pipeline)
     accepted = upload(client, timestamps="word", language="en")
     assert accepted.status_code == 202
     id = accepted.json()["id"]
@@ -61,8 +65,8 @@ def test_a_job_from_upload_to_result(client: httpx.Client, handler: FakeHandler)
     assert job["result"]["text"] == TRANSCRIPT.text
     assert len(job["result"]["words"]) == 4
     assert job["expires_at"] - job["ended_at"] == pytest.approx(24 * 3600)
-    assert handler.calls[0][0] == AUDIO
-    assert handler.calls[0][1].language == "en"
+    assert pipeline.calls[0].audio == AUDIO
+    assert pipeline.calls[0].request.decoding.language == "en"
 
 
 def test_a_result_in_every_format_is_a_file(client: httpx.Client) -> None:
@@ -78,11 +82,11 @@ def test_a_result_in_every_format_is_a_file(client: httpx.Client) -> None:
     assert client.get(f"/v1/jobs/{id}/result?response_format=pdf").status_code == 400
 
 
-def test_a_job_that_fails_says_why(client: httpx.Client, handler: FakeHandler) -> None:
-    def behave(*_: Any, **__: Any) -> None:
+def test_a_job_that_fails_says_why(client: httpx.Client, pipeline: FakePipeline) -> None:
+    def behave(*_: Any) -> None:
         raise BadAudio("The audio cannot be read: send wav.")
 
-    handler.behave = behave
+    pipeline.behave = behave
     job = ended(client, upload(client).json()["id"])
     assert job["status"] == "failed"
     assert job["error"]["message"] == "The audio cannot be read: send wav."
@@ -109,13 +113,13 @@ def test_what_cannot_be_a_job_is_refused_at_once(
 
 
 def test_a_url_is_fetched_where_it_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = FakeHandler(allow_url_inputs=True)
+    pipeline = FakePipeline(allow_url_inputs=True)
     monkeypatch.setattr("turnscribe.inputs.read.fetch", lambda url, max_bytes: f"bytes of {url}".encode())
-    with serving(handler, tmp_path) as client:
+    with serving(pipeline, tmp_path) as client:
         body = {"parameters": {"url": "https://example.com/a.wav", "language": "de"}}
         assert ended(client, client.post("/v1/jobs", json=body).json()["id"])["status"] == "done"
-    assert handler.calls[0][0] == b"bytes of https://example.com/a.wav"
-    assert handler.calls[0][1].language == "de"
+    assert pipeline.calls[0].audio == b"bytes of https://example.com/a.wav"
+    assert pipeline.calls[0].request.decoding.language == "de"
 
 
 def test_nobody_knows_a_job_that_is_none(client: httpx.Client) -> None:
@@ -128,20 +132,20 @@ def test_nobody_knows_a_job_that_is_none(client: httpx.Client) -> None:
         assert answer.json()["error"]["code"] == "not_found"
 
 
-def test_deleting_a_running_job_stops_it(client: httpx.Client, handler: FakeHandler, tmp_path: Path) -> None:
-    waiting(handler)
+def test_deleting_a_running_job_stops_it(client: httpx.Client, pipeline: FakePipeline, tmp_path: Path) -> None:
+    waiting(pipeline)
     id = upload(client).json()["id"]
     until(lambda: client.get(f"/v1/jobs/{id}").json()["status"] == "running")
     assert client.delete(f"/v1/jobs/{id}").status_code == 204
     assert client.get(f"/v1/jobs/{id}").status_code == 404
-    handler.behave = lambda *_, **__: None
+    pipeline.behave = lambda *_: None
     assert ended(client, upload(client).json()["id"])["status"] == "done"
     assert not list((tmp_path / "jobs").glob("*.upload"))
 
 
-def test_too_many_waiting_jobs_are_refused(handler: FakeHandler, tmp_path: Path) -> None:
-    opened = waiting(handler)
-    with serving(handler, tmp_path, settings={"max_concurrent_jobs": 1, "max_queued_jobs": 2}) as client:
+def test_too_many_waiting_jobs_are_refused(pipeline: FakePipeline, tmp_path: Path) -> None:
+    opened = waiting(pipeline)
+    with serving(pipeline, tmp_path, settings={"max_concurrent_jobs": 1, "max_queued_jobs": 2}) as client:
         first = upload(client).json()["id"]
         until(lambda: client.get(f"/v1/jobs/{first}").json()["status"] == "running")
         accepted = [upload(client), upload(client)]
@@ -154,17 +158,17 @@ def test_too_many_waiting_jobs_are_refused(handler: FakeHandler, tmp_path: Path)
 
 
 def test_jobs_survive_a_restart(tmp_path: Path) -> None:
-    first = FakeHandler()
+    first = FakePipeline()
     waiting(first)
     with serving(first, tmp_path, settings={"max_concurrent_jobs": 1}) as client:
         ids = [upload(client).json()["id"] for _ in range(3)]
         until(lambda: client.get(f"/v1/jobs/{ids[0]}").json()["status"] == "running")
     assert len(first.calls) == 1
-    second = FakeHandler()
+    second = FakePipeline()
     with serving(second, tmp_path) as client:
         assert [ended(client, id)["status"] for id in ids] == ["done"] * 3
-    assert [audio for audio, _, _ in second.calls] == [AUDIO] * 3
-    with serving(FakeHandler(), tmp_path) as client:
+    assert [call.audio for call in second.calls] == [AUDIO] * 3
+    with serving(FakePipeline(), tmp_path) as client:
         assert client.get(f"/v1/jobs/{ids[2]}").json()["result"]["text"] == TRANSCRIPT.text
 
 
@@ -184,8 +188,19 @@ def clock() -> Clock:
     return Clock()
 
 
+opened: list[JobStore] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_stores() -> Iterator[None]:
+    yield
+    while opened:
+        opened.pop().close()
+
+
 def store_in(folder: Path, clock: Clock) -> JobStore:
-    return JobStore(folder, retention_s=60, clock=clock)
+    opened.append(JobStore(folder, retention_s=60, clock=clock))
+    return opened[-1]
 
 
 def add(store: JobStore, **values: Any) -> Any:
@@ -237,7 +252,7 @@ def test_the_oldest_job_is_first(tmp_path: Path, clock: Clock) -> None:
     for _ in range(3):
         ids.append(add(store).id)
         clock.now += 1
-    assert store.ahead_of(store.get(ids[2])) == 2
+    assert store.count_before(store.get(ids[2])) == 2
     assert [store.claim().id for _ in range(3)] == ids
 
 
@@ -245,7 +260,7 @@ def test_nothing_stays_of_a_job_that_could_not_be_accepted(tmp_path: Path, clock
     store = store_in(tmp_path, clock)
     with pytest.raises(UnicodeEncodeError):
         add(store, name="\ud800")
-    with pytest.raises(NoRoom):
+    with pytest.raises(TooManyJobs):
         add(store, most_queued=0)
     assert not list(tmp_path.glob("job_*"))
     assert store.count("queued") == 0
@@ -272,17 +287,17 @@ def test_a_disk_that_is_full_for_a_while_loses_no_job(tmp_path: Path, clock: Clo
 def test_a_job_deleted_as_it_begins_does_not_run_on(tmp_path: Path, clock: Clock) -> None:
     store, began, stopped = store_in(tmp_path, clock), threading.Event(), threading.Event()
 
-    def work(job: Any, on_progress: Any, should_stop: Any) -> str:
+    def transcribe(job: Job, listener: Listener) -> str:
         began.set()
-        until(should_stop)
+        until(listener.should_stop)
         stopped.set()
         raise Cancelled("The request was cancelled.")
 
-    runner = JobRunner(store, work, running=1)
+    runner = JobRunner(store, transcribe, running=1)
     id = add(store).id
     runner.start()
     assert began.wait(10)
-    assert runner.drop(id)
+    assert runner.delete(id)
     assert stopped.wait(10)
     runner.stop()
     assert store.get(id) is None
@@ -300,23 +315,24 @@ def test_a_folder_that_is_no_folder_of_jobs_is_refused(tmp_path: Path, clock: Cl
 
 
 def run_with(store: JobStore, statuses: list[int]) -> tuple[JobRunner, list[tuple[str, bytes, dict[str, str]]]]:
-    told: list[tuple[str, bytes, dict[str, str]]] = []
+    posted: list[tuple[str, bytes, dict[str, str]]] = []
 
-    def send(url: str, body: bytes, headers: Any) -> int:
-        told.append((url, body, dict(headers)))
-        return statuses[len(told) - 1]
+    def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        posted.append((url, body, dict(headers)))
+        return statuses[len(posted) - 1]
 
-    return JobRunner(store, lambda job, progress, stop: "{}", running=1, secret="shared", send=send), told
+    webhooks = Webhooks(store, secret="shared", post=post)
+    return JobRunner(store, lambda job, listener: "{}", running=1, webhooks=webhooks), posted
 
 
 def test_a_webhook_is_told_and_signed(tmp_path: Path, clock: Clock) -> None:
     store = store_in(tmp_path, clock)
-    runner, told = run_with(store, [200])
+    runner, posted = run_with(store, [200])
     job = add(store, webhook="https://example.com/hook")
     runner.start()
     until(lambda: store.get(job.id).webhook_state == "told")
     runner.stop()
-    ((url, body, headers),) = told
+    ((url, body, headers),) = posted
     assert url == "https://example.com/hook"
     assert json.loads(body)["id"] == job.id
     assert json.loads(body)["status"] == "done"
@@ -328,7 +344,7 @@ def test_a_webhook_is_told_and_signed(tmp_path: Path, clock: Clock) -> None:
 @pytest.mark.slow
 def test_a_webhook_that_does_not_answer_is_told_again_later(tmp_path: Path, clock: Clock) -> None:
     store = store_in(tmp_path, clock)
-    runner, told = run_with(store, [500, 302, 200])
+    runner, posted = run_with(store, [500, 302, 200])
     job = add(store, webhook="https://example.com/hook")
     runner.start()
     for tries, wait in enumerate(WEBHOOK_DELAYS[1:3], start=1):
@@ -338,7 +354,7 @@ def test_a_webhook_that_does_not_answer_is_told_again_later(tmp_path: Path, cloc
         clock.now += wait
     until(lambda: store.get(job.id).webhook_state == "told")
     runner.stop()
-    assert len(told) == 3
+    assert len(posted) == 3
 
 
 def test_a_webhook_is_given_up_after_the_last_try(tmp_path: Path, clock: Clock) -> None:
@@ -347,8 +363,8 @@ def test_a_webhook_is_given_up_after_the_last_try(tmp_path: Path, clock: Clock) 
     store.claim()
     store.end(job.id, transcript="{}")
     for _ in WEBHOOK_DELAYS:
-        assert store.webhook_due() is not None
-        store.webhook_tried(store.get(job.id), delivered=False)
+        assert store.claim_webhook() is not None
+        store.note_webhook_try(store.get(job.id), delivered=False)
         clock.now += 10_000
-    assert store.webhook_due() is None
+    assert store.claim_webhook() is None
     assert store.get(job.id).webhook_state == "given up"

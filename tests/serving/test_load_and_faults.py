@@ -28,13 +28,14 @@ import torch
 import uvicorn
 from numpy.typing import NDArray
 
-import server
-from config import ServerSettings
 from handler import EndpointHandler
-from tests.serving.live import FakeHandler, serving, until
+from tests.fakes import FakePipeline
+from tests.serving.live import post_nothing, serving, until
 from tests.test_handler import FakeAsr, handler_with
-from tools.load_test.server import DEMO, Server, environment
-from turnscribe.serving.jobs import runner as job_runner
+from tools.load_test.server import DEMO, ServerProcess, environment
+from turnscribe.serving.app import create_app
+from turnscribe.serving.server import Server
+from turnscribe.settings import ServerSettings
 from turnscribe.waveform import to_wav
 
 pytestmark = [pytest.mark.models, pytest.mark.serving]
@@ -55,11 +56,8 @@ PARAMETERS: tuple[dict[str, Any], ...] = (
 
 @pytest.fixture(scope="module")
 def client(demo_handler: EndpointHandler, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        serving(demo_handler, tmp_path_factory.mktemp("server"), settings={"max_concurrent_requests": 8}) as client,
-    ):
-        patch.setattr(job_runner, "_send", lambda *_: 200)
+    folder = tmp_path_factory.mktemp("server")
+    with serving(demo_handler.pipeline, folder, settings={"max_concurrent_requests": 8}) as client:
         yield client
 
 
@@ -132,7 +130,7 @@ def test_memory_does_not_grow(tmp_path: Path, recording: Callable[[float, float]
         ).status_code
 
     with (
-        Server(
+        ServerProcess(
             {**environment(DEMO), "OMP_NUM_THREADS": "1"}, folder=tmp_path / "jobs", log=tmp_path / "log"
         ) as process,
         httpx.Client(base_url=process.ready(), timeout=60) as client,
@@ -337,7 +335,7 @@ def test_a_window_that_never_fits_into_memory_is_a_clear_503(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(demo_handler.asr, "encode", encode)
+        patch.setattr(demo_handler.pipeline.asr, "encode", encode)
         answers = [*asked_everywhere(client, clip), client.post("/?chunk_length_s=2", content=clip)]
     for answer in answers:
         assert answer.status_code == 503
@@ -356,13 +354,13 @@ def test_models_that_raise_fail_their_requests_alone(
     monkeypatch: pytest.MonkeyPatch,
     part: str,
 ) -> None:
-    clip = recording(14, 18)
+    clip, pipeline = recording(14, 18), demo_handler.pipeline
 
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("hf_secret in the weights")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((demo_handler.asr, "encode") if part == "asr" else (demo_handler, "_diarize")), fail)
+        patch.setattr(*((pipeline.asr, "encode") if part == "asr" else (pipeline, "_diarize")), fail)
         answers = asked_everywhere(client, clip)
     wrong = answers if part == "asr" else answers[:2]  # the plain stream tells nobody apart
     assert [answer.status_code for answer in wrong] == [500] * len(wrong)
@@ -373,7 +371,7 @@ def test_models_that_raise_fail_their_requests_alone(
 
 def test_a_handler_whose_model_raises_serves_on(tmp_path: Path) -> None:
     asr = FakeAsr()
-    with serving(handler_with(asr), tmp_path) as client:
+    with serving(handler_with(asr).pipeline, tmp_path) as client:
         asr.error = RuntimeError("hf_secret")
         tone = to_wav(np.sin(np.arange(RATE * 2) / 5).astype(np.float32) * 0.1)
         for answer in asked_everywhere(client, tone)[::2]:
@@ -472,7 +470,7 @@ def test_the_end_of_the_server_loses_nothing_that_was_accepted(
 ) -> None:
     folder, log = tmp_path / "jobs", tmp_path / "log"
     clips, twice = [recording(*cut) for cut in CUTS_S[:4]], to_wav(np.tile(conversation_waveform, 2))
-    with Server(environment(DEMO), folder=folder, log=log) as process:
+    with ServerProcess(environment(DEMO), folder=folder, log=log) as process:
         url = process.ready()
         jobs = [httpx.post(f"{url}/v1/jobs", files={"file": twice}, timeout=60) for _ in range(3)]
         assert [job.status_code for job in jobs] == [202] * 3
@@ -494,7 +492,7 @@ def test_the_end_of_the_server_loses_nothing_that_was_accepted(
     assert (tmp_path / "log").read_text().count("Traceback") == 0
     text = demo_handler({"inputs": twice})["text"]
     with (
-        Server(environment(DEMO), folder=folder, log=log) as process,
+        ServerProcess(environment(DEMO), folder=folder, log=log) as process,
         httpx.Client(base_url=process.ready(), timeout=60) as client,
     ):
         for job in jobs:
@@ -507,14 +505,14 @@ def test_requests_that_the_server_had_not_read_at_the_signal_are_answered(tmp_pa
     """They come while its loop is busy; then it finds them and the signal at once."""
     held, go_on = threading.Event(), threading.Event()
 
-    class Busy(server.Server):
+    class Busy(Server):
         async def on_tick(self, counter: int) -> bool:
             if counter > 3 and not held.is_set():
                 held.set()
                 go_on.wait(30)
             return await super().on_tick(counter)
 
-    app = server.create_app(FakeHandler(), ServerSettings(jobs_folder=tmp_path / "jobs"))
+    app = create_app(FakePipeline(), ServerSettings(jobs_folder=tmp_path / "jobs"), post=post_nothing)
     listener = socket.create_server(("127.0.0.1", 0))
     ending = Busy(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=ending.run, kwargs={"sockets": [listener]}, daemon=True)

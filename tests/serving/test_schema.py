@@ -10,18 +10,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.serving.live import FakeHandler, serving
-from turnscribe.serving.jobs import runner as job_runner
+from tests.fakes import FakePipeline
+from tests.serving.live import serving
 
 EXAMPLES = "12"  # of each route and phase
 
 
 @pytest.mark.property
 @pytest.mark.serving
-def test_no_request_the_schema_suggests_is_a_5xx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_request_the_schema_suggests_is_a_5xx(tmp_path: Path) -> None:
     pytest.importorskip("schemathesis")
-    monkeypatch.setattr(job_runner, "_send", lambda *_: 200)  # webhooks it thinks of are not told
-    with serving(FakeHandler(), tmp_path) as client:
+    with serving(FakePipeline(), tmp_path) as client:
         url = f"{client.base_url}/openapi.json"
         program = "from schemathesis.cli import schemathesis; schemathesis()"
         options = ["--checks=not_a_server_error", "--seed=1", f"--max-examples={EXAMPLES}", "--warnings=off"]

@@ -1,4 +1,4 @@
-"""The server's routes, limits and queue, with a handler that runs no model."""
+"""The server's routes, limits and queue, with a pipeline that runs no model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from config import load_server_settings
-from tests.serving.live import AUDIO, CHUNKS, TRANSCRIPT, FakeHandler, serving, until
+from tests.fakes import AUDIO, CHUNKS, TRANSCRIPT, FakePipeline
+from tests.serving.live import serving, until
 from turnscribe.errors import BadAudio, Cancelled, InferenceFailed, OutOfMemory, SettingsError
-from turnscribe.serving.bodies import BodyLimit
+from turnscribe.listener import Listener
+from turnscribe.request import Request
+from turnscribe.serving.middleware.body_limit import BodyLimit
 from turnscribe.serving.problems import TooSlow
 from turnscribe.serving.workers import Workers
+from turnscribe.settings import ServerSettings, load_settings
+from turnscribe.transcript import Transcript
 
 
 def transcribe(client: httpx.Client, **fields: Any) -> httpx.Response:
@@ -37,58 +41,60 @@ def events(response: httpx.Response) -> list[dict[str, Any]]:
 
 
 class Gate:
-    """Requests wait in the handler until it is opened, and say when they are there and when they were stopped."""
+    """Requests wait in the pipeline until it is opened, and say when they are there and when they were stopped."""
 
-    def __init__(self, handler: FakeHandler) -> None:
+    def __init__(self, pipeline: FakePipeline) -> None:
         self.opened, self.inside, self.stopped = threading.Event(), 0, threading.Event()
-        handler.behave = self
+        pipeline.behave = self
 
-    def __call__(self, audio: bytes, config: Any, *, should_stop: Any, **more: Any) -> None:
+    def __call__(self, audio: bytes, request: Request, listener: Listener) -> None:
         self.inside += 1
         while not self.opened.wait(0.01):
-            if should_stop():
+            if listener.should_stop():
                 self.stopped.set()
                 raise Cancelled("The request was cancelled.")
 
 
-# The handler's contract ------------------------------------------------------------------------------
+# The endpoint's own contract ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/", "/predict"])
-def test_json_as_the_serving_containers_take_it(client: httpx.Client, handler: FakeHandler, path: str) -> None:
+def test_json_as_the_serving_containers_take_it(client: httpx.Client, pipeline: FakePipeline, path: str) -> None:
     body = {"inputs": base64.b64encode(AUDIO).decode(), "parameters": {"timestamps": "word", "language": "en"}}
     answer = client.post(path, json=body)
     assert answer.status_code == 200
     assert answer.json()["text"] == TRANSCRIPT.text
     assert len(answer.json()["words"]) == 4
-    ((audio, config, _),) = handler.calls
+    ((audio, request, _),) = pipeline.calls
     assert audio == AUDIO
-    assert config.language == "en"
+    assert request.decoding.language == "en"
 
 
 @pytest.mark.parametrize("kind", ["audio/flac", "video/mp4", "application/octet-stream", "", "anything/at-all"])
-def test_the_audio_itself_with_parameters_in_the_query(client: httpx.Client, handler: FakeHandler, kind: str) -> None:
+def test_the_audio_itself_with_parameters_in_the_query(
+    client: httpx.Client, pipeline: FakePipeline, kind: str
+) -> None:
     answer = client.post("/?batch_size=3&language=de", content=AUDIO, headers={"Content-Type": kind} if kind else {})
     assert answer.status_code == 200
-    ((audio, config, _),) = handler.calls
+    ((audio, request, _),) = pipeline.calls
     assert audio == AUDIO
-    assert (config.batch_size, config.language) == (3, "de")
+    assert (request.decoding.batch_size, request.decoding.language) == (3, "de")
 
 
-def test_a_form_with_a_file_and_parameters(client: httpx.Client, handler: FakeHandler) -> None:
+def test_a_form_with_a_file_and_parameters(client: httpx.Client, pipeline: FakePipeline) -> None:
     files = {"file": ("a.mp3", AUDIO, "audio/mpeg")}
     data = {"parameters": json.dumps({"batch_size": 5}), "language": "en"}
     assert client.post("/predict", files=files, data=data).status_code == 200
-    ((audio, config, _),) = handler.calls
+    ((audio, request, _),) = pipeline.calls
     assert audio == AUDIO
-    assert (config.batch_size, config.language) == (5, "en")
+    assert (request.decoding.batch_size, request.decoding.language) == (5, "en")
 
 
 def test_audio_that_looks_like_base64_is_not_taken_for_it_when_it_is_a_file(
-    client: httpx.Client, handler: FakeHandler
+    client: httpx.Client, pipeline: FakePipeline
 ) -> None:
     assert client.post("/", content=b"AAAA" * 10, headers={"Content-Type": "audio/x-raw"}).status_code == 200
-    assert handler.calls[0][0] == b"AAAA" * 10
+    assert pipeline.calls[0].audio == b"AAAA" * 10
 
 
 @pytest.mark.parametrize(
@@ -146,11 +152,11 @@ def test_every_format(client: httpx.Client, prefix: str) -> None:
         assert answer.text.startswith(begins)
 
 
-def test_segments_have_every_field_of_openais_types(client: httpx.Client, handler: FakeHandler) -> None:
+def test_segments_have_every_field_of_openais_types(client: httpx.Client, pipeline: FakePipeline) -> None:
     nobody = replace(
         TRANSCRIPT, chunks=tuple(replace(chunk, speaker=None) for chunk in CHUNKS), speakers=(), turns=()
     )
-    handler.behave = lambda *_, **__: nobody
+    pipeline.behave = lambda *_: nobody
     first = transcribe(client, response_format="verbose_json").json()["segments"][0]
     assert (first["seek"], first["tokens"]) == (50, [])
     assert transcribe(client, response_format="diarized_json").json()["segments"][0]["speaker"] == ""
@@ -158,19 +164,19 @@ def test_segments_have_every_field_of_openais_types(client: httpx.Client, handle
     assert [event["speaker"] for event in streamed if "speaker" in event] == ["", ""]
 
 
-def test_people_are_told_apart_where_it_shows_or_was_asked_for(client: httpx.Client, handler: FakeHandler) -> None:
+def test_people_are_told_apart_where_it_shows_or_was_asked_for(client: httpx.Client, pipeline: FakePipeline) -> None:
     for fields in ({}, {"response_format": "srt"}, {"response_format": "diarized_json"}, {"num_speakers": "2"}):
         assert transcribe(client, **fields).status_code == 200
     assert transcribe(client, diarize="true").status_code == 200
-    assert [config.diarize for _, config, _ in handler.calls] == [False, False, True, True, True]
+    assert [call.request.diarize for call in pipeline.calls] == [False, False, True, True, True]
     assert transcribe(client, response_format="diarized_json", channels="split").status_code == 200
 
 
-def test_translations_translate(client: httpx.Client, handler: FakeHandler) -> None:
+def test_translations_translate(client: httpx.Client, pipeline: FakePipeline) -> None:
     answer = client.post("/v1/audio/translations", files={"file": ("a", AUDIO)}, data={"model": "m", "prompt": "Mr."})
     assert answer.json() == {"text": TRANSCRIPT.text}
-    assert handler.calls[0][1].task == "translate"
-    assert handler.calls[0][1].prompt == "Mr."
+    assert pipeline.calls[0].request.decoding.task == "translate"
+    assert pipeline.calls[0].request.decoding.prompt == "Mr."
 
 
 @pytest.mark.parametrize(
@@ -194,17 +200,17 @@ def test_errors_have_openais_shape(client: httpx.Client, fields: dict[str, str],
     assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "invalid_request", None)
 
 
-def test_unknown_fields_are_named_and_ignored(client: httpx.Client, handler: FakeHandler) -> None:
+def test_unknown_fields_are_named_and_ignored(client: httpx.Client, pipeline: FakePipeline) -> None:
     transcribe(client, colour="red", **{"chunking_strategy[type]": "server_vad"})
-    assert handler.calls[0][1].ignored == ("colour",)
+    assert pipeline.calls[0].request.ignored == ("colour",)
     assert "include" in transcribe(client, **{"include[]": "logprobs"}).json()["warnings"][0]
 
 
-def test_known_speakers_reach_the_handler(client: httpx.Client, handler: FakeHandler) -> None:
+def test_known_speakers_reach_the_pipeline(client: httpx.Client, pipeline: FakePipeline) -> None:
     clips = [f"data:audio/wav;base64,{base64.b64encode(clip).decode()}" for clip in (b"ann", b"bob")]
     fields = {"known_speaker_names[]": ["Ann", "Bob"], "known_speaker_references[]": clips}
     assert transcribe(client, response_format="diarized_json", **fields).status_code == 200
-    assert handler.calls[0][2]["known_speakers"] == {"Ann": b"ann", "Bob": b"bob"}
+    assert pipeline.calls[0].request.known_speakers == {"Ann": b"ann", "Bob": b"bob"}
 
 
 def test_models(client: httpx.Client) -> None:
@@ -222,15 +228,15 @@ def test_models(client: httpx.Client) -> None:
 # Streams ---------------------------------------------------------------------------------------------
 
 
-def test_a_stream_says_words_as_they_come(client: httpx.Client, handler: FakeHandler) -> None:
+def test_a_stream_says_words_as_they_come(client: httpx.Client, pipeline: FakePipeline) -> None:
     heard = threading.Event()
 
-    def behave(audio: bytes, config: Any, *, on_chunks: Any, **more: Any) -> None:
-        on_chunks(CHUNKS[:1])
+    def behave(audio: bytes, request: Request, listener: Listener) -> None:
+        listener.on_chunks(CHUNKS[:1])
         assert heard.wait(10)
-        on_chunks(CHUNKS[1:])
+        listener.on_chunks(CHUNKS[1:])
 
-    handler.behave = behave
+    pipeline.behave = behave
     form = {"model": "m", "stream": "true"}
     with client.stream("POST", "/v1/audio/transcriptions", files={"file": ("a", AUDIO)}, data=form) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -254,37 +260,37 @@ def test_a_stream_of_segments_names_the_speakers(client: httpx.Client) -> None:
     assert "".join(event["delta"] for event in said if "delta" in event) == said[-1]["text"]
 
 
-def test_a_stream_that_fails_at_once_has_a_status(client: httpx.Client, handler: FakeHandler) -> None:
-    def behave(*_: Any, **__: Any) -> None:
+def test_a_stream_that_fails_at_once_has_a_status(client: httpx.Client, pipeline: FakePipeline) -> None:
+    def behave(*_: Any) -> None:
         raise BadAudio("The audio cannot be read: send wav.")
 
-    handler.behave = behave
+    pipeline.behave = behave
     answer = transcribe(client, stream="true")
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == "The audio cannot be read: send wav."
 
 
-def test_a_stream_that_fails_later_ends_with_an_error(client: httpx.Client, handler: FakeHandler) -> None:
-    def behave(*_: Any, on_chunks: Any, **__: Any) -> None:
-        on_chunks(CHUNKS[:1])
+def test_a_stream_that_fails_later_ends_with_an_error(client: httpx.Client, pipeline: FakePipeline) -> None:
+    def behave(audio: bytes, request: Request, listener: Listener) -> None:
+        listener.on_chunks(CHUNKS[:1])
         raise InferenceFailed("The log has the details under 123.")
 
-    handler.behave = behave
+    pipeline.behave = behave
     answer = transcribe(client, stream="true")
     assert answer.status_code == 200
     assert events(answer)[-1]["error"]["message"] == "The log has the details under 123."
 
 
-def test_leaving_a_stream_frees_the_models(client: httpx.Client, handler: FakeHandler) -> None:
+def test_leaving_a_stream_frees_the_models(client: httpx.Client, pipeline: FakePipeline) -> None:
     stopped = threading.Event()
 
-    def behave(*_: Any, on_chunks: Any, should_stop: Any, **__: Any) -> None:
-        on_chunks(CHUNKS[:1])
-        until(should_stop, 10)
+    def behave(audio: bytes, request: Request, listener: Listener) -> None:
+        listener.on_chunks(CHUNKS[:1])
+        until(listener.should_stop, 10)
         stopped.set()
         raise Cancelled("The request was cancelled.")
 
-    handler.behave = behave
+    pipeline.behave = behave
     form = {"stream": "true"}
     with client.stream("POST", "/v1/audio/transcriptions", files={"file": ("a", AUDIO)}, data=form) as answer:
         next(answer.iter_lines())
@@ -294,16 +300,16 @@ def test_leaving_a_stream_frees_the_models(client: httpx.Client, handler: FakeHa
 # Health, keys, metrics -------------------------------------------------------------------------------
 
 
-def test_health_is_503_until_the_models_are_warm(handler: FakeHandler, tmp_path: Path) -> None:
+def test_health_is_503_until_the_models_are_warm(pipeline: FakePipeline, tmp_path: Path) -> None:
     warm = threading.Event()
-    transcribe_ = handler.transcribe
+    transcribe_ = pipeline.transcribe
 
-    def slow(*args: Any, **more: Any) -> Any:
+    def slow(audio: bytes, request: Request) -> Transcript:
         assert warm.wait(10)
-        return transcribe_(*args, **more)
+        return transcribe_(audio, request)
 
-    handler.transcribe = slow  # type: ignore[method-assign]
-    with serving(handler, tmp_path, wait=False) as client:
+    pipeline.transcribe = slow  # type: ignore[method-assign]
+    with serving(pipeline, tmp_path, wait=False) as client:
         answer = until(lambda: client.get("/health"))
         assert answer.status_code == 503
         assert answer.json() == {"status": "loading"}
@@ -314,8 +320,8 @@ def test_health_is_503_until_the_models_are_warm(handler: FakeHandler, tmp_path:
         until(lambda: client.get("/health").status_code == 200)
 
 
-def test_health_answers_while_requests_run(client: httpx.Client, handler: FakeHandler) -> None:
-    gate = Gate(handler)
+def test_health_answers_while_requests_run(client: httpx.Client, pipeline: FakePipeline) -> None:
+    gate = Gate(pipeline)
     threads = [threading.Thread(target=client.post, args=("/",), kwargs={"content": AUDIO}) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -328,8 +334,8 @@ def test_health_answers_while_requests_run(client: httpx.Client, handler: FakeHa
         thread.join()
 
 
-def test_without_a_key_only_health_and_the_page_answer(handler: FakeHandler, tmp_path: Path) -> None:
-    with serving(handler, tmp_path, settings={"api_keys": "first-key, second-key"}) as client:
+def test_without_a_key_only_health_and_the_page_answer(pipeline: FakePipeline, tmp_path: Path) -> None:
+    with serving(pipeline, tmp_path, settings={"api_keys": "first-key, second-key"}) as client:
         for path in ("/metrics", "/docs", "/openapi.json", "/v1/models", "/v1/jobs/x", "/nowhere"):
             assert client.get(path).status_code == 401
         refused = transcribe(client)
@@ -342,13 +348,13 @@ def test_without_a_key_only_health_and_the_page_answer(handler: FakeHandler, tmp
         assert client.post("/", content=AUDIO, headers=gateways).status_code == 200
         assert client.get("/health").status_code == 200
         assert client.get("/ui").status_code == 200
-    assert len(handler.calls) == 3
+    assert len(pipeline.calls) == 3
 
 
-def test_metrics(client: httpx.Client, handler: FakeHandler) -> None:
+def test_metrics(client: httpx.Client, pipeline: FakePipeline) -> None:
     assert client.post("/", content=AUDIO).status_code == 200
     assert client.post("/", content=b"").status_code == 400
-    handler.behave = lambda *_, **__: (_ for _ in ()).throw(RuntimeError("secret detail"))
+    pipeline.behave = lambda *_: (_ for _ in ()).throw(RuntimeError("secret detail"))
     failed = client.post("/", content=AUDIO)
     assert failed.status_code == 500
     assert "secret" not in failed.text
@@ -392,16 +398,16 @@ def test_the_documents_are_there(client: httpx.Client) -> None:
 # Limits and the queue --------------------------------------------------------------------------------
 
 
-def test_what_is_too_large_by_its_own_word_is_refused_unread(client: httpx.Client, handler: FakeHandler) -> None:
+def test_what_is_too_large_by_its_own_word_is_refused_unread(client: httpx.Client, pipeline: FakePipeline) -> None:
     address = client.base_url.host, client.base_url.port
     with socket.create_connection(address) as raw:
         raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n")
         raw.settimeout(5)
         assert raw.recv(100).startswith(b"HTTP/1.1 413 ")
-    assert not handler.calls
+    assert not pipeline.calls
 
 
-def test_what_turns_out_too_large_is_refused_before_its_end(client: httpx.Client, handler: FakeHandler) -> None:
+def test_what_turns_out_too_large_is_refused_before_its_end(client: httpx.Client, pipeline: FakePipeline) -> None:
     address = client.base_url.host, client.base_url.port
     with socket.create_connection(address) as raw:
         raw.settimeout(10)
@@ -419,20 +425,20 @@ def test_what_turns_out_too_large_is_refused_before_its_end(client: httpx.Client
                 answer = raw.recv(100)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert sent < 128 * 2**20  # of which it throws some away, so that clients that send on get to read the answer
-    assert not handler.calls
+    assert not pipeline.calls
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keys", [None, "secret"])
 def test_a_client_that_sends_on_reads_why_it_was_refused(
-    handler: FakeHandler, tmp_path: Path, keys: str | None
+    pipeline: FakePipeline, tmp_path: Path, keys: str | None
 ) -> None:
-    with serving(handler, tmp_path, settings={"api_keys": keys}) as client:
+    with serving(pipeline, tmp_path, settings={"api_keys": keys}) as client:
         for _ in range(5):
             answer = client.post("/", content=b"x" * 2**20 * 40)
             assert answer.status_code == (401 if keys else 413)
             assert answer.json()["error"]
-    assert not handler.calls
+    assert not pipeline.calls
 
 
 def test_work_that_is_not_wanted_any_more_holds_no_memory() -> None:
@@ -443,9 +449,9 @@ def test_work_that_is_not_wanted_any_more_holds_no_memory() -> None:
     for _ in range(50):
         payload = type("Payload", (), {})()
         held.append(weakref.ref(payload))
-        ticket = workers.submit(lambda _, payload=payload: payload, seconds=60)
-        ticket.stop()
-        del payload, ticket
+        submission = workers.submit(lambda _, payload=payload: payload, seconds=60)
+        submission.stop()
+        del payload, submission
     gc.collect()
     assert not any(reference() for reference in held)
     assert workers.waiting == 0
@@ -454,10 +460,10 @@ def test_work_that_is_not_wanted_any_more_holds_no_memory() -> None:
     workers.close()
 
 
-def test_a_stream_that_waits_too_long_for_its_turn_ends(handler: FakeHandler, tmp_path: Path) -> None:
-    gate = Gate(handler)
-    with serving(handler, tmp_path, settings={"request_timeout_s": 0.5, "max_concurrent_requests": 1}) as client:
-        handler.behave = lambda *_, **__: gate.opened.wait(5) and None
+def test_a_stream_that_waits_too_long_for_its_turn_ends(pipeline: FakePipeline, tmp_path: Path) -> None:
+    gate = Gate(pipeline)
+    with serving(pipeline, tmp_path, settings={"request_timeout_s": 0.5, "max_concurrent_requests": 1}) as client:
+        pipeline.behave = lambda *_: gate.opened.wait(5) and None
         first = threading.Thread(target=client.post, args=("/",), kwargs={"content": AUDIO})
         first.start()
         until(lambda: "turnscribe_requests_running 1.0" in client.get("/metrics").text)
@@ -468,9 +474,9 @@ def test_a_stream_that_waits_too_long_for_its_turn_ends(handler: FakeHandler, tm
         first.join()
 
 
-def test_a_full_queue_refuses_before_the_upload(handler: FakeHandler, tmp_path: Path) -> None:
-    gate = Gate(handler)
-    with serving(handler, tmp_path, settings={"max_concurrent_requests": 1, "max_queued_requests": 0}) as client:
+def test_a_full_queue_refuses_before_the_upload(pipeline: FakePipeline, tmp_path: Path) -> None:
+    gate = Gate(pipeline)
+    with serving(pipeline, tmp_path, settings={"max_concurrent_requests": 1, "max_queued_requests": 0}) as client:
         first = threading.Thread(target=client.post, args=("/",), kwargs={"content": AUDIO})
         first.start()
         until(lambda: gate.inside == 1)
@@ -483,9 +489,9 @@ def test_a_full_queue_refuses_before_the_upload(handler: FakeHandler, tmp_path: 
 
 
 def test_an_answer_that_fails_is_counted_and_leaves_the_connection_open(
-    client: httpx.Client, handler: FakeHandler, caplog: pytest.LogCaptureFixture
+    client: httpx.Client, pipeline: FakePipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handler.asr.languages = None  # sorted() fails on it, with no handler for that
+    pipeline.asr.capabilities = replace(pipeline.asr.capabilities, languages=None)  # sorted() fails on it
     answer = client.get("/v1/models")
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal_error"
@@ -524,19 +530,21 @@ def test_a_client_that_falls_silent_is_given_up() -> None:
         asyncio.run(limited({"type": "http", "headers": [], "path": "/"}, silence, None))  # type: ignore[arg-type]
 
 
-def test_uploads_leave_no_file_behind(handler: FakeHandler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_leave_no_file_behind(
+    pipeline: FakePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "spool"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     written: list[int] = []
 
-    def behave(audio: bytes, *_: Any, **__: Any) -> None:
+    def behave(audio: bytes, *_: Any) -> None:
         written.append(len(list(folder.iterdir())))
         if audio.startswith(b"bad"):
             raise BadAudio("no")
 
-    handler.behave = behave
-    with serving(handler, tmp_path, settings={"spool_bytes": 100}) as client:
+    pipeline.behave = behave
+    with serving(pipeline, tmp_path, settings={"spool_bytes": 100}) as client:
         for content in (b"good" * 1000, b"bad" * 1000):
             client.post("/", content=content)
             client.post("/", files={"file": ("a", content)})
@@ -547,20 +555,20 @@ def test_uploads_leave_no_file_behind(handler: FakeHandler, tmp_path: Path, monk
     assert written == [0] * 6
 
 
-def test_the_server_ends_while_its_models_are_loading(handler: FakeHandler, tmp_path: Path) -> None:
+def test_the_server_ends_while_its_models_are_loading(pipeline: FakePipeline, tmp_path: Path) -> None:
     loaded = threading.Event()
-    handler.transcribe = lambda *_, **__: loaded.wait(30)  # type: ignore[method-assign]
+    pipeline.transcribe = lambda *_: loaded.wait(30)  # type: ignore[method-assign]
     began = time.perf_counter()
-    with serving(handler, tmp_path, wait=False) as client:
+    with serving(pipeline, tmp_path, wait=False) as client:
         until(lambda: client.get("/health").status_code == 503)
     assert time.perf_counter() - began < 10
     loaded.set()
 
 
-def test_a_full_queue_says_so_at_once(handler: FakeHandler, tmp_path: Path) -> None:
-    gate = Gate(handler)
+def test_a_full_queue_says_so_at_once(pipeline: FakePipeline, tmp_path: Path) -> None:
+    gate = Gate(pipeline)
     limits = {"max_concurrent_requests": 1, "max_queued_requests": 2}
-    with serving(handler, tmp_path, settings=limits) as client:
+    with serving(pipeline, tmp_path, settings=limits) as client:
         answers: list[httpx.Response] = []
         post = lambda: answers.append(client.post("/", content=AUDIO))  # noqa: E731
         threads = [threading.Thread(target=post) for _ in range(3)]
@@ -580,17 +588,17 @@ def test_a_full_queue_says_so_at_once(handler: FakeHandler, tmp_path: Path) -> N
         assert client.post("/", content=AUDIO).status_code == 200
 
 
-def test_a_request_over_its_time_stops(handler: FakeHandler, tmp_path: Path) -> None:
-    gate = Gate(handler)
-    with serving(handler, tmp_path, settings={"request_timeout_s": 0.3}) as client:
+def test_a_request_over_its_time_stops(pipeline: FakePipeline, tmp_path: Path) -> None:
+    gate = Gate(pipeline)
+    with serving(pipeline, tmp_path, settings={"request_timeout_s": 0.3}) as client:
         answer = transcribe(client)
         assert answer.status_code == 504
         assert "over 0.3 s" in answer.json()["error"]["message"]
         assert gate.stopped.wait(5)
 
 
-def test_a_client_that_leaves_frees_the_models(client: httpx.Client, handler: FakeHandler) -> None:
-    gate = Gate(handler)
+def test_a_client_that_leaves_frees_the_models(client: httpx.Client, pipeline: FakePipeline) -> None:
+    gate = Gate(pipeline)
     address = client.base_url.host, client.base_url.port
     with socket.create_connection(address) as raw:
         raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n\xff\xff\xff\xff\xff")
@@ -600,7 +608,7 @@ def test_a_client_that_leaves_frees_the_models(client: httpx.Client, handler: Fa
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_upload_costs_nothing(
-    client: httpx.Client, handler: FakeHandler
+    client: httpx.Client, pipeline: FakePipeline
 ) -> None:
     address = client.base_url.host, client.base_url.port
     for kind in (b"audio/wav", b"multipart/form-data; boundary=x"):
@@ -610,7 +618,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload_costs_nothing(
             )
             time.sleep(0.1)
     assert client.post("/", content=AUDIO).status_code == 200
-    assert len(handler.calls) == 1
+    assert len(pipeline.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -623,20 +631,20 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload_costs_nothing(
     ],
 )
 def test_what_goes_wrong_in_the_models_has_a_status(
-    client: httpx.Client, handler: FakeHandler, error: Exception, status: int
+    client: httpx.Client, pipeline: FakePipeline, error: Exception, status: int
 ) -> None:
-    def behave(*_: Any, **__: Any) -> None:
+    def behave(*_: Any) -> None:
         raise error
 
-    handler.behave = behave
+    pipeline.behave = behave
     answers = [client.post("/", content=AUDIO), transcribe(client), transcribe(client, stream="true")]
     assert [answer.status_code for answer in answers] == [status] * 3
-    assert all("hf_secret" not in answer.text for answer in answers)  # the handler's own log has it
+    assert all("hf_secret" not in answer.text for answer in answers)  # the pipeline's own log has it
     assert ("Retry-After" in answers[0].headers) == (status == 503)
 
 
 def test_nothing_of_a_request_reaches_the_log(
-    client: httpx.Client, handler: FakeHandler, caplog: pytest.LogCaptureFixture
+    client: httpx.Client, pipeline: FakePipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("DEBUG", "turnscribe"):
         client.post("/?prompt=topsecret", content=AUDIO, headers={"Authorization": "Bearer hf_topsecret"})
@@ -648,17 +656,17 @@ def test_nothing_of_a_request_reaches_the_log(
 
 def test_settings_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", "a,b")
-    assert load_server_settings().keys == ("a", "b")
-    assert "a,b" not in repr(load_server_settings())
+    assert load_settings(ServerSettings).keys == ("a", "b")
+    assert "a,b" not in repr(load_settings(ServerSettings))
     monkeypatch.setenv("API_KEYS", "schlüssel")
     with pytest.raises(SettingsError, match="API_KEYS is wrong"):
-        load_server_settings()
+        load_settings(ServerSettings)
     monkeypatch.delenv("API_KEYS")
     monkeypatch.setenv("MAX_CONCURRENT_REQUESTS", "0")
     with pytest.raises(SettingsError, match="MAX_CONCURRENT_REQUESTS is wrong"):
-        load_server_settings()
+        load_settings(ServerSettings)
 
 
-def test_two_servers_do_not_share_a_folder(handler: FakeHandler, tmp_path: Path, client: httpx.Client) -> None:
-    with pytest.raises(SettingsError, match="another server's"), serving(FakeHandler(), tmp_path):
+def test_two_servers_do_not_share_a_folder(pipeline: FakePipeline, tmp_path: Path, client: httpx.Client) -> None:
+    with pytest.raises(SettingsError, match="another server's"), serving(FakePipeline(), tmp_path):
         pass

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.serving.live import FakeHandler, serving, until
+from tests.fakes import FakePipeline
+from tests.serving.live import serving, until
 from tools.load_test.command import _parser, main, models_of
 from tools.load_test.plan import build_plan, rows, table
 from tools.load_test.server import DEMO
@@ -58,7 +59,7 @@ def k6(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    with serving(FakeHandler(), tmp_path) as client:
+    with serving(FakePipeline(), tmp_path) as client:
         yield str(client.base_url)
 
 

@@ -30,7 +30,7 @@ from typing import Any
 from tools.benchmarks.audio import speech
 from tools.benchmarks.results import machine
 from tools.load_test.plan import build_plan, rows, table
-from tools.load_test.server import DEMO, NotServing, Server, environment
+from tools.load_test.server import DEMO, NotServing, ServerProcess, deferred_signals, environment
 from turnscribe.waveform import to_wav
 
 SCENARIO = Path(__file__).with_name("scenario.js")
@@ -62,18 +62,18 @@ def run(args: argparse.Namespace) -> int:
             log = args.out.with_suffix(".log")
             print(f"starting the server, which writes to {log} ...", file=sys.stderr, flush=True)
             log.unlink(missing_ok=True)
-            server = Server(environment(models_of(args)), folder=folder / "jobs", log=log)
+            server = ServerProcess(environment(models_of(args)), folder=folder / "jobs", log=log)
             args.url = ending.enter_context(server).ready()
         plan = build_plan(args)
         for name, seconds in plan["audio"].items():
             (folder / f"{name}.wav").write_bytes(to_wav(speech(seconds)))
         summary = measure(args.k6, plan, folder)
-    found = rows(plan, summary)
-    result = {"plan": plan, "about": machine(), "rows": found, "summary": summary}
+    measured = rows(plan, summary)
+    result = {"plan": plan, "about": machine(), "rows": measured, "summary": summary}
     args.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(table(found))
+    print(table(measured))
     print(f"all figures: {args.out}", file=sys.stderr)
-    return 1 if any(row["missed"] for row in found) else 0
+    return 1 if any(row["missed"] for row in measured) else 0
 
 
 def measure(k6: str, plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -81,12 +81,13 @@ def measure(k6: str, plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     files = {"PLAN": folder / "plan.json", "SUMMARY": folder / "summary.json", "AUDIO": folder}
     files["PLAN"].write_text(json.dumps(plan))
     environ = {**os.environ, **{name: str(path) for name, path in files.items()}, "K6_NO_USAGE_REPORT": "true"}
-    # its progress goes where errors go: the output is the table
-    process = subprocess.Popen([k6, "run", str(SCENARIO)], env=environ, stdout=STDERR, start_new_session=True)
+    process = None
     try:
+        with deferred_signals():  # its progress goes where errors go: the output is the table
+            process = subprocess.Popen([k6, "run", str(SCENARIO)], env=environ, stdout=STDERR, start_new_session=True)
         status = process.wait()
     finally:
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             process.kill()
             process.wait()
     if status not in (0, THRESHOLDS_MISSED) or not files["SUMMARY"].is_file():

@@ -59,12 +59,12 @@ def build_plan(args: argparse.Namespace) -> dict[str, Any]:
 def rows(plan: Mapping[str, Any], summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One for each scenario; `summary` is what k6's `handleSummary` gets. `missed` are its thresholds."""
     metrics = summary["metrics"]
-    found = []
+    measured = []
     for name, scenario in plan["options"]["scenarios"].items():
         own = {key: metrics[key] for key in metrics if key.endswith(f"{{scenario:{name}}}")}
         values = {key.partition("{")[0]: metric["values"] for key, metric in own.items()}
         durations = values.get("http_req_duration", {})
-        found.append(
+        measured.append(
             {
                 "scenario": name,
                 "requests": values.get("http_reqs", {}).get("count", 0),
@@ -80,13 +80,13 @@ def rows(plan: Mapping[str, Any], summary: Mapping[str, Any]) -> list[dict[str, 
                 ],
             }
         )
-    return found
+    return measured
 
 
-def table(found: Sequence[Mapping[str, Any]]) -> str:
+def table(measured: Sequence[Mapping[str, Any]]) -> str:
     """As Markdown."""
     lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
-    for row in found:
+    for row in measured:
         cells = [
             row["scenario"].replace("_", " "),
             f"{row['requests']:.0f}",

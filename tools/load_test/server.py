@@ -1,4 +1,4 @@
-"""`python -m server` as a process of its own, on a free port of this machine. Knows no load."""
+"""`python -m server` as a process of its own, on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -23,7 +24,7 @@ class NotServing(Exception):
     """The server ended, or did not become ready; one sentence."""
 
 
-class Server:
+class ServerProcess:
     """Started with `with`; its output goes to the file `log`, `folder` keeps its jobs.
 
     `environ` is the whole environment of the process, but for where it listens.
@@ -31,18 +32,24 @@ class Server:
 
     def __init__(self, environ: Mapping[str, str], *, folder: Path, log: Path) -> None:
         self.log = log
-        with open(log, "ab") as output:
-            self._begins = output.tell()
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "server"],
-                cwd=REPOSITORY,
-                env={**environ, "HOST": "127.0.0.1", "PORT": "0", "JOBS_FOLDER": str(folder)},
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # a Ctrl-C is for whoever started it, who ends it then
-            )
+        self._environ = {**environ, "HOST": "127.0.0.1", "PORT": "0", "JOBS_FOLDER": str(folder)}
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> ServerProcess:
+        with open(self.log, "ab") as output:
+            self._begins = output.tell()
+            try:
+                with deferred_signals():
+                    self.process = subprocess.Popen(
+                        [sys.executable, "-m", "server"],
+                        cwd=REPOSITORY,
+                        env=self._environ,
+                        stdout=output,
+                        stderr=output,
+                        start_new_session=True,  # a Ctrl-C is for whoever started it, who ends it then
+                    )
+            except (KeyboardInterrupt, SystemExit):  # deferred until there was a process to end
+                self.end()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,16 +89,33 @@ class Server:
             return log.read().decode(errors="replace")
 
     def _url(self) -> str | None:
-        found = re.search(r"running on (http://[\d.]+:\d+)", self.output())
-        return found.group(1) if found else None
+        match = re.search(r"running on (http://[\d.]+:\d+)", self.output())
+        return match.group(1) if match else None
 
     def _last_line(self) -> str:
         return (self.output().strip().splitlines() or ["it said nothing."])[-1]
 
 
 def environment(models: Mapping[str, str]) -> dict[str, str]:
-    """This process's, with these models and without keys, which the requests would need."""
+    """The environment of this process, with these models and without keys, which the requests would need."""
     return {**{name: value for name, value in os.environ.items() if name != "API_KEYS"}, **models}
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM have their effect at the end of the block: a process that just starts in it is not lost."""
+    arrived: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in arrived:
+        signal.raise_signal(number)
 
 
 def _is_healthy(url: str) -> bool:

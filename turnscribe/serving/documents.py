@@ -1,4 +1,4 @@
-"""What `/docs` says of request bodies, which the routes read themselves. Knows no route."""
+"""What `/docs` says of request bodies, which the routes read themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DESCRIPTION = (
 )
 
 _AUDIO = {"type": "string", "format": "binary", "description": "any audio or video file"}
-_PARAMETERS = {"type": "object", "description": "the handler's parameters", "additionalProperties": True}
+_PARAMETERS = {"type": "object", "description": "the parameters", "additionalProperties": True}
 _STRING, _STRINGS = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
 
 

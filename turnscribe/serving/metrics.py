@@ -1,4 +1,4 @@
-"""What `/metrics` shows, in a registry of its own. Knows no request's content."""
+"""What `/metrics` shows, in a registry of its own."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Metrics:
         """A number that is read when `/metrics` is."""
         Gauge(f"turnscribe_{name}", meaning, registry=self.registry).set_function(value)
 
-    def answered(self, route: str, status: int, seconds: float) -> None:
+    def count_answer(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, _outcome(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def transcribed(self, transcript: Transcript) -> None:
+    def count_transcript(self, transcript: Transcript) -> None:
         self._audio.inc(transcript.duration)
         for stage, seconds in transcript.timings.items():
             if stage != "total":

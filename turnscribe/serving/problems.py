@@ -1,7 +1,7 @@
 """What can go wrong over HTTP, with its status, in the two shapes clients expect.
 
 OpenAI's clients read `{"error": {"message", "type", "param", "code"}}`; those of the handler's own routes read
-`{"error": "<sentence>"}`, as the serving containers answer. Knows no route.
+`{"error": "<sentence>"}`, as the serving containers answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's; nobody is there to read it, but it is co
 
 
 class Problem(Exception):
-    """An answer that is an error: its status, its sentence and a word for programs."""
+    """An answer that is an error: its status, its sentence and, as `code`, a word for programs."""
 
     status, code = 400, "invalid_request"
 
@@ -62,7 +62,7 @@ class ClientGone(Problem):
     status, code = CLIENT_CLOSED_REQUEST, "client_closed_request"
 
 
-class Failed(Problem):
+class InternalError(Problem):
     status, code = 500, "internal_error"
 
 
@@ -75,12 +75,12 @@ class Busy(Problem):
         super().__init__(message, headers={"Retry-After": str(retry_after_s)})
 
 
-class TookTooLong(Problem):
+class DeadlineExceeded(Problem):
     status, code = 504, "timeout"
 
 
 def problem_of(error: Exception) -> Problem:
-    """What an exception of the handler is over HTTP; what is unknown says nothing about itself."""
+    """What an exception of the pipeline is over HTTP; what is unknown says nothing about itself."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestError):
@@ -89,15 +89,15 @@ def problem_of(error: Exception) -> Problem:
         return Busy(str(error), retry_after_s=10)
     if isinstance(error, Cancelled):
         return ClientGone(str(error))
-    return Failed(str(error) if isinstance(error, TurnscribeError) else "The request could not be answered.")
+    return InternalError(str(error) if isinstance(error, TurnscribeError) else "The request could not be answered.")
 
 
-def as_openai(problem: Problem) -> dict[str, Any]:
+def openai_error(problem: Problem) -> dict[str, Any]:
     return {"error": {"message": problem.message, "type": problem.kind, "param": None, "code": problem.code}}
 
 
-def response(problem: Problem, path: str) -> JSONResponse:
+def problem_response(problem: Problem, path: str) -> JSONResponse:
     """The answer to a request of `path`: OpenAI's shape below `/v1`, a sentence elsewhere."""
     openai = path.removeprefix("/api").startswith("/v1/")
-    content = as_openai(problem) if openai else {"error": problem.message}
+    content = openai_error(problem) if openai else {"error": problem.message}
     return JSONResponse(content, status_code=problem.status, headers=problem.headers)

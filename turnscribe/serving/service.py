@@ -1,191 +1,156 @@
-"""What all routes share: the handler once it is loaded and warm, the workers, the metrics.
+"""What all routes share: the pipeline, the workers, the metrics.
 
-Turns a request into work for the models and ends that work when nobody waits for it any more. Knows no route.
+Hands requests to the models and ends them when nobody waits for them any more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
-import threading
-import wave
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 
-from turnscribe.asr.protocol import OnChunks
 from turnscribe.errors import BadAudio, Cancelled, TurnscribeError
-from turnscribe.inputs.limits import Limits
 from turnscribe.inputs.read import read_input
-from turnscribe.serving.bodies import Body
+from turnscribe.listener import SILENT, Listener, ShouldStop
+from turnscribe.pipeline import Pipeline
+from turnscribe.request import Request
+from turnscribe.serving.bodies import Body, contents
+from turnscribe.serving.loading import PipelineLoader
 from turnscribe.serving.metrics import Metrics
-from turnscribe.serving.problems import Busy, ClientGone, Problem, TookTooLong, problem_of
-from turnscribe.serving.workers import Full, Ticket, Workers
-from turnscribe.stages import Progress, ShouldStop
+from turnscribe.serving.problems import Busy, ClientGone, DeadlineExceeded, Problem, problem_of
+from turnscribe.serving.workers import QueueFull, Submission, Workers
+from turnscribe.settings import ServerSettings
 from turnscribe.transcript import Transcript
 
 log = logging.getLogger("turnscribe.server")
 
 Result = TypeVar("Result")
-
-
-class Handler(Protocol):
-    """`handler.EndpointHandler`, as far as it is used here."""
-
-    settings: Any
-    asr: Any
-    diarizer: Any
-
-    @property
-    def limits(self) -> Limits: ...
-
-    def transcribe(
-        self,
-        audio: bytes,
-        config: Any,
-        *,
-        on_progress: Progress | None = None,
-        on_chunks: OnChunks | None = None,
-        should_stop: ShouldStop | None = None,
-        known_speakers: Mapping[str, bytes] | None = None,
-    ) -> Transcript: ...
+ParseParameters: TypeAlias = Callable[[object], Request]  # raises `BadParameters`
 
 
 class Service:
-    """`load()` makes the handler, `parse` is `config.parse_config`, `settings` a `config.ServerSettings`."""
+    """The pipeline of `loader` for the requests that `parse` understands."""
 
-    def __init__(self, load: Callable[[], Handler], parse: Callable[[Mapping[str, Any]], Any], settings: Any) -> None:
-        self._load, self.parse, self.settings = load, parse, settings
-        self.handler: Handler | None = None  # once it is warm
-        self._closing = False
+    def __init__(self, loader: PipelineLoader, settings: ServerSettings, parse: ParseParameters) -> None:
+        self.loader, self.settings, self.parse = loader, settings, parse
         self.metrics = Metrics()
         self.workers = Workers(running=settings.max_concurrent_requests, waiting=settings.max_queued_requests)
         self.metrics.gauge("requests_running", "Requests on the models.", lambda: self.workers.running)
         self.metrics.gauge("requests_waiting", "Requests in the queue.", lambda: self.workers.waiting)
 
-    def start(self, on_ready: Callable[[], None], on_failure: Callable[[], None]) -> None:
-        """Load and warm up, in a thread."""
-
-        def load() -> None:
-            try:
-                handler = self._load()
-                handler.transcribe(_hum(), self.parse({}))  # what is compiled or allocated late, is now
-            except Exception as error:
-                known = isinstance(error, TurnscribeError)
-                log.error("the models could not be loaded: %s", error, exc_info=not known)
-                on_failure()
-                return
-            if not self._closing:
-                self.handler = handler
-                on_ready()
-                log.info("ready")
-
-        threading.Thread(target=load, name="load", daemon=True).start()
-
     def close(self) -> None:
-        """Finish what was taken on; what is still loading is left to end with the process."""
-        self._closing = True
+        """Finish what was taken on."""
+        self.loader.close()
         self.workers.close()
 
     @property
-    def ready(self) -> Handler:
-        """The handler. Raises `Busy` while it is loading."""
-        if self.handler is None:
-            raise Busy("The models are loading: try again soon.", retry_after_s=10)
-        return self.handler
+    def is_ready(self) -> bool:
+        return self.loader.is_ready
 
-    def admit(self) -> Handler:
-        """The handler, for a request whose body has not been read. Raises `Busy` where it could not be taken on."""
+    @property
+    def pipeline(self) -> Pipeline:
+        """Raises `Busy` while it is loading."""
+        return self.loader.pipeline
+
+    def check_ready(self) -> None:
+        """Before a body is read. Raises `Busy` while the models are loading."""
+        _ = self.pipeline
+
+    def check_room(self) -> None:
+        """Before a body is read. Raises `Busy` where its request could not be taken on now."""
         if self.workers.is_full:
-            raise self._busy(self.workers.retry_after_s)
-        return self.ready
+            raise _queue_full(self.workers.retry_after_s)
+        self.check_ready()
 
-    async def run(self, request: Request, body: Body, work: Callable[[ShouldStop], Result]) -> Result:
-        """`work` on `body` among the workers, until it is done, its time is over or the client has left."""
-        ticket = self.submit(body, work)
-        future = asyncio.wrap_future(ticket.future)
-        gone = asyncio.create_task(disconnected(request))
-        both: set[asyncio.Future[Any]] = {future, gone}
+    async def answer(
+        self, http_request: HttpRequest, body: Body, request: Request, render: Callable[[Transcript], Result]
+    ) -> Result:
+        """What `render` makes of the transcript, unless the time is over or the client leaves before."""
+
+        def transcribe_and_render(should_stop: ShouldStop) -> Result:
+            return render(self._transcribe_body(body, request, Listener(should_stop=should_stop)))
+
+        submission = self._submit(body, transcribe_and_render)
+        result = asyncio.wrap_future(submission.future)
+        gone = asyncio.create_task(disconnected(http_request))
+        both: set[asyncio.Future[Any]] = {result, gone}
         try:
             await asyncio.wait(both, timeout=self.settings.request_timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if future.done():
-                return future.result()
-            raise ClientGone("The client left.") if gone.done() else self.took_too_long()
+            if result.done():
+                return result.result()
+            raise ClientGone("The client left.") if gone.done() else self.deadline_exceeded()
         except Problem:
             raise
         except Exception as error:
-            raise self.problem(error) from error
+            raise self.problem_of(error) from error
         finally:
             gone.cancel()
-            ticket.stop()
+            submission.stop()
 
-    def submit(self, body: Body, work: Callable[[ShouldStop], Result]) -> Ticket[Result]:
-        """Take `work` on, which has `body` from now on. Raises `Busy` where the queue is full."""
-        try:
-            ticket = self.workers.submit(work, seconds=self.settings.request_timeout_s)
-        except Full as full:
-            raise self._busy(full.retry_after_s) from None
-        body.taken = True
-        ticket.future.add_done_callback(lambda _: body.close())
-        return ticket
+    def submit(self, body: Body, request: Request, listener: Listener = SILENT) -> Submission[Transcript]:
+        """Take a request on, which has `body` from now on. Raises `Busy` where the queue is full."""
+        return self._submit(
+            body,
+            lambda should_stop: self._transcribe_body(body, request, replace(listener, should_stop=should_stop)),
+        )
 
-    def problem(self, error: BaseException | None) -> Problem:
-        """What ended a piece of work, as an answer; the log has what is our own fault."""
+    def problem_of(self, error: BaseException | None) -> Problem:
+        """What ended a submission, as an answer; the log has what is our own fault."""
         if isinstance(error, Cancelled):
-            return self.took_too_long()
+            return self.deadline_exceeded()
         if not isinstance(error, Exception):
             return ClientGone("The client left.")
         if not isinstance(error, Problem | TurnscribeError):
             log.error("a request failed: %s", type(error).__name__)
         return problem_of(error)
 
-    def transcribe(self, body: Body, config: Any, should_stop: ShouldStop, **more: Any) -> Transcript:
-        """A body's recording, read and transcribed; in a worker's thread."""
-        inputs = body.inputs()
-        if inputs is None or (isinstance(inputs, bytes | str) and not inputs):
-            raise BadAudio("inputs is missing: send the audio as base64 in inputs, as the body, or as a form's file.")
-        # An upload is the file itself; what JSON holds is base64 or a URL.
-        return self.transcribed(
-            inputs if body.file else self.fetched(inputs), config, should_stop=should_stop, **more
-        )
-
-    def transcribed(self, audio: bytes, config: Any, **more: Any) -> Transcript:
-        """A recording's transcript, counted."""
-        transcript = self.ready.transcribe(audio, config, **more)
-        self.metrics.transcribed(transcript)
-        return transcript
-
-    def fetched(self, inputs: object) -> bytes:
-        """The bytes that base64, a `data:` URL or an https URL mean, as the operator allows."""
-        handler = self.ready
-        return read_input(inputs, limits=handler.limits, allow_urls=handler.settings.allow_url_inputs)
-
-    def _busy(self, retry_after_s: int) -> Busy:
-        said = "The queue is full: try again later, or send the recording to /v1/jobs."
-        return Busy(said, retry_after_s=retry_after_s)
-
-    def took_too_long(self) -> TookTooLong:
-        return TookTooLong(
+    def deadline_exceeded(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
             f"The request took over {self.settings.request_timeout_s:g} s: send a shorter recording, or use /v1/jobs."
         )
 
+    def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
+        """A recording's transcript, counted; in the caller's thread."""
+        transcript = self.pipeline.transcribe(audio, request, listener)
+        self.metrics.count_transcript(transcript)
+        return transcript
 
-async def disconnected(request: Request) -> None:
+    def fetch(self, inputs: object) -> bytes:
+        """The bytes that base64, a `data:` URL or an https URL mean, as the operator allows."""
+        pipeline = self.pipeline
+        return read_input(inputs, limits=pipeline.limits, allow_urls=pipeline.settings.allow_url_inputs)
+
+    def _submit(self, body: Body, call: Callable[[ShouldStop], Result]) -> Submission[Result]:
+        try:
+            submission = self.workers.submit(call, seconds=self.settings.request_timeout_s)
+        except QueueFull as full:
+            raise _queue_full(full.retry_after_s) from None
+        body.hand_over()
+        submission.future.add_done_callback(lambda _: body.close())
+        return submission
+
+    def _transcribe_body(self, body: Body, request: Request, listener: Listener) -> Transcript:
+        return self.transcribe(self._recording_in(body), request, listener)
+
+    def _recording_in(self, body: Body) -> bytes:
+        if body.file is not None:
+            if audio := contents(body.file):
+                return audio
+        elif body.inputs is not None and body.inputs != "":
+            return self.fetch(body.inputs)
+        raise BadAudio("inputs is missing: send the audio as base64 in inputs, as the body, or as a form's file.")
+
+
+def _queue_full(retry_after_s: int) -> Busy:
+    message = "The queue is full: try again later, or send the recording to /v1/jobs."
+    return Busy(message, retry_after_s=retry_after_s)
+
+
+async def disconnected(http_request: HttpRequest) -> None:
     """Returns when the client has left; the body has been read by now."""
-    while (await request.receive())["type"] != "http.disconnect":
+    while (await http_request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _hum() -> bytes:
-    """A second of a quiet tone, as a wav file."""
-    samples = (1000 * np.sin(np.arange(16_000) * (2 * np.pi * 220 / 16_000))).astype("<i2")
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(samples.tobytes())
-    return buffer.getvalue()

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from turnscribe.errors import Cancelled
-from turnscribe.stages import ShouldStop
+from turnscribe.listener import ShouldStop
 
 Result = TypeVar("Result")
 
@@ -22,7 +22,7 @@ RECENT = 0.2  # of the latest request in the running mean of how long one takes
 LONGEST_RETRY_AFTER_S = 120
 
 
-class Full(Exception):
+class QueueFull(Exception):
     """No room in the queue; `retry_after_s` is when there may be some."""
 
     def __init__(self, retry_after_s: int) -> None:
@@ -30,11 +30,11 @@ class Full(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Ticket(Generic[Result]):
-    """One piece of work that was taken on: its future, and how to stop it."""
+class Submission(Generic[Result]):
+    """One call that was taken on: its future, and how to stop it."""
 
-    def __init__(self, work: Callable[[ShouldStop], Result], seconds: float) -> None:
-        self.work: Callable[[ShouldStop], Result] | None = work  # `None` once nobody wants it, or it has begun
+    def __init__(self, call: Callable[[ShouldStop], Result], seconds: float) -> None:
+        self.call: Callable[[ShouldStop], Result] | None = call  # `None` once nobody wants it, or it has begun
         self.future: Future[Result]
         self.deadline = time.monotonic() + seconds
         self._stopped = threading.Event()
@@ -43,13 +43,13 @@ class Ticket(Generic[Result]):
         return self._stopped.is_set() or time.monotonic() >= self.deadline
 
     def stop(self) -> None:
-        """Nobody wants the result any more; the models are free as soon as the work notices."""
+        """Nobody wants the result any more; the models are free as soon as the call notices."""
         self._stopped.set()
         self.future.cancel()
 
 
 class Workers:
-    """At most `running` pieces of work at once and `waiting` more in the queue."""
+    """At most `running` calls at once and `waiting` more in the queue."""
 
     def __init__(self, *, running: int, waiting: int) -> None:
         self._room, self._slots = running + waiting, running
@@ -75,36 +75,37 @@ class Workers:
     def waiting(self) -> int:
         return self._taken - self._running
 
-    def submit(self, work: Callable[[ShouldStop], Result], *, seconds: float) -> Ticket[Result]:
-        """Take `work` on; it is asked to stop after `seconds`, those in the queue included. Raises `Full`."""
+    def submit(self, call: Callable[[ShouldStop], Result], *, seconds: float) -> Submission[Result]:
+        """Take `call` on; it is asked to stop after `seconds`, those in the queue included. Raises `QueueFull`."""
         with self._lock:
             if self.is_full:
-                raise Full(self.retry_after_s)
-            ticket = Ticket(work, seconds)
-            ticket.future = self._pool.submit(self._run, ticket)
+                raise QueueFull(self.retry_after_s)
+            submission = Submission(call, seconds)
+            submission.future = self._pool.submit(self._run, submission)
             self._taken += 1
-        ticket.future.add_done_callback(lambda _: self._leave(ticket))
-        return ticket
+        submission.future.add_done_callback(lambda _: self._leave(submission))
+        return submission
 
     def close(self) -> None:
         """Finish what was taken on."""
         self._pool.shutdown(wait=True)
 
-    def _run(self, ticket: Ticket[Result]) -> Result:
-        work, ticket.work = ticket.work, None
-        if work is None or ticket.should_stop():
+    def _run(self, submission: Submission[Result]) -> Result:
+        call, submission.call = submission.call, None
+        if call is None or submission.should_stop():
             raise Cancelled("The request was cancelled.")
         began = time.monotonic()
         with self._lock:
             self._running += 1
         try:
-            return work(ticket.should_stop)
+            return call(submission.should_stop)
         finally:
             with self._lock:
                 self._running -= 1
                 self._usual_s += RECENT * (time.monotonic() - began - self._usual_s)
 
-    def _leave(self, ticket: Ticket[Result]) -> None:
-        ticket.work = None  # the pool keeps the ticket of what was cancelled until its turn, but not what it holds
+    def _leave(self, submission: Submission[Result]) -> None:
+        # The pool keeps the submission of a cancelled call until its turn; so it lets go of what the call holds.
+        submission.call = None
         with self._lock:
             self._taken -= 1

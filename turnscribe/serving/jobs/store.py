@@ -1,7 +1,7 @@
 """Jobs that survive a restart: a SQLite database and a folder of uploads.
 
 A job is accepted once its upload and its row are on the disk. One that was running when the server ended is queued
-again, unless the server ended three times over it. Knows neither HTTP nor models; one process at a time has a folder.
+again, unless the server ended three times over it. One process at a time has a folder.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeAlias
 
 from turnscribe.errors import SettingsError
+from turnscribe.files import whole
 
-Status = Literal["queued", "running", "done", "failed", "cancelled"]
+Status: TypeAlias = Literal["queued", "running", "done", "failed"]
 MOST_ATTEMPTS = 3
 WEBHOOK_DELAYS = (0, 5, 30, 120, 600, 3600)  # seconds before each try
-WEBHOOK_CLAIM_S = 60  # a try that is not noted by then died with its server
+WEBHOOK_CLAIM_S = 60  # after which a try whose outcome is not written died with its server
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -79,12 +80,12 @@ class Job:
 COLUMNS = ", ".join(Job.__dataclass_fields__)
 
 
-class NoRoom(Exception):
+class TooManyJobs(Exception):
     """As many jobs wait as may."""
 
 
 class JobStore:
-    """The jobs of one folder. `clock` is `time.time`. Raises `SettingsError` where the folder cannot be used."""
+    """The jobs of one folder, at the time `clock` says. Raises `SettingsError` where the folder cannot be used."""
 
     def __init__(self, folder: Path, *, retention_s: float, clock: Callable[[], float] = time.time) -> None:
         self.folder, self.retention_s, self.clock = folder, retention_s, clock
@@ -100,11 +101,7 @@ class JobStore:
             raise SettingsError("JOBS_FOLDER is another server's: give every server its own.") from error
         self._lock = threading.RLock()
         try:
-            self._db = sqlite3.connect(folder / "jobs.sqlite3", check_same_thread=False, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(SCHEMA)
+            self._db = _open_database(folder / "jobs.sqlite3")
             self._resume()
         except sqlite3.Error as error:
             self._owner.close()
@@ -121,20 +118,20 @@ class JobStore:
         *,
         name: str,
         url: str | None,
-        parameters: dict[str, Any],
+        parameters: Mapping[str, Any],
         webhook: str | None,
         most_queued: int | None = None,
     ) -> Job:
-        """Accept a job; when this returns, it is on the disk. Raises `NoRoom` where `most_queued` wait."""
+        """Accept a job; when this returns, it is on the disk. Raises `TooManyJobs` where `most_queued` wait."""
         id = f"job_{secrets.token_urlsafe(18)}"
-        values = (id, "queued", name[:200], url, json.dumps(parameters), self.clock(), webhook)
+        values = (id, "queued", name[:200], url, json.dumps(dict(parameters)), self.clock(), webhook)
         columns = "id, status, name, url, parameters, created_at, webhook"
         try:
             if file is not None:
-                self._keep(file, id)
+                self._write_upload(file, id)
             with self._lock:
                 if most_queued is not None and self.count("queued") >= most_queued:
-                    raise NoRoom
+                    raise TooManyJobs
                 self._db.execute(f"INSERT INTO jobs ({columns}) VALUES (?,?,?,?,?,?,?)", values)
                 job = self.get(id)
         except BaseException:
@@ -161,7 +158,7 @@ class JobStore:
         with self._lock:
             return int(self._db.execute("SELECT count(*) FROM jobs WHERE status = ?", (status,)).fetchone()[0])
 
-    def ahead_of(self, job: Job) -> int:
+    def count_before(self, job: Job) -> int:
         """How many are queued before it."""
         with self._lock:
             query = "SELECT count(*) FROM jobs WHERE status = 'queued' AND created_at < ?"
@@ -173,7 +170,8 @@ class JobStore:
             rows = self._rows("WHERE status = 'queued' ORDER BY created_at LIMIT 1")
             if not rows:
                 return None
-            self._set(rows[0].id, status="running", started_at=self.clock(), attempts=rows[0].attempts + 1)
+            attempts = rows[0].attempts + 1
+            self._update(rows[0].id, {"status": "running", "started_at": self.clock(), "attempts": attempts})
             return self.get(rows[0].id)
 
     def give_back(self, id: str) -> None:
@@ -181,7 +179,7 @@ class JobStore:
         with self._lock:
             job = self.get(id)
             if job is not None:
-                self._set(id, status="queued", started_at=None, attempts=job.attempts - 1)
+                self._update(id, {"status": "queued", "started_at": None, "attempts": job.attempts - 1})
 
     def end(self, id: str, *, transcript: str | None = None, error: dict[str, Any] | None = None) -> None:
         """The job is done, or failed where there is an `error`; nothing where it was deleted meanwhile."""
@@ -189,21 +187,22 @@ class JobStore:
             job = self.get(id)
             if job is None:
                 return
-            self._set(
-                id,
-                status="failed" if error else "done",
-                ended_at=self.clock(),
-                transcript=transcript,
-                error=json.dumps(error) if error else None,
-                webhook_at=self.clock() if job.webhook else None,
-            )
+            outcome = {
+                "status": "failed" if error else "done",
+                "ended_at": self.clock(),
+                "transcript": transcript,
+                "error": json.dumps(error) if error else None,
+                "webhook_at": self.clock() if job.webhook else None,
+            }
+            self._update(id, outcome)
         self.upload(id).unlink(missing_ok=True)
 
     def delete(self, id: str) -> bool:
+        """Forget a job, its recording and its result; false where there is none."""
         with self._lock:
-            gone = self._db.execute("DELETE FROM jobs WHERE id = ?", (id,)).rowcount > 0
+            existed = self._db.execute("DELETE FROM jobs WHERE id = ?", (id,)).rowcount > 0
         self.upload(id).unlink(missing_ok=True)
-        return gone
+        return existed
 
     def expires_at(self, job: Job) -> float | None:
         return None if job.ended_at is None else job.ended_at + self.retention_s
@@ -218,26 +217,26 @@ class JobStore:
 
     # Webhooks ---------------------------------------------------------------------------------------
 
-    def webhook_due(self) -> Job | None:
-        """The next webhook to tell; for a while nobody else gets it."""
+    def claim_webhook(self) -> Job | None:
+        """The job whose webhook is due next; for a while nobody else gets it."""
         with self._lock:
             rows = self._rows("WHERE webhook_at <= ? ORDER BY webhook_at LIMIT 1", self.clock())
             if not rows:
                 return None
-            self._set(rows[0].id, webhook_at=self.clock() + WEBHOOK_CLAIM_S)
+            self._update(rows[0].id, {"webhook_at": self.clock() + WEBHOOK_CLAIM_S})
             return rows[0]
 
-    def webhook_tried(self, job: Job, *, delivered: bool) -> None:
+    def note_webhook_try(self, job: Job, *, delivered: bool) -> None:
         """Note one try; the next one is due later, unless it was delivered or the tries are used up."""
         tries = job.webhook_tries + 1
         over = delivered or tries >= len(WEBHOOK_DELAYS)
         due = None if over else self.clock() + WEBHOOK_DELAYS[tries]
         with self._lock:
-            self._set(job.id, webhook_tries=tries, webhook_at=due, webhook_told=int(delivered))
+            self._update(job.id, {"webhook_tries": tries, "webhook_at": due, "webhook_told": int(delivered)})
 
     # ------------------------------------------------------------------------------------------------
 
-    def _rows(self, where: str, *values: Any) -> list[Job]:
+    def _rows(self, where: str, *values: object) -> list[Job]:
         with self._lock:
             rows = self._db.execute(f"SELECT {COLUMNS} FROM jobs {where}", values).fetchall()
         return [
@@ -251,25 +250,20 @@ class JobStore:
             for row in rows
         ]
 
-    def _set(self, id: str, **values: Any) -> None:
-        names = ", ".join(f"{name} = ?" for name in values)
-        self._db.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*values.values(), id))
+    def _update(self, id: str, columns: Mapping[str, object]) -> None:
+        names = ", ".join(f"{name} = ?" for name in columns)
+        self._db.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*columns.values(), id))
 
-    def _keep(self, file: IO[bytes], id: str) -> None:
+    def _write_upload(self, file: IO[bytes], id: str) -> None:
+        """Onto the disk itself, so that a job that was accepted survives a loss of power."""
         file.seek(0)
-        part = self.folder / f"{id}.part"
-        try:
-            with open(part, "wb") as kept:
-                shutil.copyfileobj(file, kept, 2**20)
-                kept.flush()
-                os.fsync(kept.fileno())
-            part.rename(self.upload(id))
-            folder = os.open(self.folder, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with whole(self.upload(id)) as unfinished, open(unfinished, "wb") as upload:
+            shutil.copyfileobj(file, upload, 2**20)
+            upload.flush()
+            os.fsync(upload.fileno())
+        folder = os.open(self.folder, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
 
     def _resume(self) -> None:
         """What the last server left: jobs in the middle, and files of jobs that were never accepted."""
@@ -278,7 +272,20 @@ class JobStore:
             if job.attempts >= MOST_ATTEMPTS:
                 self.end(job.id, error={**error, "type": "server_error", "param": None})
             else:
-                self._set(job.id, status="queued", started_at=None)
+                self._update(job.id, {"status": "queued", "started_at": None})
         for file in [*self.folder.glob("*.upload"), *self.folder.glob("*.part")]:
             if self.get(file.stem) is None:
                 file.unlink(missing_ok=True)
+
+
+def _open_database(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        database.executescript(SCHEMA)
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database

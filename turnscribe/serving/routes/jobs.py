@@ -3,150 +3,195 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
-from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request as HttpRequest
 
 from turnscribe.answer import to_answer
 from turnscribe.errors import BadAudio, BadParameters
-from turnscribe.formats import FORMATS, render
+from turnscribe.formats import Format, RenderOptions, find_format
 from turnscribe.inputs.fetch import check_url
+from turnscribe.listener import Listener
 from turnscribe.serving import documents
-from turnscribe.serving.bodies import media_type, parameters, read_body, read_form
+from turnscribe.serving.bodies import Body, media_type_of, parameters_of, read_body, read_form
 from turnscribe.serving.jobs.runner import JobRunner
-from turnscribe.serving.jobs.store import Job, JobStore, NoRoom
-from turnscribe.serving.openai import MEDIA_TYPES
-from turnscribe.serving.problems import Busy, Failed, Malformed, NotFound, NotReady
+from turnscribe.serving.jobs.store import Job, JobStore, TooManyJobs
+from turnscribe.serving.jobs.webhooks import Post, Webhooks
+from turnscribe.serving.problems import Busy, InternalError, Malformed, NotFound, NotReady
 from turnscribe.serving.service import Service
-from turnscribe.stages import Progress, ShouldStop
 from turnscribe.transcript import Transcript
+from turnscribe.transcript_json import from_json, to_json
 
-STORED = TypeAdapter(Transcript)
-LONGEST_URL = 4000
+LONGEST_URL = 4000  # characters
+PARAMETERS_OF_THE_ANSWER = ("timestamps", "return_timestamps", "response_format")
 
 
-def job_runner(service: Service, store: JobStore) -> JobRunner:
-    """What works through the jobs of `store`."""
+def create_job_runner(service: Service, store: JobStore, *, post: Post) -> JobRunner:
+    """What sends the jobs of `store` through the service's pipeline, and their webhooks by `post`."""
     settings = service.settings
 
-    def work(job: Job, on_progress: Progress, should_stop: ShouldStop) -> str:
-        audio = service.fetched(job.url) if job.url else store.upload(job.id).read_bytes()
-        config = service.parse(job.parameters)
-        transcript = service.transcribed(audio, config, on_progress=on_progress, should_stop=should_stop)
-        return STORED.dump_json(transcript).decode()
+    def transcribe(job: Job, listener: Listener) -> str:
+        audio = service.fetch(job.url) if job.url else store.upload(job.id).read_bytes()
+        return to_json(service.transcribe(audio, service.parse(job.parameters), listener)).decode()
 
     service.metrics.gauge("jobs_running", "Jobs on the models.", lambda: store.count("running"))
     service.metrics.gauge("jobs_waiting", "Jobs in the queue.", lambda: store.count("queued"))
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
-    return JobRunner(store, work, running=settings.max_concurrent_jobs, secret=secret)
+    webhooks = Webhooks(store, secret=secret, post=post)
+    return JobRunner(store, transcribe, running=settings.max_concurrent_jobs, webhooks=webhooks)
 
 
 def add_job_routes(app: FastAPI, service: Service, store: JobStore, runner: JobRunner) -> None:
-    def found(id: str) -> Job:
-        job = store.get(id)
+    routes = JobRoutes(service, store, runner)
+    app.post("/v1/jobs", status_code=202, openapi_extra=documents.JOB)(routes.add_job)
+    app.get("/v1/jobs/{id}")(routes.get_job)
+    app.get("/v1/jobs/{id}/result", openapi_extra=documents.RESULT)(routes.get_result)
+    app.delete("/v1/jobs/{id}", status_code=204)(routes.delete_job)
+
+
+class JobRoutes:
+    """One method a route; their docstrings are what /docs says."""
+
+    def __init__(self, service: Service, store: JobStore, runner: JobRunner) -> None:
+        self.service, self.store, self.runner = service, store, runner
+
+    async def add_job(self, http_request: HttpRequest) -> Response:
+        """Accept a recording (a form with a `file`) or the URL of one (JSON), for as long as it takes."""
+        self.service.check_ready()
+        read = read_body if media_type_of(http_request) == "application/json" else read_form
+        body = await read(http_request, self.service.settings.spool_bytes)
+        try:
+            order = JobOrder.read(body)
+            self._check(order, body)
+            job = await asyncio.to_thread(self._accept, order, body)
+        finally:
+            body.release()
+        self.runner.wake()
+        return JSONResponse(job, status_code=202, headers={"Location": f"/v1/jobs/{job['id']}"})
+
+    def get_job(self, id: str) -> Response:
+        """How far a job is; its result when it is done."""
+        job = self._find(id)
+        result = {"result": self._answer(job)} if job.status == "done" else {}
+        return JSONResponse({**self._describe(job), **result})
+
+    def get_result(self, http_request: HttpRequest, id: str) -> Response:
+        """A finished job's transcript in one of the formats, as a file; without one, the endpoint's answer."""
+        job, format_name = self._find(id), http_request.query_params.get("response_format", "")
+        if not format_name:
+            return JSONResponse(self._answer(job))
+        return _as_file(self._transcript(job), find_format(format_name), Path(job.name).stem.strip() or "transcript")
+
+    def delete_job(self, id: str) -> Response:
+        """Stop a job where it runs, and forget it, its recording and its result."""
+        self._find(id)
+        self.runner.delete(id)
+        return Response(status_code=204)
+
+    def _check(self, order: JobOrder, body: Body) -> None:
+        """What is wrong is said now, not when the job's turn comes."""
+        pipeline = self.service.pipeline
+        if (body.file is None) == (order.url is None):
+            raise Malformed("A job is one recording: send a form with a file, or JSON with parameters.url.")
+        if order.url is not None and not pipeline.settings.allow_url_inputs:
+            raise BadParameters("URLs are not fetched here: send the recording as a form's file.")
+        if self.service.parse(order.parameters).diarize and pipeline.diarizer is None:
+            raise BadParameters("diarize is true and no diarizer is loaded: leave it out.")
+
+    def _accept(self, order: JobOrder, body: Body) -> dict[str, Any]:
+        try:
+            job = self.store.add(
+                body.file,
+                name=body.name,
+                url=order.url,
+                parameters=order.parameters,
+                webhook=order.webhook,
+                most_queued=self.service.settings.max_queued_jobs,
+            )
+        except TooManyJobs:
+            raise Busy("Too many jobs are waiting: try again later.", retry_after_s=60) from None
+        return self._describe(job)
+
+    def _find(self, id: str) -> Job:
+        job = self.store.get(id)
         if job is None:
             raise NotFound("There is no such job: it never was, was deleted, or has expired.")
         return job
 
-    def transcript(job: Job) -> Transcript:
-        stored = store.transcript(job.id)
+    def _transcript(self, job: Job) -> Transcript:
+        stored = self.store.transcript(job.id)
         if stored is None:
             raise NotReady(f"The job is {job.status} and has no result.")
         try:
-            return STORED.validate_json(stored)
-        except ValidationError:
-            raise Failed("The result was kept by another version of the server and cannot be read.") from None
+            return from_json(stored)
+        except ValueError:
+            raise InternalError("The result was kept by another version of the server and cannot be read.") from None
 
-    def answer(job: Job) -> dict[str, Any]:
-        shown = ("timestamps", "return_timestamps", "response_format")
-        config = service.parse({name: job.parameters[name] for name in shown if name in job.parameters})
-        words = config.timestamps == "word"
-        return to_answer(transcript(job), words=words, response_format=config.response_format)
+    def _answer(self, job: Job) -> dict[str, Any]:
+        given = {name: job.parameters[name] for name in PARAMETERS_OF_THE_ANSWER if name in job.parameters}
+        request = self.service.parse(given)
+        return to_answer(self._transcript(job), request)
 
-    @app.post("/v1/jobs", status_code=202, openapi_extra=documents.JOB)
-    async def add_job(request: Request) -> Response:
-        """Accept a recording (a form with a `file`) or the URL of one (JSON), for as long as it takes."""
-        service.ready  # noqa: B018 - before the body is read
-        form = media_type(request.headers.get("content-type", "")) != "application/json"
-        body = await (read_form if form else read_body)(request, service.settings.spool_bytes)
-        try:
-            fields = parameters(body.fields)
-            webhook, url = fields.pop("webhook", None), fields.pop("url", None)
-            if webhook is not None:
-                _check_url(webhook, "webhook")
-            if url is not None:
-                _check_url(url, "url")
-            if (body.file is None) == (url is None):
-                raise Malformed("A job is one recording: send a form with a file, or JSON with parameters.url.")
-            if url is not None and not service.ready.settings.allow_url_inputs:
-                raise BadParameters("URLs are not fetched here: send the recording as a form's file.")
-            config = service.parse(fields)  # what is wrong is said now, not when its turn comes
-            if config.diarize and service.ready.diarizer is None:
-                raise BadParameters("diarize is true and no diarizer is loaded: leave it out.")
-
-            def accept() -> dict[str, Any]:
-                job = store.add(
-                    body.file,
-                    name=body.name,
-                    url=url,
-                    parameters=fields,
-                    webhook=webhook,
-                    most_queued=service.settings.max_queued_jobs,
-                )
-                return runner.said(job)
-
-            try:
-                said = await asyncio.to_thread(accept)
-            except NoRoom:
-                raise Busy("Too many jobs are waiting: try again later.", retry_after_s=60) from None
-        finally:
-            body.release()
-        runner.wake()
-        return JSONResponse(said, status_code=202, headers={"Location": f"/v1/jobs/{said['id']}"})
-
-    @app.get("/v1/jobs/{id}")
-    def get_job(id: str) -> Response:
-        """How far a job is; its result when it is done."""
-        job = found(id)
-        result = {"result": answer(job)} if job.status == "done" else {}
-        return JSONResponse({**runner.said(job), **result})
-
-    @app.get("/v1/jobs/{id}/result", openapi_extra=documents.RESULT)
-    def get_result(request: Request, id: str) -> Response:
-        """A finished job's transcript in one of the formats, as a file; without one, the handler's answer."""
-        job, wanted = found(id), request.query_params.get("response_format", "")
-        if not wanted:
-            return JSONResponse(answer(job))
-        if wanted not in FORMATS:
-            raise BadParameters(f"response_format is {wanted[:40]!r}: give one of {', '.join(FORMATS)}.")
-        name = Path(job.name).stem.strip() or "transcript"
-        made = render(transcript(job), wanted, name=name)
-        if not isinstance(made, str):
-            return JSONResponse(made)
-        ending = "txt" if wanted == "text" else wanted
-        return Response(made, media_type=MEDIA_TYPES[wanted], headers=_as_file(f"{name}.{ending}"))
-
-    @app.delete("/v1/jobs/{id}", status_code=204)
-    def delete_job(id: str) -> Response:
-        """Stop a job where it runs, and forget it, its recording and its result."""
-        found(id)
-        runner.drop(id)
-        return Response(status_code=204)
+    def _describe(self, job: Job) -> dict[str, Any]:
+        """All there is to say of a job but its result."""
+        description: dict[str, Any] = {
+            "id": job.id,
+            "object": "transcription.job",
+            "filename": job.name or None,
+            "status": job.status,
+            "progress": round(self.runner.progress_of(job), 4),
+            "created_at": job.created_at,
+            "started_at": job.started_at,
+            "ended_at": job.ended_at,
+            "expires_at": self.store.expires_at(job),
+            "error": job.error,
+        }
+        if job.status == "queued":
+            description["position"] = self.store.count_before(job)
+        if job.webhook:
+            description["webhook"] = {"state": job.webhook_state, "tries": job.webhook_tries}
+        return description
 
 
-def _check_url(url: object, name: str) -> None:
+@dataclass(frozen=True)
+class JobOrder:
+    """What a new job is to do: the pipeline's parameters, and those that are the server's own."""
+
+    parameters: Mapping[str, Any]
+    url: str | None
+    webhook: str | None
+
+    @staticmethod
+    def read(body: Body) -> JobOrder:
+        """Raises `BadParameters` for what is no https URL, and `Malformed`."""
+        parameters = parameters_of(body.fields)
+        webhook = _checked_url(parameters.pop("webhook", None), "webhook")
+        url = _checked_url(parameters.pop("url", None), "url")
+        return JobOrder(parameters, url, webhook)
+
+
+def _checked_url(url: object, name: str) -> str | None:
+    if url is None:
+        return None
     if not isinstance(url, str) or len(url) > LONGEST_URL:
         raise BadParameters(f"{name} is not a URL: send an https URL of at most {LONGEST_URL} characters.")
     try:
         check_url(url)
     except BadAudio as error:
         raise BadParameters(f"{name} cannot be used. {error}") from error
+    return url
 
 
-def _as_file(name: str) -> dict[str, str]:
-    """https://www.rfc-editor.org/rfc/rfc6266"""
-    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
+def _as_file(transcript: Transcript, format: Format, name: str) -> Response:
+    """A file to keep, called as the recording was: https://www.rfc-editor.org/rfc/rfc6266"""
+    text = format.render(transcript, RenderOptions(recording=name))
+    if not isinstance(text, str):
+        return JSONResponse(text)
+    disposition = f"attachment; filename*=UTF-8''{quote(f'{name}.{format.suffix}', safe='')}"
+    return Response(text, media_type=format.media_type, headers={"Content-Disposition": disposition})

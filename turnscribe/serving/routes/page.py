@@ -27,7 +27,7 @@ def add_page_routes(app: FastAPI, service: Service) -> None:
     @app.get("/health")
     async def health() -> Response:
         """200 once the models are loaded and warm, until then 503."""
-        if service.handler is None:
+        if not service.is_ready:
             return JSONResponse({"status": "loading"}, status_code=503, headers={"Retry-After": "5"})
         return JSONResponse({"status": "ok"})
 

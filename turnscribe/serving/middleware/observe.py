@@ -1,0 +1,59 @@
+"""One line of log and of metrics for each request.
+
+Neither bodies, query strings nor keys are logged; of a path, only its route. Pure ASGI, so that streams and
+disconnections pass through untouched.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from turnscribe.serving.metrics import Metrics
+from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST, ClientGone, InternalError, problem_response
+
+log = logging.getLogger("turnscribe.server")
+
+NOT_LOGGED = ("/health", "/metrics")  # machines ask for these every few seconds
+
+
+class RequestObserver:
+    """Counts and logs requests by route and outcome; answers 500 where nothing below it did."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        began = time.perf_counter()
+        status: int | None = None
+
+        async def send_and_note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note_status)
+        except ClientGone:  # nobody is there to be answered
+            status = CLIENT_CLOSED_REQUEST
+        except Exception as error:
+            # where, but not what: an exception's text may hold a piece of the request
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("an answer failed: %s\n%s", type(error).__name__, frames)
+            if status is None:
+                problem = InternalError("The request could not be answered.")
+                await problem_response(problem, scope["path"])(scope, receive, send_and_note_status)
+            status = 500
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            status = status or CLIENT_CLOSED_REQUEST
+            seconds = time.perf_counter() - began
+            self.metrics.count_answer(route, status, seconds)
+            if route not in NOT_LOGGED:
+                log.info("%s %s %d %.3f s", scope["method"], route, status, seconds)

@@ -1,0 +1,71 @@
+"""A transcript as OpenAI's API answers it: whole in one of the formats, or as events while it is decoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from turnscribe.formats import RenderOptions
+from turnscribe.formats.plain_values import known
+from turnscribe.serving.openai_form import TranscriptionForm
+from turnscribe.transcript import Chunk, Transcript
+
+
+def render_answer(transcript: Transcript, form: TranscriptionForm, *, name: str) -> str | dict[str, Any]:
+    """The answer in the form's format; the JSON ones also say what there was to say about the request."""
+    answer = form.format.render(transcript, RenderOptions(words=form.request.word_times, recording=name or "audio"))
+    if isinstance(answer, str):
+        return answer
+    if "segments" in answer:
+        answer = {**answer, "segments": [_with_required_fields(segment) for segment in answer["segments"]]}
+    warnings = [*form.warnings, *transcript.warnings]
+    return {**answer, "warnings": warnings} if warnings else answer
+
+
+class TranscriptEvents:
+    """Server-sent events of one transcription, in OpenAI's names: deltas while it is decoded, then the rest.
+
+    The deltas, joined, are the text of the last event.
+    """
+
+    def __init__(self) -> None:
+        self._sent = self._held_back = ""
+
+    def deltas(self, chunks: Sequence[Chunk]) -> Iterator[str]:
+        """What further chunks add. White space at the end waits for what follows, as the text has none there."""
+        text = self._held_back + "".join(chunk.text for chunk in chunks)
+        if not self._sent:
+            text = text.lstrip()
+        ready = text.rstrip()
+        self._held_back = text[len(ready) :]
+        yield from self._delta(ready)
+
+    def last(self, transcript: Transcript, form: TranscriptionForm) -> Iterator[str]:
+        """What was not sent yet, the speakers' segments where they were asked for, and the whole text."""
+        if transcript.text.startswith(self._sent):
+            yield from self._delta(transcript.text[len(self._sent) :])
+        if form.format.name == "diarized_json":
+            diarized = form.format.render(transcript, RenderOptions())
+            assert isinstance(diarized, dict)
+            for segment in diarized["segments"]:
+                yield event(_with_required_fields(segment))
+        warnings = [*form.warnings, *transcript.warnings] or None
+        yield event(known({"type": "transcript.text.done", "text": transcript.text, "warnings": warnings}))
+
+    def _delta(self, text: str) -> Iterator[str]:
+        if text:
+            self._sent += text
+            yield event({"type": "transcript.text.delta", "delta": text})
+
+
+def event(data: dict[str, Any]) -> str:
+    """One server-sent event; an error in OpenAI's shape ends a stream that failed."""
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def _with_required_fields(segment: dict[str, Any]) -> dict[str, Any]:
+    """A segment with what OpenAI's types require and is not known here: clients with types refuse it otherwise."""
+    if "type" in segment:  # of diarized_json
+        return {**segment, "speaker": segment.get("speaker", "")}
+    return {**segment, "seek": round(segment["start"] * 100), "tokens": []}  # seek: frames of 10 ms

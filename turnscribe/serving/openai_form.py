@@ -1,0 +1,99 @@
+"""OpenAI's transcription form as a request.
+
+Fields: https://platform.openai.com/docs/api-reference/audio/createTranscription, and the types of openai-python.
+Every parameter of the endpoint may be sent beside them (`extra_body` in the SDK).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from turnscribe.diarization.known_speakers import check_names
+from turnscribe.errors import BadParameters
+from turnscribe.formats import Format, find_format
+from turnscribe.request import Request, Task
+
+LISTS = ("timestamp_granularities", "known_speaker_names", "known_speaker_references", "include")
+# Fields that mean nothing here, and are no reason to refuse: windows are always cut in pauses, and whatever model is
+# named, the one that is loaded answers.
+WITHOUT_EFFECT = ("model", "chunking_strategy")
+SPEAKER_COUNTS = ("num_speakers", "min_speakers", "max_speakers")
+GRANULARITIES = ("segment", "word")
+
+
+@dataclass(frozen=True)
+class TranscriptionForm:
+    """What a form asks for: the request, the format of the answer, and whether it comes as events."""
+
+    request: Request
+    format: Format
+    stream: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def read_transcription_form(
+    fields: Sequence[tuple[str, str]], *, task: Task, parse: Callable[[object], Request]
+) -> TranscriptionForm:
+    """The form's fields, of which `parse` reads the endpoint's own; lists come as `name[]`, once for each item.
+
+    Raises `BadParameters`.
+    """
+    parameters: dict[str, Any] = {}
+    lists: dict[str, list[str]] = {name: [] for name in LISTS}
+    for name, value in fields:
+        plain = name.partition("[")[0]
+        if plain in LISTS:
+            lists[plain].append(value)
+        elif plain not in WITHOUT_EFFECT:
+            parameters[name] = value
+    answer_format = find_format(parameters.pop("response_format", "") or "json")
+    known_speakers = _known_speakers(lists["known_speaker_names"], lists["known_speaker_references"])
+    if _has_word(lists["timestamp_granularities"]):
+        parameters.setdefault("timestamps", "word")
+    if parameters.get("channels") != "split":  # there the channels are the speakers
+        # OpenAI's plain formats name nobody, and diarizing takes time: only where it shows or was asked for.
+        diarize = answer_format.needs_speakers or known_speakers or any(map(parameters.get, SPEAKER_COUNTS))
+        parameters.setdefault("diarize", "true" if diarize else "false")
+    stream = _boolean(str(parameters.pop("stream", "")))
+    warnings: tuple[str, ...] = ()
+    if any(lists["include"]):
+        warnings = ("include had no effect: probabilities of tokens are not reported.",)
+    request = parse({**parameters, "task": task})
+    return TranscriptionForm(replace(request, known_speakers=known_speakers), answer_format, stream, warnings)
+
+
+def _has_word(granularities: Sequence[str]) -> bool:
+    given = [value for value in granularities if value]
+    if not set(given) <= set(GRANULARITIES):
+        raise BadParameters(f"timestamp_granularities is {str(given)[:60]}: give 'segment' or 'word'.")
+    return "word" in given
+
+
+def _known_speakers(names: Sequence[str], references: Sequence[str]) -> dict[str, bytes]:
+    if len(names) != len(references):
+        raise BadParameters(
+            f"{len(names)} known_speaker_names and {len(references)} known_speaker_references were sent: "
+            "send one reference for each name."
+        )
+    check_names(names)  # before a mapping hides that two are the same
+    return {name: _from_data_url(name, url) for name, url in zip(names, references, strict=True)}
+
+
+def _from_data_url(name: str, url: str) -> bytes:
+    header, comma, text = url.partition(",")
+    if comma and header.lower().startswith("data:") and header.lower().endswith(";base64"):
+        try:
+            return base64.b64decode(text, validate=True)
+        except ValueError:  # not base64, or not ASCII
+            pass
+    raise BadParameters(f"The reference of {name[:40]!r} is no data: URL: send data:audio/wav;base64,... .")
+
+
+def _boolean(value: str) -> bool:
+    lowered = value.strip().lower()
+    if lowered not in ("", "true", "1", "false", "0"):
+        raise BadParameters(f"stream is {value[:40]!r}: give true or false.")
+    return lowered in ("true", "1")

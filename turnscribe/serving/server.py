@@ -1,0 +1,73 @@
+"""The command that serves: the environment's settings, uvicorn, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+import uvicorn
+
+from turnscribe.deployment import Deployment, package_deployment
+from turnscribe.errors import TurnscribeError
+from turnscribe.serving.app import create_app
+from turnscribe.serving.loading import PipelineLoader
+from turnscribe.settings import ServerSettings, load_settings
+
+SETTLING_ROUNDS = 6  # of the loop, before the listening socket is closed
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which at the end also answers requests that were sent before and that it had not read yet."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Under load one round of the loop takes long, and connections made meanwhile would be reset. They need a few
+        # rounds to be accepted and read; uvicorn then counts them among those it finishes.
+        self.config.app.state.hold_jobs()  # type: ignore[union-attr]
+        for _ in range(SETTLING_ROUNDS):
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
+
+
+def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = None, prog: str = "serve") -> int:
+    """Serve until SIGTERM or Ctrl-C, then finish what is running; a second Ctrl-C ends it at once.
+
+    By default with the package's own settings and rules. The exit status is 0, 1 where the models could not be
+    loaded, and 2 where a setting is wrong.
+    """
+    deployment = deployment or package_deployment()
+    args = build_parser(prog).parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    failed = threading.Event()
+
+    def give_up() -> None:
+        failed.set()
+        server.should_exit = True
+
+    try:
+        settings = load_settings(ServerSettings)
+        loader = PipelineLoader(deployment.load_settings(), deployment.load)
+        app = create_app(loader, settings, parse=deployment.parse, on_failure=give_up)
+    except TurnscribeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    host, port = args.host or settings.host, settings.port if args.port is None else args.port
+    server = Server(uvicorn.Config(app, host=host, port=port, access_log=False, server_header=False))
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it anew when it has ended in good order
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 1 if failed.is_set() else 0
+
+
+def build_parser(prog: str = "serve") -> argparse.ArgumentParser:
+    description = "Serve the models that the environment names."
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("--host", help="address to listen on (HOST; by default this machine alone)")
+    parser.add_argument("--port", type=int, help="port to listen on (PORT; 8000 by default)")
+    return parser
