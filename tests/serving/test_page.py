@@ -897,10 +897,10 @@ def address(demo_handler: Any, tmp_path: Path) -> Iterator[str]:
     """The real server with the demo models, on a free port of this machine."""
     import uvicorn
 
-    from config import ServerSettings
-    from server import create_app
+    from turnscribe.serving.app import create_app
+    from turnscribe.settings import ServerSettings
 
-    app = create_app(demo_handler, ServerSettings(jobs_folder=tmp_path / "jobs"))
+    app = create_app(demo_handler.pipeline, ServerSettings(jobs_folder=tmp_path / "jobs"))
     uvicorn_server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=uvicorn_server.run, daemon=True)
     thread.start()
