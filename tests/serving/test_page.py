@@ -1,8 +1,8 @@
 """The page for people, in a headless Chromium: its edges against a stand-in of the server with canned answers, and
 one conversation from end to end against the real server with the demo models.
 
-    SCREENSHOT=build/page.png .venv/bin/pytest tests/test_page.py -m models     keeps a picture of it
-    AXE=axe.min.js .venv/bin/pytest tests/test_page.py -k axe                   runs axe-core over it too
+    SCREENSHOT=build/page.png .venv/bin/pytest tests/serving/test_page.py -m models     keeps a picture of it
+    AXE=axe.min.js .venv/bin/pytest tests/serving/test_page.py -k axe                   runs axe-core over it too
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -29,6 +29,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.conftest import REPOSITORY
+from turnscribe.formats import FORMATS
+from turnscribe.serving.routes.page import add_page_routes, offered_formats
 from turnscribe.waveform import to_wav
 
 PAGE = REPOSITORY / "turnscribe" / "serving" / "page"
@@ -98,11 +100,13 @@ class StandIn(ThreadingHTTPServer):
     """The server, canned: `states` are told one after the other, the last for good."""
 
     daemon_threads = True
+    prefix = ""  # of a proxy: what is not below it is not there
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Routes)
         self.key = ""
         self.models: Any = MODELS
+        self.formats = offered_formats()
         self.states: list[Any] = [{"id": JOB, "status": "running", "progress": 0.4}, done(answer())]
         self.refusals: list[tuple[int, dict[str, str], Any]] = []  # of the next uploads
         self.renderings: dict[str, str] = {}
@@ -111,7 +115,7 @@ class StandIn(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/ui"
+        return f"http://127.0.0.1:{self.server_address[1]}{self.prefix}/ui"
 
     def field(self, name: str) -> str | None:
         """A form field of the last upload."""
@@ -123,7 +127,11 @@ class _Routes(BaseHTTPRequestHandler):
     server: StandIn
 
     def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
+        path, _, query = self.path.removeprefix(self.server.prefix).partition("?")
+        if not self.path.startswith(self.server.prefix):
+            return self._send(404, {}, b"")
+        if path == "/ui/formats.json":
+            return self._json(200, {}, self.server.formats)
         if path.startswith("/ui"):
             file = PAGE / (path.removeprefix("/ui").strip("/") or "index.html")
             # Stricter than the server: no string may become markup or script.
@@ -144,6 +152,7 @@ class _Routes(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert self.path.startswith(self.server.prefix)
         if not self._allowed():
             return
         self.server.uploads.append(body)
@@ -238,7 +247,7 @@ class Browser:
         return self.js("return document.activeElement.textContent")
 
     def downloaded(self, format: str) -> str:
-        self(f"[data-format={format}]").click()
+        self(f"[data-format='{format}']").click()
         (file,) = self.until(lambda: list(self.downloads.glob(f"*.{format}")))
         content = file.read_text()
         file.unlink()
@@ -479,6 +488,90 @@ def test_recording_from_the_microphone(browser: Browser, server: StandIn) -> Non
     assert 1.5 < browser.js("return document.getElementById('audio').duration") < 6  # its file does not say it
     browser.word("please").click()
     browser.until(lambda: browser.now == pytest.approx(1.0, abs=0.02))
+
+
+# --- Formats --------------------------------------------------------------------------------------------------
+
+
+def test_every_format_of_the_registry_is_offered(browser: Browser, server: StandIn) -> None:
+    server.states = [done(answer())]
+    browser.open(f"{server.url}#job={JOB}")
+    browser.shown("#downloads button")
+    suffixes = [button.get_attribute("data-format") for button in browser.all("#downloads button")]
+    assert sorted(suffixes) == sorted(format.suffix for format in FORMATS.values())
+    assert all(button.is_displayed() for button in browser.all("#downloads button"))
+    assert [browser(f"[data-format={suffix}]").accessible_name for suffix in ("txt", "srt", "vtt", "json")] == [
+        "TXT, plain text",
+        "SRT, subtitles",
+        "VTT, subtitles for the web",
+        "JSON, everything",
+    ]
+
+
+def test_a_format_that_needs_speakers_is_not_offered_without_them(browser: Browser, server: StandIn) -> None:
+    server.states = [done(answer([(None, "hello there")]))]
+    browser.open(f"{server.url}#job={JOB}")
+    browser.shown("#downloads button")
+    suffixes = {button.get_attribute("data-format") for button in browser.all("#downloads button")}
+    assert suffixes == {format.suffix for format in FORMATS.values() if not format.needs_speakers}
+
+
+def test_a_new_format_needs_no_line_in_the_page(browser: Browser, server: StandIn) -> None:
+    """Its speakers are renamed too, where they stand first in a line."""
+    server.states = [done(answer())]
+    server.formats.append({"name": "lyrics", "suffix": "lrc", "media_type": "text/plain", "needs_speakers": False})
+    server.renderings = {"lyrics": "SPEAKER_01: hello team\nSPEAKER_00: hello\n"}
+    browser.open(f"{server.url}#job={JOB}")
+    browser.shown("#downloads button")
+    browser("[aria-label='Name of SPEAKER_01']").send_keys(Keys.CONTROL, "a")
+    browser("[aria-label='Name of SPEAKER_01']").send_keys("Ann", Keys.ENTER)
+    assert browser("[data-format=lrc]").text == "LRC"
+    assert browser.downloaded("lrc") == "Ann: hello team\nSPEAKER_00: hello\n"
+    assert browser.text("#status") == "LRC downloaded."
+
+
+def test_tables_and_json_shapes_have_the_new_names_too(browser: Browser, server: StandIn) -> None:
+    server.states = [done(answer())]
+    server.renderings = {
+        "tsv": "start\tend\ttext\tspeaker\n0\t1950\tSPEAKER_01\tSPEAKER_01\n2000\t4450\thello\t\n",
+        "rttm": "SPEAKER SPEAKER_01 1 0.000 1.950 <NA> <NA> SPEAKER_01 <NA> <NA>\n",
+        "verbose_json": json.dumps({"segments": [{"text": "SPEAKER_01", "speaker": "SPEAKER_01"}, {"text": "yes"}]}),
+    }
+    browser.open(f"{server.url}#job={JOB}")
+    browser.shown("#downloads button")
+    browser("[aria-label='Name of SPEAKER_01']").send_keys(Keys.CONTROL, "a")
+    browser("[aria-label='Name of SPEAKER_01']").send_keys('Ann "Bo"  Lee', Keys.ENTER)
+    rows = browser.downloaded("tsv").splitlines()
+    assert rows == ["start\tend\ttext\tspeaker", '0\t1950\tSPEAKER_01\tAnn "Bo" Lee', "2000\t4450\thello\t"]
+    assert browser.downloaded("rttm") == "SPEAKER SPEAKER_01 1 0.000 1.950 <NA> <NA> Ann_Bo_Lee <NA> <NA>\n"
+    segments = json.loads(browser.downloaded("verbose.json"))["segments"]
+    assert segments == [{"text": "SPEAKER_01", "speaker": 'Ann "Bo" Lee'}, {"text": "yes"}]
+
+
+def test_the_server_lists_the_formats_of_the_registry() -> None:
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    app = FastAPI()
+    add_page_routes(app, cast(Any, None))  # these routes ask the service for nothing
+    response = TestClient(app).get("/ui/formats.json")
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["content-security-policy"] == POLICY
+    assert [each["name"] for each in response.json()] == list(FORMATS)
+    assert {"name": "srt", "suffix": "srt", "media_type": FORMATS["srt"].media_type, "needs_speakers": False} in (
+        response.json()
+    )
+
+
+def test_the_page_works_below_the_prefix_of_a_proxy(browser: Browser, server: StandIn, recording: Path) -> None:
+    server.prefix = "/speech/v2"
+    server.renderings = {"srt": "1\n00:00:00,000 --> 00:00:01,950\nSPEAKER_01: hello\n"}
+    browser.open(server.url)
+    browser.until(lambda: browser("#language").is_displayed())
+    browser.upload(recording)
+    assert browser.downloaded("srt") == server.renderings["srt"]
+    assert browser("#downloads button").is_displayed()
+    assert all(path.startswith("/speech/v2/v1/") for _, path in server.requests)
 
 
 # --- Refusals -------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // A server's answer as what the page shows: speakers, words in order of time, paragraphs. Touches no element.
 
-export const COLOURS = 8; // .speaker-0 ... .speaker-7 in page.css; then they come round again
+export const COLOURS = 8; // .speaker-0 ... .speaker-7 in colours.css; then they come round again
 const LONG = 70; // words after which a paragraph ends at the next pause or sentence
 const LONGEST = 140; // and after which it ends anyway: the browser lays out small blocks only
 const PAUSE = 0.6; // seconds
@@ -39,46 +39,10 @@ export function at(words, order, time) {
   return low ? order[low - 1] : -1;
 }
 
-/** Seconds as 0:07, 12:30 or 1:02:03. */
-export function clock(seconds) {
-  const whole = Math.max(0, Math.floor(seconds || 0));
-  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const two = (number) => String(number).padStart(2, "0");
-  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
-}
-
-/** Seconds as words, for those who listen: "1 hour 2 minutes 3 seconds". */
-export function spokenTime(seconds) {
-  const whole = Math.max(0, Math.floor(seconds || 0));
-  const parts = [
-    [Math.floor(whole / 3600), "hour"],
-    [Math.floor(whole / 60) % 60, "minute"],
-    [whole % 60, "second"],
-  ].filter(([number]) => number);
-  return parts.map(([number, unit]) => `${number} ${unit}${number === 1 ? "" : "s"}`).join(" ") || "0 seconds";
-}
-
-/** A rendering with the speakers' new names; `names` maps the server's to the person's. */
-export function renamed(text, format, names) {
-  if (format === "vtt") {
-    const voices = new Map([...names].map(([speaker, name]) => [escaped(speaker), escaped(name)]));
-    return text.replaceAll(/^<v ([^>]*)>/gm, (whole, speaker) =>
-      voices.has(speaker) ? `<v ${voices.get(speaker)}>` : whole,
-    );
-  }
-  return text.replaceAll(/^(.+?): /gm, (whole, speaker) => (names.has(speaker) ? `${names.get(speaker)}: ` : whole));
-}
-
-/** The answer with the speakers' new names, as the text of a JSON file. */
-export function renamedJson(answer, names) {
-  const rename = (key, value) => (key === "speaker" && names.has(value) ? names.get(value) : value);
-  return `${JSON.stringify(answer, rename, 2)}\n`;
-}
-
 function word(timed) {
-  const said = timed.word ?? timed.text ?? "";
+  const text = timed.word ?? timed.text ?? "";
   const [start, end] = timed.timestamp ?? [timed.start, timed.end];
-  return { text: said.trim(), space: /^\s/.test(said), start, end: end ?? start, speaker: timed.speaker ?? null };
+  return { text: text.trim(), space: /^\s/.test(text), start, end: end ?? start, speaker: timed.speaker ?? null };
 }
 
 function paragraphs(words) {
@@ -104,8 +68,4 @@ function spokenBy(words) {
     else turns.push({ speaker, start, end });
   }
   return turns;
-}
-
-function escaped(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }

@@ -1,8 +1,9 @@
 // Who speaks when, a lane for each speaker, drawn once; a line moves over it. A slider for the keyboard.
 
-import { clock, COLOURS, spokenTime } from "./conversation.js";
+import { COLOURS } from "./conversation.js";
+import { clock, spokenTime } from "./times.js";
 
-const LANE = 30; // CSS pixels, as .names input in page.css
+const LANE = 30; // CSS pixels, as .names label in result.css
 const RULER = 20;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200]; // seconds between two marks
 const STEP_WIDTH = 72; // CSS pixels between two marks, at least

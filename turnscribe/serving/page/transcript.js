@@ -1,7 +1,9 @@
 // The text, turn by turn. One word at a time is in the tab order; the arrow keys move it, the audio lights one up.
 // Built paragraph by paragraph between other work: two hours are 20,000 words.
 
-import { at, byStart, clock, COLOURS } from "./conversation.js";
+import { at, byStart, COLOURS } from "./conversation.js";
+import { bringIntoSight, element } from "./elements.js";
+import { clock } from "./times.js";
 
 const AT_ONCE = 40; // paragraphs on the page before it is first painted
 const SHARE = 8; // milliseconds of building between two chances for the browser to do other things
@@ -13,14 +15,14 @@ export class TranscriptView {
   #root;
   #events;
   #talk = null;
-  #names = new Map();
+  #names = null;
   #order = [];
   #elements = []; // one a word
   #blocks = []; // one a paragraph: {element, name, time}
   #paragraphOf = []; // the paragraph of each word
   #reach = -1; // the word in the tab order
   #lit = -1;
-  #touched = -HANDS_OFF;
+  #lastTouch = -HANDS_OFF;
 
   /** `events`: onGo(seconds), onPlay(seconds), onToggle(). */
   constructor(root, events) {
@@ -29,11 +31,11 @@ export class TranscriptView {
     root.addEventListener("click", (event) => this.#clicked(event));
     root.addEventListener("keydown", (event) => this.#keyed(event));
     for (const name of ["wheel", "touchmove"]) {
-      addEventListener(name, () => (this.#touched = performance.now()), { passive: true });
+      addEventListener(name, () => (this.#lastTouch = performance.now()), { passive: true });
     }
   }
 
-  /** Resolves when the last word is on the page. `names`: the server's speaker -> the name shown. */
+  /** Resolves when the last word is on the page. `names.of(speaker)`: the name shown. */
   async show(talk, names, language) {
     this.#talk = talk;
     this.#names = names;
@@ -61,7 +63,7 @@ export class TranscriptView {
   /** The speaker of the word at a time, as shown; "" between words of nobody. */
   speakerAt(seconds) {
     const speaker = this.#talk?.words[at(this.#talk.words, this.#order, seconds + EARLY)]?.speaker;
-    return speaker ? this.#shown(speaker) : "";
+    return speaker ? this.#names.of(speaker) : "";
   }
 
   /** Lights the word being said; with `follow`, keeps it in sight. */
@@ -76,7 +78,7 @@ export class TranscriptView {
     this.#light(index, true);
     if (index < 0) return;
     if (!this.#root.contains(document.activeElement)) this.#reachFor(index);
-    if (follow && performance.now() - this.#touched > HANDS_OFF) this.#bringIntoSight(this.#elements[index]);
+    if (follow && performance.now() - this.#lastTouch > HANDS_OFF) bringIntoSight(this.#elements[index]);
   }
 
   /** The names have changed. */
@@ -86,11 +88,7 @@ export class TranscriptView {
 
   /** The person chose a place: follow it, whatever was scrolled before. */
   attend() {
-    this.#touched = -HANDS_OFF;
-  }
-
-  #shown(speaker) {
-    return this.#names.get(speaker) ?? speaker;
+    this.#lastTouch = -HANDS_OFF;
   }
 
   #paragraph(paragraph, number) {
@@ -107,25 +105,25 @@ export class TranscriptView {
     time.setAttribute("aria-label", `${clock(start)}, play from here`);
     if (name) who.append(name, " ");
     who.append(time);
-    const said = element("p", "said");
-    said.dir = "auto";
+    const speech = element("p", "said");
+    speech.dir = "auto";
     for (let index = first; index < stop; index++) {
       const { text, space } = this.#talk.words[index];
-      if (space && index > first) said.append(" ");
+      if (space && index > first) speech.append(" ");
       const word = element("span", "word", text);
       word.word = index;
       this.#elements[index] = word;
       this.#paragraphOf[index] = number;
-      said.append(word);
+      speech.append(word);
     }
-    block.append(who, said);
+    block.append(who, speech);
     this.#blocks[number] = { element: block, name, time };
     this.#label(this.#blocks[number], paragraph);
     return block;
   }
 
   #label({ element: block, name }, { speaker, start }) {
-    const shown = speaker ? this.#shown(speaker) : "";
+    const shown = speaker ? this.#names.of(speaker) : "";
     if (name) name.textContent = shown;
     block.setAttribute("aria-label", shown ? `${shown}, ${clock(start)}` : clock(start));
   }
@@ -180,7 +178,7 @@ export class TranscriptView {
       End: all ? words.length - 1 : stop - 1,
     }[event.key];
     if (to !== undefined && this.#elements[to]) {
-      this.#touched = performance.now(); // reading elsewhere than where it plays
+      this.#lastTouch = performance.now(); // reading elsewhere than where it plays
       const word = this.#reachFor(to);
       word.focus({ preventScroll: true });
       word.scrollIntoView({ block: "nearest", behavior: "auto" });
@@ -194,19 +192,4 @@ export class TranscriptView {
     }
     event.preventDefault();
   }
-
-  #bringIntoSight(word) {
-    const box = word.getBoundingClientRect();
-    const top = Number.parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
-    if (box.top >= top && box.bottom <= innerHeight - 24) return;
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches || Math.abs(box.top) > 2 * innerHeight;
-    word.scrollIntoView({ block: "center", behavior: calm ? "auto" : "smooth" });
-  }
-}
-
-function element(tag, name, text = "") {
-  const made = document.createElement(tag);
-  made.className = name;
-  made.textContent = text;
-  return made;
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
+from turnscribe.formats import FORMATS
 from turnscribe.serving.problems import NotFound
 from turnscribe.serving.service import Service
 
@@ -19,6 +21,28 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+
+
+class OfferedFormat(TypedDict):
+    """A format as the page's download buttons need to know it."""
+
+    name: str
+    suffix: str
+    media_type: str
+    needs_speakers: bool
+
+
+def offered_formats() -> list[OfferedFormat]:
+    """The registry's formats, in its order."""
+    return [
+        {
+            "name": format.name,
+            "suffix": format.suffix,
+            "media_type": format.media_type,
+            "needs_speakers": format.needs_speakers,
+        }
+        for format in FORMATS.values()
+    ]
 
 
 def add_page_routes(app: FastAPI, service: Service) -> None:
@@ -43,6 +67,10 @@ def add_page_routes(app: FastAPI, service: Service) -> None:
     @app.get("/ui/", include_in_schema=False)
     async def without_slash() -> Response:
         return RedirectResponse("../ui")  # the page's links are relative, so that a proxy may put it elsewhere
+
+    @app.get("/ui/formats.json", include_in_schema=False)
+    async def formats() -> Response:
+        return JSONResponse(offered_formats(), headers=HEADERS)
 
     @app.get("/ui", include_in_schema=False)
     @app.get("/ui/{name}", include_in_schema=False)
