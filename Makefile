@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 
 BENCHMARK := .venv-benchmark
 
-.PHONY: demo serve test check test-oldest test-aws test-flyte test-ray evaluate demo-models benchmark load clean
+.PHONY: demo serve test check docs test-oldest test-aws test-flyte test-ray evaluate demo-models benchmark load clean
 
 demo: $(VENV)/installed
 	$(RUN) -m scripts.demo
@@ -24,6 +24,11 @@ check: $(VENV)/installed-dev
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(MAKE) docs
+
+# The manual, into build/site. A broken link is an error.
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 # The first serving container's versions. CI passes `PYTEST_ARGS='-m "not property and not serving"'`.
 test-oldest: $(OLDEST)/installed-dev
@@ -47,7 +52,7 @@ evaluate: $(VENV)/installed-dev
 demo-models: $(OLDEST)/installed-dev
 	$(OLDEST)/bin/python -m scripts.train_demo_models
 
-# About an hour on two cores; goes on where it was interrupted. The figures are in benchmarks/README.md.
+# About an hour on two cores; goes on where it was interrupted. The figures are in docs/figures/index.md.
 benchmark: $(BENCHMARK)/installed
 	for command in asr drafts diarize request load; do \
 		$(BENCHMARK)/bin/python -m scripts.benchmark $$command || exit 1; \
