@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 
 BENCHMARK := .venv-benchmark
 
-.PHONY: demo serve test check docs test-oldest test-aws test-flyte test-ray evaluate demo-models benchmark load clean
+.PHONY: demo serve test check test-oldest test-aws test-flyte test-ray evaluate demo-models benchmark load clean
 
 demo: $(VENV)/installed
 	$(RUN) -m scripts.demo
@@ -24,9 +24,10 @@ check: $(VENV)/installed-dev
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(MAKE) docs
 
-# The manual, into build/site. A broken link is an error.
+# The manual, into build/site. A broken link is an error, here and in `make check`.
+.PHONY: docs
+check: docs
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
@@ -71,11 +72,12 @@ $(VENV)/installed-server: $(VENV)/installed requirements-server.txt
 	$(RUN) -m pip install -r requirements-server.txt
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-server.txt
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-docs.txt requirements-server.txt
 	$(RUN) -m pip install -r requirements-dev.txt
 	touch $@
 
-$(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-dev.txt requirements-server.txt
+$(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-dev.txt requirements-docs.txt \
+		requirements-server.txt
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install -r requirements-oldest.txt -r requirements.txt -r requirements-dev.txt
 	touch $@

@@ -111,6 +111,12 @@ def test_every_file_that_a_page_names_is_there() -> None:
         assert not missing, f"{page} names {missing}"
 
 
+def test_every_folder_is_in_the_map_of_the_architecture() -> None:
+    folders = {str(file.parent.relative_to(REPOSITORY)) for file in (REPOSITORY / "turnscribe").glob("*/__init__.py")}
+    assert folders
+    assert all(f"| `{folder}/` |" in read("docs/architecture.md") for folder in folders)
+
+
 def test_every_file_that_a_page_outside_the_manual_links_to_is_there() -> None:
     """mkdocs looks after the links of the manual's own pages."""
     for page in [*PAGES, "CHANGELOG.md"]:
