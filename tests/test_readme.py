@@ -54,6 +54,12 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("sh", "make serve"),
         ("python", "from openai import OpenAI"),
     ],
+    "tests/docs/test_recipes.py": [
+        ("python", "def speaker_of"),
+        ("python", "needs_speakers=True"),
+        ("python", "class OwnAsr"),
+        ("python", "length_penalty"),
+    ],
     "tests/adapters/aws/test_readme_aws.py": [
         ("sh", "scripts.sagemaker choose"),
         ("sh", "scripts.sagemaker package"),

@@ -106,8 +106,7 @@ def test_the_settings_are_the_ones_that_keep_the_pages_at_home() -> None:
 
 def test_every_file_that_a_page_names_is_there() -> None:
     for page in PAGES:
-        named = [name for name in NAMED_FILE.findall(read(page)) if "NAME" not in name]
-        missing = [name for name in named if not (REPOSITORY / name).exists()]
+        missing = [name for name in NAMED_FILE.findall(read(page)) if not (REPOSITORY / name).exists()]
         assert not missing, f"{page} names {missing}"
 
 
