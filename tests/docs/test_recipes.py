@@ -14,10 +14,11 @@ import pytest
 import diarization_utils
 from config import ModelSettings
 from handler import EndpointHandler
-from tests.conftest import REPOSITORY, wav
+from tests.conftest import REPOSITORY
 from tests.manual import block, read
 from turnscribe.asr import registry
 from turnscribe.transcript import Chunk, Turn, Word
+from turnscribe.waveform import to_wav
 
 FORMATS = "turnscribe/formats/__init__.py"
 
@@ -81,7 +82,7 @@ def test_a_backend_is_one_file_and_the_line_that_registers_it(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "own_backend", module)
     monkeypatch.setitem(registry.BACKENDS, "own", "own_backend")
     handler = EndpointHandler(settings=ModelSettings(asr_model="any", asr_backend="own"))
-    audio = wav(np.full(3 * 16_000, 0.1, dtype=np.float32))
+    audio = to_wav(np.full(3 * 16_000, 0.1, dtype=np.float32))
     parameters = {"chunk_length_s": 2, "prompt": "Ada", "temperature": 0.4}
     answer = handler({"inputs": audio, "parameters": parameters})
     assert [chunk["timestamp"] for chunk in answer["chunks"]] == [[0.0, 2.0], [2.0, 3.0]]
