@@ -50,6 +50,12 @@ build: $(VENV)/installed-dev
 test-wheel: build
 	bash .ci/try_wheel
 
+# The manual, into build/site. A broken link is an error, here and in `make check`.
+.PHONY: docs
+check: docs
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+
 # The first serving container's versions. CI passes `PYTEST_ARGS='-m "not property and not serving"'`.
 test-oldest: $(OLDEST)/installed-dev
 	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
@@ -72,7 +78,7 @@ evaluate: $(VENV)/installed-dev
 demo-models: $(OLDEST)/installed-dev
 	$(OLDEST)/bin/python -m scripts.train_demo_models
 
-# About an hour on two cores; goes on where it was interrupted. The figures are in benchmarks/README.md.
+# About an hour on two cores; goes on where it was interrupted. The figures are in docs/figures/index.md.
 benchmark: $(BENCHMARK)/installed
 	for command in asr drafts diarize request load; do \
 		$(BENCHMARK)/bin/python -m scripts.benchmark $$command || exit 1; \

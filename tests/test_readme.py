@@ -1,19 +1,24 @@
-"""Every command of the README, run: the calls against an endpoint on loopback with the demo models behind it,
-the deployment against a stand-in of the Hub that keeps what the real client sends. `make demo` and `make test`
-are CI's; those of the platforms are run in `platforms/`, in each one's environment.
+"""Every command of the README and the manual, run: the calls against an endpoint on loopback with the demo models
+behind it, the deployment against a stand-in of the Hub that keeps what the real client sends. `make demo` and
+`make test` are CI's; those of the platforms are run in `adapters/`, in each one's environment.
 """
 
 from __future__ import annotations
 
+import argparse
+import ast
+import importlib
 import inspect
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -22,32 +27,65 @@ from config import InferenceConfig, ModelSettings, ServerSettings
 from tests.cli.hub_stand_in import HubStandIn, listening
 from tests.conftest import REPOSITORY
 from tests.fakes import FakePipeline
+from tests.manual import PAGES, block, blocks, read
 from tests.serving import live
 
-README = (REPOSITORY / "README.md").read_text()
 HUB_VERSION = tuple(int(part) for part in huggingface_hub.__version__.split(".")[:2])
 
-PLATFORMS = {  # the tests below tests/adapters/, and the blocks that they run: the file, the language, a marker
-    "aws/test_readme_aws.py": [
-        ("README.md", "sh", "scripts.sagemaker choose"),
-        ("README.md", "sh", "scripts.sagemaker package"),
-        ("README.md", "sh", "asynchronous create"),
-        ("README.md", "sh", "real-time create"),
-        ("README.md", "sh", "transform create"),
-        ("README.md", "sh", "cloudformation deploy"),
-        ("adapters/sagemaker/README.md", "python", "build_archive"),
-        ("adapters/sagemaker/README.md", "python", "invoke_endpoint"),
+RUN = {  # the blocks that each file runs: their language and a marker
+    ".ci/run": [("sh", "make demo")],
+    "tests/test_readme.py": [
+        ("python", "api.upload_folder"),
+        ("python", "create_inference_endpoint"),
+        ("python", "requests.post"),
+        ("python", "extra_body"),
+        ("python", "client.post"),
+        ("json", "speculation"),
+        ("sh", "/v1/jobs"),
+        ("sh", "scripts.transcribe"),
+        ("sh", "deploy_endpoint update"),
+        ("sh", "docker push ghcr.io"),
+        ("sh", "scripts.doctor"),
+        ("sh", '"$ENDPOINT_URL"'),
+        ("sh", "scripts.evaluate demo"),
     ],
-    "flyte/test_readme_flyte.py": [
-        ("README.md", "sh", "requirements-flyte.txt"),
-        ("README.md", "sh", "adapters/flyte/Dockerfile"),
+    "tests/serving/test_clients.py": [
+        ("sh", "make serve"),
+        ("python", "from openai import OpenAI"),
     ],
-    "ray/test_readme_ray.py": [
-        ("README.md", "json", "monday.mp4"),  # the manifest, which Flyte reads by the same code
-        ("README.md", "sh", "requirements-ray.txt"),
-        ("README.md", "sh", "ray start"),
+    "tests/docs/test_recipes.py": [
+        ("python", "def speaker_of"),
+        ("python", "needs_speakers=True"),
+        ("python", "class OwnAsr"),
+        ("python", "length_penalty"),
+    ],
+    "tests/adapters/aws/test_readme_aws.py": [
+        ("sh", "scripts.sagemaker choose"),
+        ("sh", "scripts.sagemaker package"),
+        ("sh", "asynchronous create"),
+        ("sh", "real-time create"),
+        ("sh", "transform create"),
+        ("sh", "cloudformation deploy"),
+        ("python", "build_archive"),
+        ("python", "invoke_endpoint"),
+    ],
+    "tests/adapters/flyte/test_readme_flyte.py": [
+        ("sh", "requirements-flyte.txt"),
+        ("sh", "adapters/flyte/Dockerfile"),
+    ],
+    "tests/adapters/ray/test_readme_ray.py": [
+        ("json", "monday.mp4"),  # the manifest, which Flyte reads by the same code
+        ("sh", "requirements-ray.txt"),
+        ("sh", "ray start"),
     ],
 }
+LONG = (  # pages whose commands take minutes or hours: each is held against the program's own command line
+    "CONTRIBUTING.md",
+    "demo/README.md",
+    "docs/figures/index.md",
+    "docs/figures/platforms.md",
+    "docs/figures/serving.md",
+)
 PRELUDE = """
 import os
 from huggingface_hub import constants
@@ -55,17 +93,6 @@ constants.INFERENCE_ENDPOINTS_ENDPOINT = os.environ["STAND_IN"] + "/v2"
 ENDPOINT_URL = os.environ["STAND_IN"]
 READ_TOKEN, WRITE_TOKEN = "hf_read", "hf_write"
 """
-
-
-def blocks(file: str = "README.md") -> list[tuple[str, str]]:
-    """Language and text of each."""
-    return re.findall(r"^```(\w+)\n(.*?)^```", (REPOSITORY / file).read_text(), flags=re.MULTILINE | re.DOTALL)
-
-
-def block(language: str, marker: str, file: str = "README.md") -> str:
-    """The only block of a language that holds the marker."""
-    (found,) = [text for name, text in blocks(file) if name == language and marker in text]
-    return found
 
 
 @pytest.fixture
@@ -102,61 +129,71 @@ def run_shell(text: str, folder: Path, server: HubStandIn | None = None, **varia
 def test_the_front_matter_makes_it_an_endpoint_template() -> None:
     import yaml
 
-    matter = yaml.safe_load(README.split("---")[1])
+    matter = yaml.safe_load(read("README.md").split("---")[1])
     assert matter["license"] == "apache-2.0"
     assert matter["pipeline_tag"] == "automatic-speech-recognition"
     assert "endpoints-template" in matter["tags"]
 
 
 def test_every_block_is_run_here_or_by_ci() -> None:
-    markers = {
-        "python": (
-            "api.upload_folder",
-            "create_inference_endpoint",
-            "requests.post",
-            "extra_body",
-            "client.post",
-            "from openai import OpenAI",  # in test_clients.py
-        ),
-        "sh": (
-            "make demo",
-            "make serve",  # in test_clients.py
-            "/v1/jobs",
-            "scripts.transcribe",
-            "deploy_endpoint update",
-            "docker push ghcr.io",
-            "scripts.doctor",
-            '"$ENDPOINT_URL"',
-            "scripts.evaluate",
-        ),
-        "json": ("speculation",),
-    }
-    elsewhere = [found for platform in PLATFORMS.values() for found in platform if found[0] == "README.md"]
-    assert sum(map(len, markers.values())) + len(elsewhere) == len(blocks())
-    assert all(block(language, marker) for language, group in markers.items() for marker in group)
-    ci = (REPOSITORY / ".ci" / "run").read_text()
+    known = {block(language, marker) for markers in RUN.values() for language, marker in markers}
+    assert len(known) == sum(map(len, RUN.values()))
+    written = {text for page in PAGES if page not in LONG for _, text in blocks(page)}
+    assert known == written
+    ci = read(".ci/run")
     assert all(command in ci for command in block("sh", "make demo").split("\n"))
 
 
 def test_every_block_of_a_platform_is_run_there() -> None:
-    run = {found for platform in PLATFORMS.values() for found in platform}
-    texts = {(file, block(language, marker, file)) for file, language, marker in run}
-    section = README.partition("\n## Run it on your platform\n")[2].partition("\n## ")[0]
-    wanted = {("README.md", text) for _, text in blocks() if text in section}
-    wanted |= {
-        (file, text)
-        for file in ("adapters/sagemaker/README.md", "adapters/flyte/README.md")
-        for _, text in blocks(file)
-    }
-    assert texts == wanted
-    for platform, found in PLATFORMS.items():
-        tests = (REPOSITORY / "tests/adapters" / platform).read_text()
-        assert all(json.dumps(marker) in tests for _, _, marker in found)
+    """As those of every other file: it names the marker where it runs the block. `RUN` is in this one."""
+    for file, markers in RUN.items():
+        fewest = {".ci/run": 0, "tests/test_readme.py": 2}.get(file, 1)
+        for _, marker in markers:
+            quoted = f"'{marker}'" if '"' in marker else f'"{marker}"'
+            assert read(file).count(quoted) >= fewest, f"{file} does not run {marker}"
+
+
+class Parsed(Exception):
+    """A program has read its command line, and goes no further."""
+
+
+@pytest.mark.parametrize("page", LONG)
+def test_commands_that_take_long_are_right_for_their_programs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def parsed(*args: Any, **options: Any) -> None:
+        parse_args(*args, **options)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    commands = [words for language, text in blocks(page) if language == "sh" for words in command_lines(text)]
+    assert commands or not blocks(page)
+    for program, *words in commands:
+        if program == "make":
+            assert all(re.search(rf"^{target}:", read("Makefile"), flags=re.MULTILINE) for target in words)
+        elif words[:2] == ["-m", "pytest"]:
+            assert all((REPOSITORY / word).is_file() for word in words if word.endswith(".py"))
+        else:
+            assert Path(program).name == "python"
+            assert words[0] == "-m"
+            with pytest.raises(Parsed):
+                importlib.import_module(words[1]).main(words[2:])
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """The words of each command, without the variables before it."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while words and re.match(r"[A-Z_]+=", words[0]):
+            words.pop(0)
+        if words:
+            yield words
 
 
 def test_every_parameter_and_variable_is_in_its_table() -> None:
-    assert all(f"`{name}`" in README for name in InferenceConfig.model_fields)
-    assert all(f"`{name.upper()}`" in README for name in ModelSettings.model_fields)
+    parameters, variables = read("docs/parameters.md"), read("docs/deploying.md")
+    assert all(f"`{name}`" in parameters for name in InferenceConfig.model_fields)
+    assert all(f"`{name.upper()}`" in variables for name in ModelSettings.model_fields)
 
 
 def test_the_copy_uploads_the_repository_without_its_environments(hub: HubStandIn, tmp_path: Path) -> None:
@@ -205,7 +242,6 @@ def deploy(text: str, folder: Path, server: HubStandIn) -> str:
 
 
 @has_env
-@pytest.mark.slow
 def test_the_commands_create_an_endpoint_wait_for_it_change_it_and_delete_it(tmp_path: Path) -> None:
     with listening() as server:
         server.states = ["running"]
@@ -233,7 +269,6 @@ def test_the_container_that_docker_pushes_is_the_one_that_is_deployed(tmp_path: 
     assert f"docker build --tag {image['url']} .\ndocker push {image['url']}\n" in text
 
 
-@pytest.mark.slow
 def test_the_check_before_the_deployment_passes_with_the_demo_models() -> None:
     assert run_shell(block("sh", "scripts.doctor"), REPOSITORY).splitlines()[-1].endswith("checks passed.")
 
@@ -263,6 +298,15 @@ def test_the_call_with_curl(endpoint: HubStandIn) -> None:
 
 
 @pytest.mark.models
+def test_the_answer_that_is_shown_has_the_keys_of_an_answer(endpoint: HubStandIn) -> None:
+    shown = json.loads(block("json", "speculation"))
+    printed = run_python(block("python", "requests.post") + "print(sorted(answer))", REPOSITORY, endpoint)
+    keys = set(ast.literal_eval(printed.splitlines()[-1]))
+    assert shown.keys() - keys == {"warnings", "speculation", "formatted"}
+    assert keys <= shown.keys()
+
+
+@pytest.mark.models
 def test_the_command_line_writes_subtitles(tmp_path: Path) -> None:
     run_shell(block("sh", "scripts.transcribe").replace("build/transcripts", str(tmp_path)), REPOSITORY)
     (subtitles,) = tmp_path.iterdir()
@@ -272,7 +316,7 @@ def test_the_command_line_writes_subtitles(tmp_path: Path) -> None:
 
 @pytest.mark.models
 def test_the_evaluation_prints_its_table() -> None:
-    assert "WER" in run_shell(block("sh", "scripts.evaluate"), REPOSITORY)
+    assert "WER" in run_shell(block("sh", "scripts.evaluate demo"), REPOSITORY)
 
 
 @pytest.mark.models
@@ -286,12 +330,13 @@ def test_a_job_becomes_subtitles(demo_handler, tmp_path: Path) -> None:
 
 
 def test_every_setting_of_the_server_is_in_its_table() -> None:
-    assert all(f"`{name.upper()}`" in README for name in ServerSettings.model_fields)
+    assert all(f"`{name.upper()}`" in read("docs/operating.md") for name in ServerSettings.model_fields)
 
 
 def test_every_route_is_in_its_table(tmp_path: Path) -> None:
     with live.serving(FakePipeline(), tmp_path) as client:
         paths = client.get("/openapi.json").json()["paths"]
+    routes = read("docs/serving.md")
     assert all(
-        f"{path}`" in README for path in paths if not path.startswith(("/api/", "/v1/models/", "/v1/jobs/{id}/"))
+        f"{path}`" in routes for path in paths if not path.startswith(("/api/", "/v1/models/", "/v1/jobs/{id}/"))
     )

@@ -17,7 +17,7 @@ from turnscribe.errors import SettingsError
 ROOT = Path(__file__).resolve().parents[2]
 CONNECT_SECONDS = 10.0
 LEFT_AT_HOME = (  # of the code that goes to a cluster, beside what .gitignore names
-    ".git .ci .venv* build benchmarks tests **/__pycache__ **/*.pyc .*_cache .hypothesis **/.env* **/*-token.txt"
+    ".git .ci .venv* build docs tests **/__pycache__ **/*.pyc .*_cache .hypothesis **/.env* **/*-token.txt"
 ).split()
 
 

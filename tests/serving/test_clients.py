@@ -28,8 +28,8 @@ from packaging.requirements import Requirement
 
 from config import InferenceConfig
 from tests.conftest import DEMO, REPOSITORY
+from tests.manual import block
 from tests.serving.live import until
-from tests.test_readme import block
 from turnscribe.formats import render
 from turnscribe.transcript import Transcript
 from turnscribe.waveform import to_wav

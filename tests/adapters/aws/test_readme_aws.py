@@ -1,4 +1,4 @@
-"""The READMEs' commands for AWS as they are written there, against moto on loopback.
+"""The manual's commands for AWS as they are written there, against moto on loopback.
 
 A reader's own names are filled in, and their files are there under the names that the commands give them.
 """
@@ -23,12 +23,12 @@ from moto.sagemakerruntime.models import sagemakerruntime_backends
 
 from adapters.sagemaker.image import image_for
 from tests.conftest import REPOSITORY
-from tests.test_readme import block, run_shell
+from tests.manual import block
 from tests.test_readme import run as run_program
+from tests.test_readme import run_shell
 
-SAGEMAKER = "adapters/sagemaker/README.md"
 REGION, ACCOUNT = "us-east-1", "123456789012"  # moto's
-READERS = {  # what the README leaves to its reader
+READERS = {  # what the manual leaves to its reader
     "s3://...": "s3://your-bucket/turnscribe/1/model.tar.gz",
     "arn:...": f"arn:aws:iam::{ACCOUNT}:role/sagemaker",
     "YOUR-BUCKET": "your-bucket",
@@ -39,7 +39,7 @@ ARCHIVE = READERS["s3://..."]
 
 @dataclass(frozen=True)
 class Reader:
-    """Who follows the README: in `folder`, with an AWS account."""
+    """Who follows the manual: in `folder`, with an AWS account."""
 
     folder: Path
     s3: Any
@@ -124,7 +124,7 @@ def test_a_transform_job_from_its_creation_to_its_end(reader: Reader) -> None:
 
 def test_an_archive_takes_nothing_folders_or_a_checkpoint_along(reader: Reader) -> None:
     (reader.folder / "small.en.pt").write_bytes(b"a checkpoint: only loading it would look inside")
-    reader.python(block("python", "build_archive", SAGEMAKER))
+    reader.python(block("python", "build_archive"))
     names = reader.archive((reader.folder / "build" / "model.tar.gz").read_bytes())  # the last one's
     assert {name for name in names if not name.startswith("code/")} >= {
         "whisper/small.en.pt",
@@ -134,7 +134,7 @@ def test_an_archive_takes_nothing_folders_or_a_checkpoint_along(reader: Reader) 
 
 def test_boto3_asks_the_endpoint(reader: Reader) -> None:
     reader.runtime.results_queue.append(("WEBVTT", "text/vtt", "", ""))
-    assert reader.python(block("python", "invoke_endpoint", SAGEMAKER)) == "WEBVTT\n"
+    assert reader.python(block("python", "invoke_endpoint")) == "WEBVTT\n"
     sent = asked(reader)
     assert sent["X-Amzn-Sagemaker-Custom-Attributes"] == "language=en&num_speakers=2"
     assert sent["Accept"] == "text/vtt"

@@ -1,4 +1,4 @@
-"""The README's commands for Flyte as they are written there; `docker` is not run, and the cluster is a stand-in."""
+"""The manual's commands for Flyte as they are written there; `docker` is not run, and the cluster is a stand-in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flyteidl.service import admin_pb2
 from google.protobuf.message_factory import GetMessageClass
 
 from tests.adapters.flyte.conftest import REPOSITORY, finished
-from tests.test_readme import block
+from tests.manual import block
 from turnscribe.bulk.manifest import REPORT, from_text
 
 LOCAL = block("sh", "requirements-flyte.txt")

@@ -1,4 +1,4 @@
-"""The README's commands for Ray as they are written there. Those of a cluster are parsed, by Ray itself and by the
+"""The manual's commands for Ray as they are written there. Those of a cluster are parsed, by Ray itself and by the
 job; what they do is in `test_cluster.py`."""
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from adapters.ray.command import parse_arguments
 from config import parse_config
 from tests.adapters.ray.cluster import Cluster
 from tests.conftest import REPOSITORY
-from tests.test_readme import block, run_shell
+from tests.manual import block
+from tests.test_readme import run_shell
 from turnscribe.bulk.manifest import REPORT, parse
 from turnscribe.waveform import to_wav
 
