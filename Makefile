@@ -9,8 +9,8 @@ COVERED := 80
 
 BENCHMARK := .venv-benchmark
 
-.PHONY: demo serve quick test coverage check build test-wheel test-oldest test-aws test-flyte test-ray evaluate \
-	demo-models benchmark load clean
+.PHONY: demo serve quick quick-lint quick-tests test coverage check build test-wheel test-oldest test-aws test-flyte \
+	test-ray evaluate demo-models benchmark load clean
 
 demo: $(VENV)/installed
 	$(RUN) -m scripts.demo
@@ -21,10 +21,15 @@ serve: $(VENV)/installed-server
 		export ASR_MODEL=demo/whisper ASSISTANT_MODEL=demo/assistant DIARIZATION_MODEL=demo/diarizer; \
 	fi; exec $(RUN) -m server
 
-# Under a minute, without a model: for between two changes.
+# Under a minute on two cores, without a model: for between two changes.
 quick: $(VENV)/installed-dev
-	$(RUN) -m ruff check .
+	$(MAKE) --jobs=2 --output-sync=target --no-print-directory quick-tests quick-lint
+
+quick-lint:
+	$(RUN) -m ruff check --quiet .
 	$(RUN) -m mypy turnscribe
+
+quick-tests:
 	$(RUN) -m pytest -m "not models and not serving and not property and not slow"
 
 # About twelve minutes on two cores.

@@ -97,6 +97,7 @@ def fetch(url: str, **options: float) -> bytes:
     return read(url, **{"max_bytes": 2**26, "wait": 0.01, **options})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_file_is_read_whole_in_blocks(web: tuple[str, Behaviour]) -> None:
     url, behaviour = web
     assert fetch(url) == CONTENT

@@ -278,6 +278,7 @@ def test_waiting_outlives_a_few_failed_looks(run, hub: HubStandIn) -> None:
     assert run("wait", "talk", *FAST)[0] == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_waiting_and_says_that_the_endpoint_goes_on(hub: HubStandIn) -> None:
     hub.add_endpoint("talk")
     program = (

@@ -73,6 +73,7 @@ def examine(
 LARGE = {"ASR_MODEL": "openai/whisper-large-v3", "HF_TOKEN": TOKEN}
 
 
+@pytest.mark.slow
 def test_the_demo_models_pass_without_a_network(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     for name, folder in DEMO.items():
         monkeypatch.setenv(name.upper(), folder)

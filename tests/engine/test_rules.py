@@ -131,6 +131,7 @@ def test_the_quick_choice_is_the_likeliest_that_the_masks_leave(timestamps: bool
     assert len(kinds) == 3 or length == 1  # after the first timestamp, text is due
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timestamps", [True, False])
 @pytest.mark.parametrize("drafted", [1, 3, 8])
 def test_a_whole_draft_is_judged_as_token_by_token(timestamps: bool, drafted: int) -> None:

@@ -258,6 +258,7 @@ def test_mono_of_split_channels_is_their_mean() -> None:
     assert audio.duration == 1.0
 
 
+@pytest.mark.slow
 def test_an_hour_of_speech_decodes_in_seconds(make: Make) -> None:
     data = make(["-f", "lavfi", "-i", "sine=440:d=300:r=16000", "-b:a", "24k"], "mp3")
     start = time.process_time()

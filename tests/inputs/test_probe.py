@@ -86,6 +86,7 @@ def test_timestamps_far_ahead_do_not_allocate() -> None:
 BOMBS = ("aac_8h", "mp4_index", "mp4_fragment", "mp4_compressed_index", "wav_claim")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_ends_soon_and_stays_small(make: Make, tmp_path: Path, name: str) -> None:
     path = tmp_path / "bomb"

@@ -441,6 +441,7 @@ def test_a_client_that_sends_on_reads_why_it_was_refused(
     assert not pipeline.calls
 
 
+@pytest.mark.slow
 def test_work_that_is_not_wanted_any_more_holds_no_memory() -> None:
     workers, opened = Workers(running=1, waiting=2), threading.Event()
     busy = workers.submit(lambda _: opened.wait(30), seconds=60)

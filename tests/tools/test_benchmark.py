@@ -51,6 +51,7 @@ def test_drafts_report_what_was_accepted(models, capsys) -> None:
     assert {one["facts"]["tokens"] for one in series.values()} == {TOKENS}
 
 
+@pytest.mark.slow
 def test_an_unknown_peer_is_named_with_the_known_ones(models) -> None:
     with pytest.raises(SystemExit, match=r"no peer is called whisperx: there are turnscribe, "):
         run("asr", "--shape", "test", "--peers", "whisperx", "--out", models)
