@@ -70,5 +70,5 @@ def load(
         "diarization_model": diarization_model,
         "hf_token": SecretStr(hf_token) if hf_token else None,
     }
-    named = {name: value for name, value in given.items() if value is not None}
-    return Transcriber(load_pipeline(settings.load_settings(settings.ModelSettings, **named)))
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return Transcriber(load_pipeline(settings.load_settings(settings.ModelSettings, **chosen)))

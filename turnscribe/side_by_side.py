@@ -1,7 +1,7 @@
 """Two stages of a request at the same time, the second in a thread and on a CUDA stream of its own.
 
 On the CPU they run one after the other: both keep every core busy, and sharing the cores made a request of 30 s of
-audio (Whisper base, ResNet34, two cores) 9.7 s where it takes 9.3 s. Knows nothing of what the stages do.
+audio (Whisper base, ResNet34, two cores) 9.7 s where it takes 9.3 s.
 """
 
 from __future__ import annotations

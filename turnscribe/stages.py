@@ -1,4 +1,4 @@
-"""How far a request is and how long its stages took. Knows nothing of what the stages do."""
+"""How far a request is and how long its stages took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose words are whose: recognised text and diarized turns put together. Knows no model.
+"""Whose words are whose: recognised text and diarized turns put together.
 
 No text is lost on the way: not in silence, not after the last turn.
 """

@@ -1,7 +1,7 @@
 """A bounded number of requests on the models at a time, and a bounded queue before them.
 
 Threads, as the models release the interpreter's lock while they compute, and requests that run together share the
-engine's batches. Knows neither HTTP nor models.
+engine's batches.
 """
 
 from __future__ import annotations

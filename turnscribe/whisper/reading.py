@@ -1,6 +1,6 @@
 """From one window's tokens to chunks and words on the recording's clock. What every ASR backend does after decoding.
 
-No text token is left out, and each is in one chunk. Knows no model.
+No text token is left out, and each is in one chunk.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cuts a recording into windows a Whisper model can take, without overlap, in pauses, and as few as can be.
 
-Knows nothing of words: it goes by loudness alone. Overlapping strides (the transformers pipeline's way) decode
+A pause is known by its loudness alone. Overlapping strides (the transformers pipeline's way) decode
 every second one and a half times and have to guess which of two readings of the overlap to keep.
 """
 

@@ -1,6 +1,6 @@
 """Python, the installed packages, and whether they work: imports, and decoding of what FFmpeg's libraries decode.
 
-Reads requirements files and nothing else of the settings. Knows no model, and asks nothing of the network.
+Reads requirements files and nothing else of the settings. Asks nothing of the network.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def check_import(module: str, load: Callable[[str], Any] = importlib.import_modu
             warnings.simplefilter("ignore")
             load(module)
     except Exception as error:  # broken binaries raise all sorts
-        said = " ".join(str(error).split())[:160]
+        message = " ".join(str(error).split())[:160]
         return Result(
-            name, "FAILED", f"{type(error).__name__}: {said}", "pip install -r requirements.txt, in a new venv"
+            name, "FAILED", f"{type(error).__name__}: {message}", "pip install -r requirements.txt, in a new venv"
         )
     return Result(name, "ok", "imports")
 

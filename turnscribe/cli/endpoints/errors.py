@@ -35,27 +35,30 @@ def explained(error: Exception, args: argparse.Namespace) -> str | None:
         reached = f"Hugging Face cannot be reached ({type(error).__name__}): check the network."
         return reached if is_network(error) else None
     status = response.status_code
-    said = one_line(getattr(error, "server_message", None) or "")
-    return f"{_reason(status, said.lower(), args)}{f' The API said: {said}' if said else ''}"
+    message = one_line(getattr(error, "server_message", None) or "")
+    return f"{_reason(status, message.lower(), args)}{f' The API said: {message}' if message else ''}"
 
 
-def _reason(status: int, said: str, args: argparse.Namespace) -> str:
+def _reason(status: int, message: str, args: argparse.Namespace) -> str:
     """The first that fits. Statuses tell little: a missing instance is a 400, a gated repository may be a 500."""
     whose, repository = args.namespace or "your account", getattr(args, "repository", None) or "the repository"
     reasons: tuple[tuple[Any, str], ...] = (
         (status == 401, f"The token is not valid: make one at {HUB}/settings/tokens and set HF_TOKEN."),
-        ("quota" in said, f"The quota of {whose} is used up: take a smaller instance, or ask for more at {PAGES}."),
-        ("gated" in said, f"{repository} is gated: accept its terms on its page with the account of the token."),
         (
-            status == 402 or re.search("payment|billing|credit", said),
+            "quota" in message,
+            f"The quota of {whose} is used up: take a smaller instance, or ask for more at {PAGES}.",
+        ),
+        ("gated" in message, f"{repository} is gated: accept its terms on its page with the account of the token."),
+        (
+            status == 402 or re.search("payment|billing|credit", message),
             f"{whose} cannot pay for it: add a payment method at {HUB}/settings/billing.",
         ),
         (
-            status == 409 or re.search("already (exist|in use|taken)", said),
+            status == 409 or re.search("already (exist|in use|taken)", message),
             f"{whose} has an endpoint {args.name} already: choose another name, or use `update {args.name}`.",
         ),
         (
-            re.search("(instance|compute|accelerator|region|vendor).*not (found|available)", said),
+            re.search("(instance|compute|accelerator|region|vendor).*not (found|available)", message),
             f"There is no such instance at this vendor and region: {PRICES} lists what there is.",
         ),
         (

@@ -22,20 +22,20 @@ Tell = Callable[..., None]
 
 
 def wait_until_running(endpoint: Any, *, timeout: float, every: float, tell: Tell) -> str:
-    """What became of it, once it answers or is at rest; every change of state is told with the seconds since.
+    """What became of it, once it answers or is at rest; every change of state is reported with the seconds since.
 
     huggingface_hub's own `wait` does the waiting, by calling the endpoint's `fetch`. Raises `Refused`.
     """
     from huggingface_hub.errors import HfHubHTTPError, InferenceEndpointError, InferenceEndpointTimeoutError
 
-    started, told, failures = time.monotonic(), "", 0
+    started, reported, failures = time.monotonic(), "", 0
 
     def report() -> None:
-        nonlocal told
+        nonlocal reported
         state = state_of(endpoint)
-        if state != told:
+        if state != reported:
             tell(f"{time.monotonic() - started:6.0f} s  {state}")
-            told = state
+            reported = state
         if endpoint.status in AT_REST:
             raise _AtRest
 
