@@ -1,7 +1,7 @@
 """The endpoint's answer to a request: a transcript as one JSON object of plain Python values.
 
-Both serving containers and the hub's client need `text` and `chunks` at the top. The rendering in `formatted` is one of
-`formats`.
+Both serving containers and the hub's client need `text` and `chunks` at the top. The rendering in `formatted`
+is one of `formats`.
 """
 
 from __future__ import annotations

@@ -174,5 +174,5 @@ def _json_object(data: bytes, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise Malformed(f"{name} is not a JSON object: send names and values, as the README has them.")
+        raise Malformed(f"{name} is not a JSON object: send names and values, as the documentation has them.")
     return value

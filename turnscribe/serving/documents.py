@@ -8,7 +8,7 @@ from turnscribe.formats import FORMATS
 
 DESCRIPTION = (
     "Who said what: transcripts with the speaker of every word. The parameters, the answer and the errors are "
-    "explained in the repository's README."
+    "explained in the repository's docs."
 )
 
 _AUDIO = {"type": "string", "format": "binary", "description": "any audio or video file"}

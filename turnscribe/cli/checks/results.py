@@ -38,5 +38,5 @@ def guarded(name: str, check: Check) -> list[Result]:
         found += [answer] if isinstance(answer, Result) else answer
     except Exception as error:
         detail = f"the check broke off ({type(error).__name__})"
-        found.append(Result(name, "FAILED", detail, "report this line as a bug of scripts/doctor.py"))
+        found.append(Result(name, "FAILED", detail, "report this line as a bug of the doctor"))
     return found

@@ -46,7 +46,7 @@ def _reason(status: int, message: str, args: argparse.Namespace) -> str:
         (status == 401, f"The token is not valid: make one at {HUB}/settings/tokens and set HF_TOKEN."),
         (
             "quota" in message,
-            f"The quota of {whose} is used up: take a smaller instance, or ask for more at {PAGES}.",
+            f"The quota of {whose} is used up: take a smaller instance or ask for more at {PAGES}.",
         ),
         ("gated" in message, f"{repository} is gated: accept its terms on its page with the account of the token."),
         (
