@@ -6,9 +6,11 @@ import gc
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from turnscribe.engine import shared_decoding
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.engine import Engine
 from turnscribe.engine.models import Models
+from turnscribe.engine.recordings import Participant
 from turnscribe.errors import Cancelled, OutOfMemory
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
@@ -684,3 +687,14 @@ def test_memory_that_ran_out_once_does_not_keep_batches_small(monkeypatch: pytes
     assert text_and_times(result) == text_and_times(Watched().transcribe(sound(74, 60), options))
     assert engine.made[:2] == [4, 2]
     assert max(engine.made[2:]) == 4
+
+
+def test_a_window_is_pending_once_though_an_interrupt_came_while_it_was_taken() -> None:
+    windows = [Window(0, 10), Window(10, 20), Window(20, 30)]
+    recording: Any = SimpleNamespace(pending=deque(windows))
+    participant = Participant(recording)
+    participant.take(windows[0])
+    participant.taken[windows[1]] = None  # and the interrupt, before it is no longer pending
+    participant.put_back()
+    assert list(recording.pending) == windows
+    assert not participant.taken
