@@ -43,7 +43,7 @@ LIMIT = 40  # new tokens
 
 # tuned so that texts are varied: some end by themselves, most have several pairs of timestamps
 SHARPNESS = 1.6  # of the output's scores
-PLACE, AUDIO = 3, 1  # how much the position and the audio count for what is said next
+PLACE, AUDIO = 3, 1  # how much the position and the audio count for what comes next
 END_SHARE, TIME_SHARE = 1.6, -0.9  # how likely the end and the timestamps are
 
 
@@ -123,7 +123,7 @@ def tiny_whisper(
 
 
 def _liven(model: Any, audio: float) -> None:
-    """Biases that are not zero, audio that is heard, and sensible shares of text, timestamps and ends."""
+    """Biases that are not zero, audio that counts, and sensible shares of text, timestamps and ends."""
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             parameter.normal_(0, 0.1)
@@ -214,18 +214,18 @@ def sound(seed: int, seconds: float) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=4)
-def heard(mels: int, count: int) -> torch.Tensor:
+def sound_features(mels: int, count: int) -> torch.Tensor:
     """Features of `count` windows of 2 to 30 s: `[count, mels, 3000]`, by transformers."""
     extractor = WhisperFeatureExtractor(feature_size=mels)
     waves = [sound(seed, 2 + 28 * (seed % 7) / 6) for seed in range(count)]
     return extractor(waves, sampling_rate=RATE, return_tensors="pt", padding="max_length").input_features
 
 
-# What is asked, and the slow twin's answer -----------------------------------------------------------
+# A case, and the slow twin's answer -----------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Asked:
+class DecodingCase:
     """One way to decode windows; `language` is for multilingual models, `None` there means detected."""
 
     timestamps: bool = True
@@ -251,7 +251,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Said:
+class Reference:
     """A row of `generate`: without initial tokens, end and padding."""
 
     initial: tuple[int, ...]
@@ -262,13 +262,13 @@ class Said:
 
 
 @torch.inference_mode()
-def generated(model: Any, features: torch.Tensor, asked: Asked) -> list[Said]:
+def generated(model: Any, features: torch.Tensor, case: DecodingCase) -> list[Reference]:
     """What `model.generate` says of features `[B, mels, 3000]`."""
-    arguments: dict[str, Any] = {"num_beams": 1, "do_sample": False, "return_timestamps": asked.timestamps}
+    arguments: dict[str, Any] = {"num_beams": 1, "do_sample": False, "return_timestamps": case.timestamps}
     if model.generation_config.is_multilingual:
-        arguments |= {"language": asked.language, "task": asked.task}
-    if asked.prompt:
-        arguments["prompt_ids"] = torch.tensor(asked.prompt, device=model.device)
+        arguments |= {"language": case.language, "task": case.task}
+    if case.prompt:
+        arguments["prompt_ids"] = torch.tensor(case.prompt, device=model.device)
     output = model.generate(
         features.to(model.device),
         force_unique_generate_call=True,
@@ -286,7 +286,7 @@ def generated(model: Any, features: torch.Tensor, asked: Asked) -> list[Said]:
         logprobs = scores.log_softmax(-1)[torch.arange(len(scores)), row[length : length + len(scores)]]
         best = scores.topk(2).values
         rows.append(
-            Said(
+            Reference(
                 initial=tuple(row[:length]),
                 tokens=tuple(tokens),
                 ended=ended,
@@ -342,7 +342,7 @@ class Windows:
         return False
 
 
-class Same:
+class Encoded:
     """Stands for an encoder where features are encoded already."""
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:

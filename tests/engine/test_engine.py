@@ -15,17 +15,17 @@ from transformers import WhisperFeatureExtractor
 from tests.conftest import DEMO, REPOSITORY
 from tests.engine.models import (
     AT,
-    Asked,
+    DecodingCase,
+    Encoded,
     Letters,
-    Said,
-    Same,
+    Reference,
     Windows,
     batch_of,
     decoded,
     generated,
-    heard,
     near_copy,
     sound,
+    sound_features,
     tiny_assistant,
     tiny_whisper,
 )
@@ -59,7 +59,7 @@ def whisper(layout: str, **options: Any) -> Any:
 
 @cache
 def features(layout: str) -> torch.Tensor:
-    return heard(LAYOUTS[layout][1], COUNT)
+    return sound_features(LAYOUTS[layout][1], COUNT)
 
 
 @cache
@@ -70,12 +70,12 @@ def encoded(layout: str) -> torch.Tensor:
 
 
 @cache
-def expected(layout: str, asked: Asked) -> list[Said]:
-    return generated(whisper(layout), features(layout), asked)
+def expected(layout: str, case: DecodingCase) -> list[Reference]:
+    return generated(whisper(layout), features(layout), case)
 
 
-def work(layout: str, asked: Asked, **options: Any) -> Windows:
-    return Windows(encoded(layout), Same(), asked.prompt_of(whisper(layout)), **options)
+def source(layout: str, case: DecodingCase, **options: Any) -> Windows:
+    return Windows(encoded(layout), Encoded(), case.prompt_of(whisper(layout)), **options)
 
 
 def tokens(result: Any) -> list[tuple[int, ...]]:
@@ -83,59 +83,64 @@ def tokens(result: Any) -> list[tuple[int, ...]]:
     return [result.attempts[window].tokens for window in sorted(result.attempts)]
 
 
-def asks(layout: str) -> list[Asked]:
-    both = [Asked(), Asked(timestamps=False), Asked(prompt=EARLIER)]
+def asks(layout: str) -> list[DecodingCase]:
+    both = [DecodingCase(), DecodingCase(timestamps=False), DecodingCase(prompt=EARLIER)]
     if LAYOUTS[layout][0]:
-        both += [Asked(task="translate", language="ru"), Asked(timestamps=False, task="translate", prompt=EARLIER)]
+        both += [
+            DecodingCase(task="translate", language="ru"),
+            DecodingCase(timestamps=False, task="translate", prompt=EARLIER),
+        ]
     return both
 
 
 def name(value: Any) -> str:
-    if not isinstance(value, Asked):
+    if not isinstance(value, DecodingCase):
         return str(value)
     words = [value.task, "times" if value.timestamps else "no-times", "prompt" if value.prompt else ""]
     return "-".join(word for word in words if word)
 
 
-ALL = [(layout, asked) for layout in LAYOUTS for asked in asks(layout)]
+ALL = [(layout, case) for layout in LAYOUTS for case in asks(layout)]
 
 
 # Plain greedy ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("layout", "asked"), ALL, ids=name)
-def test_tokens_are_those_of_generate(layout: str, asked: Asked) -> None:
-    said = expected(layout, asked)
-    assert {one.initial for one in said} == {asked.initial(whisper(layout))}
+@pytest.mark.parametrize(("layout", "case"), ALL, ids=name)
+def test_tokens_are_those_of_generate(layout: str, case: DecodingCase) -> None:
+    reference = expected(layout, case)
+    assert {one.initial for one in reference} == {case.initial(whisper(layout))}
     for rows, order in ((1, ORDERS[0]), (3, ORDERS[1]), (8, ORDERS[0])):
-        batch = batch_of(whisper(layout), rows, timestamps=asked.timestamps)
-        queue = work(layout, asked, order=order)
-        result = decoded(batch, queue, encode_at_once=1 + rows // 3)
-        assert tokens(result) == [one.tokens for one in said], f"{rows} rows"
-        assert len(queue.taken) > 1  # rows were refilled
+        batch = batch_of(whisper(layout), rows, timestamps=case.timestamps)
+        windows = source(layout, case, order=order)
+        result = decoded(batch, windows, encode_at_once=1 + rows // 3)
+        assert tokens(result) == [one.tokens for one in reference], f"{rows} rows"
+        assert len(windows.taken) > 1  # rows were refilled
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_tiny_models_say_something_worth_comparing(layout: str) -> None:
-    said = [row for asked in asks(layout) for row in expected(layout, asked)]
-    limit = max(len(row.tokens) for row in said)
-    ended = [row for row in said if row.ended]
-    assert len(ended) > len(said) / 5
-    assert sum(len(row.tokens) == limit for row in said) > len(said) / 5
-    assert len({row.tokens for row in said}) > 0.9 * len(said)
+    reference = [row for case in asks(layout) for row in expected(layout, case)]
+    limit = max(len(row.tokens) for row in reference)
+    ended = [row for row in reference if row.ended]
+    assert len(ended) > len(reference) / 5
+    assert sum(len(row.tokens) == limit for row in reference) > len(reference) / 5
+    assert len({row.tokens for row in reference}) > 0.9 * len(reference)
     assert len({len(row.tokens) for row in ended}) > 4
-    assert np.mean([len(set(row.tokens)) / len(row.tokens) for row in said]) > 0.3
-    timed = [row for row in expected(layout, Asked()) if sum(token >= AT.first_time for token in row.tokens) > 2]
+    assert np.mean([len(set(row.tokens)) / len(row.tokens) for row in reference]) > 0.3
+    timed = [
+        row for row in expected(layout, DecodingCase()) if sum(token >= AT.first_time for token in row.tokens) > 2
+    ]
     assert len(timed) > COUNT / 2  # pairs of timestamps, not only the first
-    assert min(row.margin for row in said) > 1e-5  # no choice hangs on the last bits
+    assert min(row.margin for row in reference) > 1e-5  # no choice hangs on the last bits
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_it_hears_with_its_own_encoder(layout: str) -> None:
     model = whisper(layout)
-    queue = Windows(features(layout)[:4], Encoder.of(model), Asked().prompt_of(model))
-    result = decoded(batch_of(model, 3), queue)
-    assert tokens(result) == [one.tokens for one in expected(layout, Asked())[:4]]
+    windows = Windows(features(layout)[:4], Encoder.of(model), DecodingCase().prompt_of(model))
+    result = decoded(batch_of(model, 3), windows)
+    assert tokens(result) == [one.tokens for one in expected(layout, DecodingCase())[:4]]
 
 
 @pytest.mark.parametrize(("mels", "seed"), [(80, 0), (128, 2)])
@@ -145,18 +150,20 @@ def test_the_detected_language_is_that_of_generate(mels: int, seed: int) -> None
     choices = list(model.generation_config.lang_to_id.values())
 
     def prompt(windows: Any, scores: Callable[[int, int], torch.Tensor]) -> Prompt:
-        heard = scores(AT.start, 0)
-        found.append(max(choices, key=lambda token: float(heard[token])))
-        return Asked(language=None).prompt_of(model, found[-1])
+        first_scores = scores(AT.start, 0)
+        found.append(max(choices, key=lambda token: float(first_scores[token])))
+        return DecodingCase(language=None).prompt_of(model, found[-1])
 
     for window in range(COUNT):
-        queue = Windows(heard(mels, COUNT), Encoder.of(model), prompt, order=[window])
-        result = decoded(batch_of(model, 2), queue)
+        windows = Windows(sound_features(mels, COUNT), Encoder.of(model), prompt, order=[window])
+        result = decoded(batch_of(model, 2), windows)
         if window < 3:  # generate is slow one by one
-            (said,) = generated(model, heard(mels, COUNT)[window : window + 1], Asked(language=None))
-            assert said.initial == Asked(language=None).initial(model, found[-1])
-            assert result.attempts[window].tokens == said.tokens
-    assert found == model.detect_language(heard(mels, COUNT)).tolist()
+            (reference,) = generated(
+                model, sound_features(mels, COUNT)[window : window + 1], DecodingCase(language=None)
+            )
+            assert reference.initial == DecodingCase(language=None).initial(model, found[-1])
+            assert result.attempts[window].tokens == reference.tokens
+    assert found == model.detect_language(sound_features(mels, COUNT)).tolist()
     assert len(set(found)) > 1
 
 
@@ -172,25 +179,25 @@ def test_the_language_is_heard_in_the_window_asked_for(index: int, row: int) -> 
 @pytest.mark.parametrize("prompt", [(), (AT.previous, *range(3, 20))], ids=["short", "prompt"])
 def test_a_row_ends_where_the_models_positions_do(prompt: tuple[int, ...]) -> None:
     model = tiny_whisper(multilingual=False, mels=80, positions=40, limit=None)
-    asked = Asked(prompt=prompt)
-    said = generated(model, features("english-80"), asked)
-    assert max(len(row.tokens) for row in said) == 40 - len(prompt) - 1
+    case = DecodingCase(prompt=prompt)
+    reference = generated(model, features("english-80"), case)
+    assert max(len(row.tokens) for row in reference) == 40 - len(prompt) - 1
     for options in ({}, {"draft_length": 8}, {"draft_length": 3}):
         batch = batch_of(model, 4, draft=Decoder.of(model) if options else None)
-        queue = Windows(features("english-80"), Encoder.of(model), asked.prompt_of(model))
-        assert tokens(decoded(batch, queue, **options)) == [row.tokens for row in said]
+        windows = Windows(features("english-80"), Encoder.of(model), case.prompt_of(model))
+        assert tokens(decoded(batch, windows, **options)) == [row.tokens for row in reference]
 
 
 @pytest.mark.parametrize("new_tokens", [1, 2, 9])
 def test_max_new_tokens_is_kept(new_tokens: int) -> None:
     model = tiny_whisper(multilingual=True, mels=80)
     model.generation_config.max_new_tokens = new_tokens
-    asked = Asked(prompt=EARLIER)
-    said = generated(model, features("multilingual-80")[:4], asked)
+    case = DecodingCase(prompt=EARLIER)
+    reference = generated(model, features("multilingual-80")[:4], case)
     for draft_length in (None, 4):
         batch = batch_of(model, 3, draft=Decoder.of(model))
-        queue = Windows(features("multilingual-80")[:4], Encoder.of(model), asked.prompt_of(model))
-        assert tokens(decoded(batch, queue, draft_length=draft_length)) == [row.tokens for row in said]
+        windows = Windows(features("multilingual-80")[:4], Encoder.of(model), case.prompt_of(model))
+        assert tokens(decoded(batch, windows, draft_length=draft_length)) == [row.tokens for row in reference]
 
 
 @pytest.mark.skipif(transformers.__version__ < "5", reason="4.51 works out the longer limit and forgets it")
@@ -198,35 +205,37 @@ def test_max_new_tokens_is_kept(new_tokens: int) -> None:
 def test_max_length_counts_from_the_initial_tokens(prompt: tuple[int, ...]) -> None:
     model = tiny_whisper(multilingual=False, mels=80, positions=60, limit=None)
     model.generation_config.max_length = 12
-    asked = Asked(prompt=prompt)
-    said = generated(model, features("english-80")[:3], asked)
-    queue = Windows(features("english-80")[:3], Encoder.of(model), asked.prompt_of(model))
-    assert tokens(decoded(batch_of(model, 2), queue)) == [row.tokens for row in said]
+    case = DecodingCase(prompt=prompt)
+    reference = generated(model, features("english-80")[:3], case)
+    windows = Windows(features("english-80")[:3], Encoder.of(model), case.prompt_of(model))
+    assert tokens(decoded(batch_of(model, 2), windows)) == [row.tokens for row in reference]
 
 
 # Probabilities ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("layout", "asked"), ALL, ids=name)
+@pytest.mark.parametrize(("layout", "case"), ALL, ids=name)
 @pytest.mark.parametrize("draft_length", [None, 3])
-def test_logprobs_are_those_of_the_processed_scores(layout: str, asked: Asked, draft_length: int | None) -> None:
+def test_logprobs_are_those_of_the_processed_scores(
+    layout: str, case: DecodingCase, draft_length: int | None
+) -> None:
     model = whisper(layout)
-    batch = batch_of(model, 4, timestamps=asked.timestamps, draft=Decoder.of(near_copy(model, noise=0.05)))
-    result = decoded(batch, work(layout, asked), draft_length=draft_length)
-    for window, said in enumerate(expected(layout, asked)):
+    batch = batch_of(model, 4, timestamps=case.timestamps, draft=Decoder.of(near_copy(model, noise=0.05)))
+    result = decoded(batch, source(layout, case), draft_length=draft_length)
+    for window, reference in enumerate(expected(layout, case)):
         attempt = result.attempts[window]
-        assert len(attempt.logprobs) == len(said.tokens) + said.ended
-        np.testing.assert_allclose(attempt.logprobs, said.logprobs, atol=1e-4)
-        assert attempt.avg_logprob == pytest.approx(sum(said.logprobs) / (len(said.tokens) + 1), abs=1e-4)
+        assert len(attempt.logprobs) == len(reference.tokens) + reference.ended
+        np.testing.assert_allclose(attempt.logprobs, reference.logprobs, atol=1e-4)
+        assert attempt.avg_logprob == pytest.approx(sum(reference.logprobs) / (len(reference.tokens) + 1), abs=1e-4)
 
 
-@pytest.mark.parametrize(("layout", "asked"), ALL, ids=name)
-def test_no_speech_is_read_after_the_start_of_the_transcript(layout: str, asked: Asked) -> None:
+@pytest.mark.parametrize(("layout", "case"), ALL, ids=name)
+def test_no_speech_is_read_after_the_start_of_the_transcript(layout: str, case: DecodingCase) -> None:
     model = whisper(layout)
-    result = decoded(batch_of(model, 4, timestamps=asked.timestamps), work(layout, asked))
-    initial = torch.tensor([asked.initial(model)]).expand(COUNT, -1)
+    result = decoded(batch_of(model, 4, timestamps=case.timestamps), source(layout, case))
+    initial = torch.tensor([case.initial(model)]).expand(COUNT, -1)
     logits = model(features(layout), decoder_input_ids=initial).logits
-    start = asked.initial(model).index(AT.start)
+    start = case.initial(model).index(AT.start)
     silence = logits[:, start].softmax(-1)[:, AT.no_speech]
     found = [result.attempts[window].no_speech for window in range(COUNT)]
     np.testing.assert_allclose(found, silence.numpy(), rtol=1e-3, atol=1e-7)
@@ -276,16 +285,16 @@ class ScriptedDraft:
         self.window[[first, second]] = self.window[[second, first]]
 
 
-def scripted(layout: str, asked: Asked, rows: int, is_right: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+def scripted(layout: str, case: DecodingCase, rows: int, is_right: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
     model = whisper(layout)
     right = torch.zeros(COUNT, model.config.max_target_positions + 20, dtype=torch.long)
-    for window, one in enumerate(expected(layout, asked)):
+    for window, one in enumerate(expected(layout, case)):
         row = torch.tensor([*one.initial, *one.tokens, AT.end])
         right[window, : len(row)] = row
     return batch_of(
         model,
         rows,
-        timestamps=asked.timestamps,
+        timestamps=case.timestamps,
         draft=Decoder.of(other(layout)),
         wrap=lambda draft: ScriptedDraft(draft, right, encoded(layout).sum(1), is_right, rows),
     )
@@ -334,13 +343,13 @@ def some_of_each() -> list[tuple[int, int, str]]:
 @pytest.mark.parametrize(("count", "rows", "script"), some_of_each())
 def test_whatever_is_drafted_the_tokens_are_those_of_greedy(count: int, rows: int, script: str) -> None:
     layout = list(LAYOUTS)[(count + rows) % 3]
-    asked = Asked(timestamps=script != "thirds", prompt=EARLIER if script == "half" else ())
+    case = DecodingCase(timestamps=script != "thirds", prompt=EARLIER if script == "half" else ())
     order = ORDERS[count % 2][: max(3 * rows, 3)]  # a row alone is slow
-    said = [expected(layout, asked)[window] for window in order]
-    batch = scripted(layout, asked, rows, SCRIPTS[script](count))
-    result = decoded(batch, work(layout, asked, order=order), draft_length=count)
-    assert [result.attempts[window].tokens for window in order] == [one.tokens for one in said]
-    after_first = [len(one.tokens) + one.ended - 1 for one in said]
+    reference = [expected(layout, case)[window] for window in order]
+    batch = scripted(layout, case, rows, SCRIPTS[script](count))
+    result = decoded(batch, source(layout, case, order=order), draft_length=count)
+    assert [result.attempts[window].tokens for window in order] == [one.tokens for one in reference]
+    after_first = [len(one.tokens) + one.ended - 1 for one in reference]
     if script == "all-wrong":
         assert (result.proposed, result.accepted) == (count * sum(after_first), 0)
     elif script == "all-right":  # every round is full, but for that in which a row ends
@@ -358,25 +367,25 @@ def test_rows_end_in_the_middle_of_a_draft_by_themselves_and_at_the_limit(count:
     """So that the test above, with everything right, has both kinds in it."""
     kinds = set()
     for layout in LAYOUTS:
-        for one in expected(layout, Asked()):
+        for one in expected(layout, DecodingCase()):
             into = (len(one.tokens) + one.ended - 1) % (count + 1)
             if 0 < into < count:
                 kinds.add(one.ended)
     assert kinds == {True, False}
 
 
-@pytest.mark.parametrize(("layout", "asked"), ALL, ids=name)
+@pytest.mark.parametrize(("layout", "case"), ALL, ids=name)
 @pytest.mark.parametrize("draft", ["itself", "near", "other"])
-def test_a_drafting_decoder_leaves_the_tokens_alone(layout: str, asked: Asked, draft: str) -> None:
+def test_a_drafting_decoder_leaves_the_tokens_alone(layout: str, case: DecodingCase, draft: str) -> None:
     model = whisper(layout)
     drafts = {"itself": model, "near": near(layout), "other": other(layout)}
     for count, rows in {"near": ((1, 3), (5, 8)), "itself": ((4, 3),), "other": ((4, 3),)}[draft]:
-        batch = batch_of(model, rows, timestamps=asked.timestamps, draft=Decoder.of(drafts[draft]))
-        result = decoded(batch, work(layout, asked, order=ORDERS[1]), draft_length=count)
-        said = expected(layout, asked)
-        assert tokens(result) == [one.tokens for one in said]
+        batch = batch_of(model, rows, timestamps=case.timestamps, draft=Decoder.of(drafts[draft]))
+        result = decoded(batch, source(layout, case, order=ORDERS[1]), draft_length=count)
+        reference = expected(layout, case)
+        assert tokens(result) == [one.tokens for one in reference]
         if draft == "itself":
-            more = [len(one.tokens) + one.ended - 1 for one in said]
+            more = [len(one.tokens) + one.ended - 1 for one in reference]
             rounds = sum(-(-left // (count + 1)) for left in more)
             full = sum(left // (count + 1) for left in more)
             assert result.proposed == count * rounds  # not one was refused
@@ -397,8 +406,8 @@ def test_an_adapting_draft_length_leaves_the_tokens_alone(rows: int) -> None:
     layout = "multilingual-128"
     model, draft = whisper(layout), Decoder.of(near(layout))
     lengths = DraftLength(Decoder.of(model), draft, frames=1500)
-    result = decoded(batch_of(model, rows, draft=draft), work(layout, Asked()), draft_length=lengths)
-    assert tokens(result) == [one.tokens for one in expected(layout, Asked())]
+    result = decoded(batch_of(model, rows, draft=draft), source(layout, DecodingCase()), draft_length=lengths)
+    assert tokens(result) == [one.tokens for one in expected(layout, DecodingCase())]
     assert result.accepted > 0
     assert 1 <= lengths.best(rows) <= LONGEST_DRAFT
 
@@ -466,14 +475,14 @@ def test_an_assistant_with_its_own_encoder_hears_with_it() -> None:
     """The model itself as its own assistant is always right, which it only is when it hears the same."""
     layout = "english-80"
     model, draft_model = whisper(layout), tiny_whisper(multilingual=False, mels=80)
-    said = expected(layout, Asked())
+    reference = expected(layout, DecodingCase())
     batch = batch_of(model, 3, draft=Decoder.of(draft_model))
-    queue = Windows(
-        features(layout), Encoder.of(model), Asked().prompt_of(model), draft_encoder=Encoder.of(draft_model)
+    windows = Windows(
+        features(layout), Encoder.of(model), DecodingCase().prompt_of(model), draft_encoder=Encoder.of(draft_model)
     )
-    result = decoded(batch, queue, draft_length=4)
-    assert tokens(result) == [one.tokens for one in said]
-    rounds = [-(-(len(one.tokens) + one.ended - 1) // 5) for one in said]
+    result = decoded(batch, windows, draft_length=4)
+    assert tokens(result) == [one.tokens for one in reference]
+    rounds = [-(-(len(one.tokens) + one.ended - 1) // 5) for one in reference]
     assert result.proposed == 4 * sum(rounds)
 
 
@@ -552,8 +561,8 @@ def test_word_times_are_those_of_transformers_own(
     models = demo_engine.models
     model = reference_asr.model
     batch = demo_engine.engine.batch(1, assisted=False)
-    queue = Windows(made.input_features, models.encoder, demo_prompt(model))
-    attempt = decoded(batch, queue, heads=models.heads).attempts[0]
+    windows = Windows(made.input_features, models.encoder, demo_prompt(model))
+    attempt = decoded(batch, windows, heads=models.heads).attempts[0]
     row, times = theirs["sequences"][0].tolist(), theirs["token_timestamps"][0].tolist()
     first = next(at for at in range(len(row)) if tuple(row[at : at + len(attempt.tokens)]) == attempt.tokens)
     assert attempt.attention is not None

@@ -17,15 +17,15 @@ from transformers import WhisperFeatureExtractor
 from tests.engine.models import (
     AT,
     FRAMES,
-    Asked,
-    Same,
+    DecodingCase,
+    Encoded,
     Windows,
     batch_of,
     decoded,
     generated,
-    heard,
     near_copy,
     sound,
+    sound_features,
     tiny_assistant,
     tiny_whisper,
 )
@@ -52,7 +52,7 @@ def model(mels: int = 80) -> Any:
 @cache
 def encoded(count: int = 8) -> torch.Tensor:
     with torch.inference_mode():
-        return Encoder.of(model())(heard(80, 8)[:count])
+        return Encoder.of(model())(sound_features(80, 8)[:count])
 
 
 # Features --------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_features_come_in_the_models_precision() -> None:
 
 @pytest.mark.parametrize("mels", [80, 128])
 def test_the_encoder_is_that_of_transformers(mels: int) -> None:
-    features = heard(mels, 3)
+    features = sound_features(mels, 3)
     expected = model(mels).get_encoder()(features).last_hidden_state
     torch.testing.assert_close(Encoder.of(model(mels))(features), expected, atol=1e-4, rtol=1e-4)
 
@@ -315,8 +315,8 @@ def warm(rows: int, order: Sequence[int], *, seed: int = 0, temperature: float =
     draft = Decoder.of(near_copy(model(), noise=0.03)) if k else None
     source = Windows(
         encoded(),
-        Same(),
-        Asked().prompt_of(model()),
+        Encoded(),
+        DecodingCase().prompt_of(model()),
         order=order,
         seed=lambda window: 1000 * seed + window,
         temperature=temperature,
@@ -340,8 +340,8 @@ def test_other_seeds_and_temperatures_draw_other_tokens() -> None:
     for one, other in itertools.combinations(drawn, 2):
         assert sum(one[window].tokens != other[window].tokens for window in range(8)) >= 7
     first = {window: warm(8, range(8), temperature=1e-4)[window].tokens for window in range(8)}
-    said = generated(model(), heard(80, 8), Asked())
-    assert [first[window] for window in range(8)] == [row.tokens for row in said]  # as good as greedy
+    reference = generated(model(), sound_features(80, 8), DecodingCase())
+    assert [first[window] for window in range(8)] == [row.tokens for row in reference]  # as good as greedy
 
 
 def test_warm_tokens_keep_the_rules_of_timestamps() -> None:
@@ -371,23 +371,23 @@ def test_tokens_are_drawn_as_likely_as_they_are(temperature: float) -> None:
 
 # Rows of their own kind ------------------------------------------------------------------------------
 
-KINDS = (
-    Asked(),
-    Asked(task="translate", language="ru"),
-    Asked(prompt=(AT.previous, 11, 5, 30, 77)),
-    Asked(),
-    Asked(),
-    Asked(prompt=(AT.previous, 40)),
-    Asked(prompt=(AT.previous, 41)),  # as long as its neighbour's
-    Asked(language="es"),
+CASES = (
+    DecodingCase(),
+    DecodingCase(task="translate", language="ru"),
+    DecodingCase(prompt=(AT.previous, 11, 5, 30, 77)),
+    DecodingCase(),
+    DecodingCase(),
+    DecodingCase(prompt=(AT.previous, 40)),
+    DecodingCase(prompt=(AT.previous, 41)),  # as long as its neighbour's
+    DecodingCase(language="es"),
 )
 
 
-class Mixed(Windows):
+class MixedPrompts(Windows):
     """Every window with a prompt of its own."""
 
     def prompts(self, windows: Sequence[int], language_scores: Any) -> list[Any]:
-        return [KINDS[window].prompt_of(model()) for window in windows]
+        return [CASES[window].prompt_of(model()) for window in windows]
 
 
 @pytest.mark.parametrize("k", [None, 4])
@@ -398,19 +398,19 @@ def test_rows_with_prompts_of_their_own_do_not_disturb_each_other(rows: int, k: 
     batch = batch_of(model(), rows, draft=draft)
     started, start = [], batch.start
     batch.start = lambda rows, *args, **more: started.append(rows) or start(rows, *args, **more)  # type: ignore[method-assign]
-    source = Mixed(encoded(), Same(), Asked().prompt_of(model()))
+    source = MixedPrompts(encoded(), Encoded(), DecodingCase().prompt_of(model()))
     found = decoded(batch, source, heads=heads, draft_length=k).attempts
-    for window, asked in enumerate(KINDS):
-        (said,) = generated(model(), heard(80, 8)[window : window + 1], asked)
-        assert found[window].tokens == said.tokens
-        one = Windows(encoded()[window : window + 1], Same(), asked.prompt_of(model()))
+    for window, case in enumerate(CASES):
+        (reference,) = generated(model(), sound_features(80, 8)[window : window + 1], case)
+        assert found[window].tokens == reference.tokens
+        one = Windows(encoded()[window : window + 1], Encoded(), case.prompt_of(model()))
         alone = decoded(batch_of(model(), 1), one, heads=heads).attempts[0]
         torch.testing.assert_close(found[window].attention, alone.attention, atol=1e-4, rtol=1e-3)
     if rows == 8:
         assert [part.stop - part.start for part in started] == [1, 1, 1, 2, 1, 1, 1]
 
 
-class Left(Windows):
+class Abandoned(Windows):
     """From some pass on, nobody waits for some of the windows."""
 
     gone: frozenset[int] = frozenset()
@@ -427,7 +427,7 @@ class Left(Windows):
 @pytest.mark.parametrize("passes", [0, 1, 5])
 @pytest.mark.parametrize("gone", [{0}, {1, 2}, {3}, {0, 1, 2, 3}, {2, 6}], ids=str)
 def test_rows_nobody_wants_are_ended_and_their_places_refilled(gone: set[int], passes: int) -> None:
-    batch, source = batch_of(model(), 4), Left(encoded(), Same(), Asked().prompt_of(model()))
+    batch, source = batch_of(model(), 4), Abandoned(encoded(), Encoded(), DecodingCase().prompt_of(model()))
     step, active = batch.step, []
 
     def counted(rows: int, reach: int) -> None:
@@ -438,9 +438,9 @@ def test_rows_nobody_wants_are_ended_and_their_places_refilled(gone: set[int], p
 
     batch.step = counted  # type: ignore[method-assign]
     found = decoded(batch, source).attempts
-    said = generated(model(), heard(80, 8), Asked())
+    reference = generated(model(), sound_features(80, 8), DecodingCase())
     assert {window: attempt.tokens for window, attempt in found.items()} == {
-        window: said[window].tokens for window in range(8) if window not in gone
+        window: reference[window].tokens for window in range(8) if window not in gone
     }
     assert active[passes + 1] == 4  # the next windows are in their places
     assert batch.done.all()
@@ -463,18 +463,18 @@ def test_a_doubted_window_is_tried_warmer_and_its_neighbours_are_not_disturbed(r
 
     heads = [(0, 1), (1, 0)]
     draft = Decoder.of(near_copy(model(), noise=0.03)) if k else None
-    source = Windows(encoded(), Same(), Asked().prompt_of(model()), judge=judge)
+    source = Windows(encoded(), Encoded(), DecodingCase().prompt_of(model()), judge=judge)
     found = decoded(batch_of(model(), rows, draft=draft), source, heads=heads, draft_length=k).attempts
-    said = generated(model(), heard(80, 8), Asked())
+    reference = generated(model(), sound_features(80, 8), DecodingCase())
     decoder = Decoder.of(model())
     assert sorted(found) == list(range(8))
     for window in range(8):
         assert [attempt.temperature for attempt in seen[window]] == ([0, 0.2, 0.4, 0.6] if window in doubted else [0])
-        assert seen[window][0].tokens == said[window].tokens
+        assert seen[window][0].tokens == reference[window].tokens
         best = seen[window][doubted.get(window, 0)]
         assert (found[window].tokens, found[window].logprobs) == (best.tokens, best.logprobs)
         assert (found[window].temperature, found[window].no_speech) == (best.temperature, best.no_speech)
-        row = torch.tensor([[*Asked().initial(model()), *best.tokens]])
+        row = torch.tensor([[*DecodingCase().initial(model()), *best.tokens]])
         room = decoder.cache(1, frames=FRAMES, slack=9, fixed=False)
         decoder.load_audio(encoded()[window : window + 1], room, slice(0, 1))
         looks = decoder.attention(row, torch.arange(row.shape[1])[None], room, slice(0, 1), heads)[0]
@@ -491,7 +491,7 @@ def test_tries_of_one_window_are_drawn_anew() -> None:
         seen[:] = attempts
         return attempts[-1] if len(attempts) == 4 else 1.0
 
-    decoded(batch_of(model(), 1), Windows(encoded(1), Same(), Asked().prompt_of(model()), judge=judge))
+    decoded(batch_of(model(), 1), Windows(encoded(1), Encoded(), DecodingCase().prompt_of(model()), judge=judge))
     assert len({attempt.tokens for attempt in seen}) == 4
 
 
@@ -507,16 +507,16 @@ def test_tokens_on_a_gpu_are_those_of_generate(
     rows: int, k: int | None, timestamps: bool, graphs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SWITCH, graphs)
-    whisper, asked = on_gpu(), Asked(timestamps=timestamps)
+    whisper, case = on_gpu(), DecodingCase(timestamps=timestamps)
     draft = Decoder.of(near_copy(whisper, noise=0.03)) if k else None
     batch = batch_of(whisper, rows, timestamps=timestamps, draft=draft)
     assert batch.graphs.enabled == (graphs == "1")
-    features = heard(80, 9).to("cuda")
+    features = sound_features(80, 9).to("cuda")
     for order in (range(9), (8, 3, 5, 0, 7, 1, 6, 2, 4)):  # the second time recorded passes are replayed
-        source = Windows(features, Encoder.of(whisper), asked.prompt_of(whisper), order=list(order))
+        source = Windows(features, Encoder.of(whisper), case.prompt_of(whisper), order=list(order))
         found = decoded(batch, source, draft_length=k).attempts
-        assert [found[window].tokens for window in range(9)] == [row.tokens for row in said_on_gpu(asked)]
-        for window, row in enumerate(said_on_gpu(asked)):
+        assert [found[window].tokens for window in range(9)] == [row.tokens for row in reference_on_gpu(case)]
+        for window, row in enumerate(reference_on_gpu(case)):
             np.testing.assert_allclose(found[window].logprobs, row.logprobs, atol=1e-3)
 
 
@@ -527,5 +527,5 @@ def on_gpu() -> Any:
 
 
 @cache
-def said_on_gpu(asked: Asked) -> Any:
-    return generated(on_gpu(), heard(80, 9), asked)
+def reference_on_gpu(case: DecodingCase) -> Any:
+    return generated(on_gpu(), sound_features(80, 9), case)

@@ -32,18 +32,18 @@ def rules(timestamps: bool) -> Rules:
 
 def saying(random: torch.Generator, length: int) -> list[int]:
     """Tokens as the rules let them come: text between two timestamps that do not run backwards."""
-    said = [AT.first_time + int(torch.randint(50, (), generator=random))]
-    while len(said) < length:
-        latest = max(token for token in said if token >= AT.first_time)
-        pair = len(said) >= 2 and said[-1] >= AT.first_time and said[-2] < AT.first_time
+    tokens = [AT.first_time + int(torch.randint(50, (), generator=random))]
+    while len(tokens) < length:
+        latest = max(token for token in tokens if token >= AT.first_time)
+        pair = len(tokens) >= 2 and tokens[-1] >= AT.first_time and tokens[-2] < AT.first_time
         step = int(torch.randint(0, 30, (), generator=random))
         if pair:
-            said.append(min(latest + step, AT.vocabulary - 1))
-        elif said[-1] < AT.first_time and torch.rand((), generator=random) < 0.4:
-            said.append(min(latest + 1 + step, AT.vocabulary - 1))
+            tokens.append(min(latest + step, AT.vocabulary - 1))
+        elif tokens[-1] < AT.first_time and torch.rand((), generator=random) < 0.4:
+            tokens.append(min(latest + 1 + step, AT.vocabulary - 1))
         else:
-            said.append(int(torch.randint(AT.end, (), generator=random)))
-    return said[:length]
+            tokens.append(int(torch.randint(AT.end, (), generator=random)))
+    return tokens[:length]
 
 
 def scores_of(random: torch.Generator, *shape: int) -> torch.Tensor:
@@ -54,18 +54,18 @@ def scores_of(random: torch.Generator, *shape: int) -> torch.Tensor:
     return scores
 
 
-def state(rules: Rules, said: list[int]) -> History:
+def state(rules: Rules, tokens: list[int]) -> History:
     """What `history` says at the end of a row, by itself: `[1, 1]`."""
-    row = [*INITIAL, *said]
+    row = [*INITIAL, *tokens]
     pair = torch.tensor([row[-2:] if len(row) > 1 else [0, *row]])
-    latest = max([token for token in said if token >= AT.first_time], default=0)
-    return rules.history(pair, torch.tensor([latest]), torch.tensor([len(said)]))
+    latest = max([token for token in tokens if token >= AT.first_time], default=0)
+    return rules.history(pair, torch.tensor([latest]), torch.tensor([len(tokens)]))
 
 
-def processed(rules: Rules, said: list[int], scores: torch.Tensor) -> torch.Tensor:
+def processed(rules: Rules, tokens: list[int], scores: torch.Tensor) -> torch.Tensor:
     """By transformers' processors, from raw scores `[V]`."""
     config = model().generation_config
-    ids = torch.tensor([[*INITIAL, *said]])
+    ids = torch.tensor([[*INITIAL, *tokens]])
     begin = len(INITIAL)
     processors = [
         SuppressTokensAtBeginLogitsProcessor(config.begin_suppress_tokens, begin_index=begin),
@@ -85,12 +85,12 @@ def test_masks_are_those_of_transformers(timestamps: bool, length: int) -> None:
     kinds = set()
     for seed in SEEDS:
         random = torch.Generator().manual_seed(seed * 100 + length)
-        said, scores = saying(random, length), scores_of(random)
-        kinds.add(tuple(token >= AT.first_time for token in said[-2:]))
+        tokens, scores = saying(random, length), scores_of(random)
+        kinds.add(tuple(token >= AT.first_time for token in tokens[-2:]))
         ours = rules(timestamps).process(
-            (scores + rules(timestamps).bias)[None, None], state(rules(timestamps), said)
+            (scores + rules(timestamps).bias)[None, None], state(rules(timestamps), tokens)
         )
-        torch.testing.assert_close(ours[0, 0], processed(rules(timestamps), said, scores), atol=0, rtol=0)
+        torch.testing.assert_close(ours[0, 0], processed(rules(timestamps), tokens, scores), atol=0, rtol=0)
     if length >= 4:
         assert len(kinds) >= 3
 
@@ -118,12 +118,12 @@ def test_the_quick_choice_is_the_likeliest_that_the_masks_leave(timestamps: bool
     one, kinds = rules(timestamps), set()
     for seed in SEEDS:
         random = torch.Generator().manual_seed(seed * 100 + length)
-        said, scores = saying(random, length), scores_of(random, 1, 1) + one.bias
-        left = one.process(scores, state(one, said))
-        choice = one.choose(scores, state(one, said))
+        tokens, scores = saying(random, length), scores_of(random, 1, 1) + one.bias
+        left = one.process(scores, state(one, tokens))
+        choice = one.choose(scores, state(one, tokens))
         assert torch.equal(choice.tokens, left.argmax(-1))
         torch.testing.assert_close(choice.logprobs, left.log_softmax(-1).amax(-1), atol=1e-5, rtol=1e-5)
-        bare = one.choose(scores, state(one, said), scored=False)
+        bare = one.choose(scores, state(one, tokens), scored=False)
         assert torch.equal(bare.tokens, choice.tokens)
         assert not bare.logprobs.any()
         token = int(choice.tokens)
@@ -164,10 +164,10 @@ def test_a_timestamp_comes_where_all_together_outweigh_every_word() -> None:
     one = rules(True)
     scores = torch.zeros(1, 1, AT.vocabulary) + one.bias
     scores[..., 5] = 4.0  # the likeliest token, yet less likely than 1501 timestamps
-    said = [AT.first_time, 3]
-    assert int(one.choose(scores, state(one, said)).tokens) == AT.first_time + 1
+    tokens = [AT.first_time, 3]
+    assert int(one.choose(scores, state(one, tokens)).tokens) == AT.first_time + 1
     scores[..., 5] = 9.0
-    assert int(one.choose(scores, state(one, said)).tokens) == 5
+    assert int(one.choose(scores, state(one, tokens)).tokens) == 5
 
 
 def test_without_timestamps_they_are_not_forbidden() -> None:

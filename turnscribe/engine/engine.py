@@ -31,7 +31,7 @@ class SharedOptions:
 
 
 class Engine:
-    """Makes what it is asked for from `models`.
+    """One Whisper and its draft, and what decodes with them.
 
     On a GPU the batch with its recorded passes is kept from one decoding to the next, and all callers have to
     be on the same stream.
