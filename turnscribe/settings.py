@@ -98,7 +98,7 @@ Settings = TypeVar("Settings", bound=BaseSettings)
 
 
 def load_settings(kind: type[Settings], **given: object) -> Settings:
-    """The environment's settings of a kind, `ModelSettings` or `ServerSettings`; `given` go before them.
+    """The environment's settings of a kind, such as `ModelSettings`; `given` go before them.
 
     Raises `SettingsError`.
     """
@@ -106,7 +106,7 @@ def load_settings(kind: type[Settings], **given: object) -> Settings:
         return kind(**given)
     except ValidationError as error:
         wrong = error.errors(include_input=False)[0]
-        variable = str(wrong["loc"][0]).upper()
+        variable = f"{kind.model_config.get('env_prefix') or ''}{wrong['loc'][0]}".upper()
         if variable == "ASR_MODEL":
             raise SettingsError(
                 "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=openai/whisper-large-v3."
