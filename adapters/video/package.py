@@ -19,6 +19,7 @@ from turnscribe.errors import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VIDEO = Path("adapters/video")
+IMPORTED = (VIDEO / "functions", Path("turnscribe/formats"))  # the formats are imported by their names
 OWN = ".scripts.video.package"  # an empty file in a folder that was laid out here: what is in it may be removed
 
 
@@ -46,8 +47,8 @@ def lay_out(folder: Path) -> Path:
     own.touch()
     if code.exists():
         shutil.rmtree(code)
-    functions = sorted((REPOSITORY / VIDEO / "functions").glob("*.py"))
-    for source in [REPOSITORY / VIDEO / "media_convert_job.json", *needed_files(functions)]:
+    modules = [file for place in IMPORTED for file in (REPOSITORY / place).glob("*.py")]
+    for source in [REPOSITORY / VIDEO / "media_convert_job.json", *needed_files(modules)]:
         target = code / source.relative_to(REPOSITORY)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

@@ -15,13 +15,12 @@ from turnscribe.cli.evaluation.synthetic_speech import (
     VOICES,
     TimedWord,
     Utterance,
-    Waveform,
     joined,
     random_sentence,
     synthesize,
     vocabulary,
 )
-from turnscribe.waveform import FULL_SCALE, to_int16
+from turnscribe.waveform import FULL_SCALE, Waveform, to_int16
 
 WORD_RATES = (0.85, 0.95, 1.05, 1.2)
 
