@@ -73,7 +73,7 @@ class FakePipeline:
         self.asr = SimpleNamespace(capabilities=Capabilities(languages, tasks))
         self.diarizer: Any = object()
         self.device = "cpu"
-        self.limits = Limits()
+        self.limits = Limits(max_bytes=self.settings.max_input_bytes)
         self.calls: list[Call] = []
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:

@@ -107,7 +107,7 @@ def load_settings(kind: Callable[..., Settings], **given: object) -> Settings:
         return kind(**given)
     except ValidationError as error:
         wrong = error.errors(include_input=False)[0]
-        variable = str(wrong["loc"][0]).upper()
+        variable = f"{kind.model_config.get('env_prefix') or ''}{wrong['loc'][0]}".upper()
         if variable == "ASR_MODEL":
             raise SettingsError(
                 "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=openai/whisper-large-v3."

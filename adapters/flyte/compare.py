@@ -18,7 +18,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,12 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adapters.flyte.shards import model_key
-from turnscribe.bulk.long_recordings import PartTranscript, merge, to_wav
+from adapters.repository import REPOSITORY
+from turnscribe.bulk.long_recordings import PartTranscript, merge
 from turnscribe.errors import TurnscribeError
-from turnscribe.waveform import SAMPLE_RATE
+from turnscribe.files import write_whole
+from turnscribe.interrupts import end_process, interrupt, two_step_interrupt
+from turnscribe.waveform import SAMPLE_RATE, Waveform, to_wav
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "demo" / "conversation.flac"
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -39,39 +40,42 @@ THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    folder = Path(args.folder)
-    folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(THREADS)  # before torch is loaded
-    parameters = {"chunk_length_s": args.chunk_length_s, "diarize": None if args.diarize else False}
-    on_ctrl_c = signal.getsignal(signal.SIGINT)
-    import flytekit  # noqa: F401  which takes Ctrl-C for itself, and exits with 1
+    import flytekit  # noqa: F401  before Ctrl-C is handled here: flytekit takes it for itself, and exits with 1
 
-    signal.signal(signal.SIGINT, on_ctrl_c)
-    try:
-        recording = Path(args.recording) if args.recording else _demo_recording(folder, args.minutes)
-        results = folder / "results.json"
-        known: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
-        what = f"{recording.name}, {recording.stat().st_size} bytes, {json.dumps(parameters)}, {model_key()}"
-        texts: list[str] = []
-        for tasks in args.tasks:
-            name = f"{tasks} tasks, {what}"
-            if name not in known:
-                known[name] = measure(recording, tasks, parameters, folder / f"{tasks}-tasks")
-                results.write_text(json.dumps(known, indent=1) + "\n")
-            texts.append(known[name]["text"])
-            print(
-                row(tasks, known[name]) + (", the same text" if texts[0] == texts[-1] else ", ANOTHER TEXT"),
-                flush=True,
-            )
-    except TurnscribeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    with two_step_interrupt(at_first=interrupt, at_second=end_process):
+        try:
+            _compare(args)
+        except TurnscribeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
     return 0
 
 
-def measure(recording: Path, tasks: int, parameters: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _compare(args: argparse.Namespace) -> None:
+    """Prints a row for each number of tasks; what was measured is in the folder at once."""
+    folder = Path(args.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {"chunk_length_s": args.chunk_length_s, "diarize": None if args.diarize else False}
+    recording = Path(args.recording) if args.recording else _demo_recording(folder, args.minutes)
+    results = folder / "results.json"
+    known: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+    subject = f"{recording.name}, {recording.stat().st_size} bytes, {json.dumps(parameters)}, {model_key()}"
+    texts: list[str] = []
+    for tasks in args.tasks:
+        name = f"{tasks} tasks, {subject}"
+        if name not in known:
+            known[name] = measure(recording, tasks, parameters, folder / f"{tasks}-tasks")
+            write_whole(results, json.dumps(known, indent=1) + "\n")
+        texts.append(known[name]["text"])
+        print(
+            row(tasks, known[name]) + (", the same text" if texts[0] == texts[-1] else ", ANOTHER TEXT"), flush=True
+        )
+
+
+def measure(recording: Path, tasks: int, parameters: Mapping[str, object], folder: Path) -> dict[str, Any]:
     """Seconds of each step, and the text."""
     from flytekit import map_task
     from flytekit.types.file import FlyteFile
@@ -79,23 +83,20 @@ def measure(recording: Path, tasks: int, parameters: Mapping[str, Any], folder: 
     from adapters.flyte.processes import run_map
     from adapters.flyte.recording import cut_recording
     from adapters.flyte.workflow import transcribe_one_part
-    from config import load_settings, parse_config
     from turnscribe.inputs.decode import decode_audio
-    from turnscribe.inputs.limits import Limits
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    settings, config = load_settings(), parse_config(parameters)
-    limits = Limits(max_seconds=settings.max_audio_seconds, max_bytes=settings.max_input_bytes)
-    duration = decode_audio(recording.read_bytes(), limits=limits).duration
-    load, used = os.getloadavg()[0], _cpu_seconds()
+    settings, request = REPOSITORY.load_settings(), REPOSITORY.parse(parameters)
+    duration = decode_audio(recording.read_bytes(), limits=settings.limits).duration
+    load, cpu_before = os.getloadavg()[0], _cpu_seconds()
     began = time.perf_counter()
-    files, offsets, of_a_part = [recording], [0.0], dict(parameters)
+    files, offsets, part_parameters = [recording], [0.0], dict(parameters)
     if tasks > 1:
         cut = cut_recording(str(recording.absolute()), dict(parameters), folder, part_seconds=duration / tasks)
-        files, offsets, of_a_part = cut.files, cut.offsets, cut.parameters
+        files, offsets, part_parameters = cut.files, cut.offsets, cut.parameters
     after_split = time.perf_counter()
-    bound = {"parameters": json.dumps(of_a_part), "models": model_key()}
+    bound = {"parameters": json.dumps(part_parameters), "models": model_key()}
     transcripts = run_map(
         map_task(functools.partial(transcribe_one_part, **bound)),
         {"audio": [FlyteFile(str(file), remote_path=False) for file in files], "offset": offsets, **bound},
@@ -103,11 +104,11 @@ def measure(recording: Path, tasks: int, parameters: Mapping[str, Any], folder: 
         folder / "map",
         at_a_time=tasks,
         pinned=True,
-        tell=lambda text: print(text, file=sys.stderr, flush=True),
+        on_message=lambda text: print(text, file=sys.stderr, flush=True),
     )
     after_map = time.perf_counter()
     parts = [PartTranscript.from_json(Path(file).read_text()) for file in transcripts]
-    transcript = merge(parts, threshold=settings.speaker_similarity, **config.speaker_counts)
+    transcript = merge(parts, request, threshold=settings.speaker_similarity)
     after_merge = time.perf_counter()
     shutil.rmtree(folder)
     return {
@@ -117,7 +118,7 @@ def measure(recording: Path, tasks: int, parameters: Mapping[str, Any], folder: 
         "map": round(after_map - after_split, 1),
         "transcribing": [round(part.transcript.timings["total"], 1) for part in parts],
         "merge": round(after_merge - after_map, 2),
-        "cpu_of_tasks": round(_cpu_seconds() - used, 1),
+        "cpu_of_tasks": round(_cpu_seconds() - cpu_before, 1),
         "load_before": round(load, 2),
         "speakers": len({turn.speaker for turn in transcript.turns}),
         "text": transcript.text,
@@ -130,7 +131,7 @@ def row(tasks: int, figures: Mapping[str, Any]) -> str:
     return f"{tasks} tasks: {json.dumps(shown)}, {figures['audio'] / figures['total']:.1f}x, {words} words"
 
 
-def build_recording(speech: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
+def build_recording(speech: Waveform, seconds: float) -> Waveform:
     """`speech` `[samples]` again and again, from half to full volume, with pauses of up to two seconds."""
     random = np.random.default_rng(0)
     pieces, length = [], 0

@@ -1,4 +1,4 @@
-"""Which failures another attempt may mend. Knows the errors of `turnscribe` and of the places files lie in."""
+"""Which failures another attempt may mend."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A map task on this machine as a cluster would run it: Flyte's own container command, a process for each index.
 
-`pyflyte run` executes map tasks one after another in one process; here they are apart, so they can be timed, and what
-they share is only what a cluster's share: files. Knows of a cluster's doing no more than inputs, index and outputs:
-no retries, no cache, no resources. Its files are small and stay in the folder that was given.
+`pyflyte run` executes map tasks one after another in one process. Here each is a process of its own, so they can be
+timed, and they share what a cluster's tasks share: files. Of what a cluster does there is no more than inputs, index
+and outputs: no retries, no cache, no resources. The files are small and stay in the given folder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run_map(
     at_a_time: int,
     pinned: bool = False,
     environment: Mapping[str, str] | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    on_message: Callable[[str], None] = lambda text: None,
 ) -> list[Any]:
     """The outputs of `mapped` (a `flytekit.map_task(...)`) over `count` indices, `at_a_time` processes at once.
 
@@ -56,7 +56,7 @@ def run_map(
                 if process.poll() is not None:
                     del running[index]
                     read_output(mapped, index, folder)
-                    tell(f"task {index + 1} of {count} is done")
+                    on_message(f"task {index + 1} of {count} is done")
             time.sleep(0.05)
     finally:
         for process in running.values():
@@ -78,7 +78,7 @@ def start(
     if (own / "checkpoint").exists():
         shutil.rmtree(own / "previous", ignore_errors=True)
         (own / "checkpoint").rename(own / "previous")
-    of_the_cluster = {
+    cluster_variables = {
         "BATCH_JOB_ARRAY_INDEX_VAR_NAME": INDEX,
         INDEX: str(index),
         "TMPDIR": str(own / "temporary"),  # where flytekit leaves what it does not need any more
@@ -87,7 +87,7 @@ def start(
         return subprocess.Popen(
             build_command(mapped, folder, own),
             cwd=REPOSITORY,
-            env={**os.environ, **(environment or {}), **of_the_cluster},
+            env={**os.environ, **(environment or {}), **cluster_variables},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -132,12 +132,12 @@ def read_output(mapped: Any, index: int, folder: Path) -> Any:
 
     own = folder / str(index)
     if (own / "error.pb").exists() or not (own / "outputs.pb").exists():
-        told = (own / "log.txt").read_text(errors="replace")[-2000:]
+        reason = (own / "log.txt").read_text(errors="replace")[-2000:]
         if (own / "error.pb").exists():
             error = load_proto_from_file(ErrorDocument, str(own / "error.pb")).error
             kind = "may pass" if error.kind == error.RECOVERABLE else "stays"
-            told = f"{error.message.strip().splitlines()[-1].strip()} ({kind})"
-        raise TaskFailed(f"Task {index}: {told}")
+            reason = f"{error.message.strip().splitlines()[-1].strip()} ({kind})"
+        raise TaskFailed(f"Task {index}: {reason}")
     literals = Literals.from_flyte_idl(load_proto_from_file(LiteralMap, str(own / "outputs.pb")))
     [(name, kind)] = mapped.python_function_task.python_interface.outputs.items()
     return TypeEngine.literal_map_to_kwargs(FlyteContextManager.current_context(), literals, {name: kind})[name]

@@ -1,6 +1,6 @@
-"""One very long recording: cut into parts, which are transcribed apart, and put together again. Knows no Flyte.
+"""One very long recording as files: cut into wav files for the tasks, their results merged and written.
 
-What belongs together and who is who `turnscribe/bulk/long_recordings.py` knows; here are the files.
+Where the cuts are, and who is who, is in `turnscribe/bulk/long_recordings.py`. Imports nothing of Flyte.
 """
 
 from __future__ import annotations
@@ -8,52 +8,61 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from turnscribe.bulk.files import loaded_handler, write_results
-from turnscribe.bulk.long_recordings import PartTranscript, judge_language, merge, part_parameters, split, to_wav
+from adapters.repository import REPOSITORY
+from diarization_utils import assign_speakers, group_turns
+from turnscribe.bulk.entries import write_results
+from turnscribe.bulk.long_recordings import PartTranscript, judge_language, merge, part_parameters, split
 from turnscribe.bulk.manifest import Entry, add_to_report, list_entries, read_report
 from turnscribe.bulk.places import read, shown
+from turnscribe.deployment import Deployment
 from turnscribe.errors import BadParameters
+from turnscribe.waveform import to_wav
 
 
 @dataclass(frozen=True)
-class Parts:
+class CutRecording:
+    """A recording as wav files in order; `parameters` are those of the request for each."""
+
     files: list[Path]
     offsets: list[float]  # seconds from the start of the recording
-    parameters: dict[str, Any]  # of a part's request
+    parameters: dict[str, object]
     warnings: list[str]
 
 
 def cut_recording(
-    uri: str, parameters: Mapping[str, Any], folder: Path, *, part_seconds: float, handler: Any = None
-) -> Parts:
+    uri: str,
+    parameters: Mapping[str, object],
+    folder: Path,
+    *,
+    part_seconds: float,
+    deployment: Deployment = REPOSITORY,
+) -> CutRecording:
     """Wav files of about `part_seconds` in `folder`, cut in pauses; the language is judged once, by the opening.
 
-    Raises `PlaceError`, `RequestError`, and what `EndpointHandler.transcribe` raises.
+    Raises `PlaceError`, `RequestError`, and what `Pipeline.transcribe` raises.
     """
-    from config import parse_config
     from turnscribe.inputs.decode import decode_audio
 
-    config = parse_config(dict(parameters))
-    if config.channels == "split":
+    request = deployment.parse(parameters)
+    if request.channels == "split":
         raise BadParameters("channels is 'split', and parts are mono: leave it out, or transcribe the file whole.")
-    handler = handler or loaded_handler()
+    pipeline = deployment.pipeline()
     audio = decode_audio(
-        read(uri, max_bytes=handler.limits.max_bytes),
-        limits=handler.limits,
-        sampling_rate=config.sampling_rate,
-        encoding=config.encoding,
+        read(uri, max_bytes=pipeline.limits.max_bytes),
+        limits=pipeline.limits,
+        sampling_rate=request.sampling_rate,
+        encoding=request.encoding,
     )
-    windows = split(audio.mono, part_seconds=part_seconds, chunk_length_s=config.chunk_length_s)
-    language = judge_language(audio.mono, config, handler=handler)
+    windows = split(audio.mono, part_seconds=part_seconds, chunk_length_s=request.decoding.chunk_length_s)
+    language = judge_language(audio.mono, request, pipeline)
     warnings = list(audio.warnings)
-    if config.ignored:
-        warnings.append(f"Unknown parameters were ignored: {', '.join(config.ignored)}.")
+    if request.ignored:
+        warnings.append(f"Unknown parameters were ignored: {', '.join(request.ignored)}.")
     files = [folder / f"part-{index:04d}.wav" for index in range(len(windows))]
     for file, window in zip(files, windows, strict=True):
         file.write_bytes(to_wav(audio.mono[window.start : window.stop]))
-    return Parts(files, [window.offset for window in windows], part_parameters(config, language), warnings)
+    return CutRecording(files, [window.offset for window in windows], part_parameters(request, language), warnings)
 
 
 def merge_recording(
@@ -63,15 +72,19 @@ def merge_recording(
     *,
     warnings: Sequence[str] = (),
     formats: Sequence[str] = (),
+    deployment: Deployment = REPOSITORY,
 ) -> Entry:
     """The parts' transcripts as one, written to the entry's place, and the entry to the report in `output`.
 
     Raises `PlaceError`, `ManifestError`, `SettingsError`.
     """
-    from config import load_settings, parse_config
-
-    counts = parse_config(dict(entry.parameters)).speaker_counts
-    transcript = merge(parts, threshold=load_settings().speaker_similarity, **counts)
+    transcript = merge(
+        parts,
+        deployment.parse(entry.parameters),
+        threshold=deployment.load_settings().speaker_similarity,
+        assign_speakers=assign_speakers,
+        group_turns=group_turns,
+    )
     transcript = replace(transcript, warnings=(*warnings, *transcript.warnings))
     write_results(entry, transcript, formats=formats)
     done = replace(entry, status="done", duration=transcript.duration)
@@ -79,7 +92,7 @@ def merge_recording(
     return done
 
 
-def only_entry(uri: str, output: str, parameters: Mapping[str, Any]) -> Entry:
+def only_entry(uri: str, output: str, parameters: Mapping[str, object]) -> Entry:
     """The recording at `uri`, with its parameters (a manifest's own win) and the place of its results.
 
     The report in `output` has it from now on. Raises `PlaceError`, `ManifestError`, `BadParameters`.

@@ -1,10 +1,15 @@
-"""Many recordings in shards: listed, transcribed one shard a task, reported together. Knows no Flyte.
+"""Many recordings in shards: listed, transcribed one shard a task, reported together. Imports nothing of Flyte.
 
-A shard is the text of a manifest, and Flyte's cache knows it by that text: addresses, sizes, parameters, outputs and
-`made_by`. The report in the output keeps that for as long as a file's content, its parameters and the settings of the
-models stay. Once one of them is another, it is one that never was, also when they come back: the answer that is there
-is by then of others. Weights replaced under the same name may change unnoticed, and so may a file behind a web
-address whose server tells neither ETag nor time of change.
+A shard is the text of a manifest: addresses, sizes, parameters, outputs, and for each recording a mark, `made_by`.
+Flyte's cache returns the result of an earlier task for an equal text, so the text must change when the answer would.
+
+The mark stands for what makes the answer: the file's content, its parameters and the models' settings. The report in
+the output folder keeps it. While all three stay the same, the next run finds the mark there and the cache answers.
+When one of them changes, the recording gets a mark that was never used before. It gets a new one, too, when they
+change back: the earlier result is still in the cache, but the answer in the output folder was overwritten meanwhile.
+
+Two changes go unnoticed: weights replaced under the same name, and a file behind a web address whose server sends
+neither ETag nor time of change.
 """
 
 from __future__ import annotations
@@ -16,11 +21,12 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
-from typing import Any
+from functools import partial
 from uuid import uuid4
 
 from adapters.flyte.failures import TryAgain, of_the_file
-from turnscribe.bulk.files import FORMATS, attempt, loaded_handler, transcribe_entry
+from adapters.repository import REPOSITORY
+from turnscribe.bulk.entries import TEXT_FORMATS, attempt, transcribe_entry
 from turnscribe.bulk.manifest import (
     REPORT,
     Entry,
@@ -33,19 +39,21 @@ from turnscribe.bulk.manifest import (
     to_text,
 )
 from turnscribe.bulk.places import PlaceError, Refused, shown, version
+from turnscribe.deployment import Deployment
 from turnscribe.errors import BadParameters
+from turnscribe.parameters import parameters_of
 
 SHARD_BYTES = 2**27  # files of one shard are in memory together: five hours of mp3 are 1 GB of samples
-LOOKS = 32  # at files, at a time
+LOOKUPS = 32  # at files, at a time
 TOGETHER = 8  # files of a shard at a time: they share the engine's batches, and the first are soon done
-NAMED_FAILURES = 20  # in a report's text; the manifest has all
+SHOWN_FAILURES = 20  # in a report's text; the manifest has all
 
 GONE = "It was transcribed before and its answer is gone: run again with this report as the input."
 LOST = "Its task failed in every attempt: the task's log says why; run again."
 ENDED = "The workflow failed before it could tell what became of it: the failed tasks' logs say why; run again."
 
 
-def list_shards(inputs: Sequence[str], output: str, parameters: dict[str, Any], *, files: int) -> list[str]:
+def list_shards(inputs: Sequence[str], output: str, parameters: dict[str, object], *, files: int) -> list[str]:
     """The recordings in shards of about `files`; `parameters` are a request's, and a manifest's own win over them.
 
     They are written to the report, so that an output that cannot be written is found now. What failed, as a report
@@ -62,7 +70,7 @@ def list_shards(inputs: Sequence[str], output: str, parameters: dict[str, Any], 
         return replace(entry, status=None, made_by=_made_by(entry, before.get(entry.output), models))
 
     listed = list_entries(inputs, output, earlier)
-    with ThreadPoolExecutor(LOOKS) as pool:
+    with ThreadPoolExecutor(LOOKUPS) as pool:
         entries = list(pool.map(waiting, listed))
     add_to_report([_begun(entry, before.get(entry.output)) for entry in entries], output, earlier)
     return [to_text(shard) for shard in stable_bundles(entries, files=files, size_bytes=SHARD_BYTES)]
@@ -97,7 +105,7 @@ def transcribe_shard(
     formats: Sequence[str] = (),
     done: Sequence[Entry] = (),
     on_done: Callable[[Sequence[Entry]], None] = lambda entries: None,
-    handler: Any = None,
+    deployment: Deployment = REPOSITORY,
 ) -> list[Entry]:
     """The shard's entries with what became of them; their results are written.
 
@@ -106,23 +114,21 @@ def transcribe_shard(
     goes wrong raises `TryAgain`, when all the others are through: those are in `done` of the next attempt, as the
     last call of `on_done` had them. Raises `SettingsError`.
     """
-    handler = handler or loaded_handler()  # without models nothing is one file's trouble
+    deployment.pipeline()  # without models nothing is one file's trouble
     entries = from_text(manifest)
     finished = {entry.uri: entry for entry in done}
     again: list[Entry] = []
     refused: list[Entry] = []
     apart: dict[str, list[Entry]] = {}  # by URI, where an entry goes that is not finished
 
-    def work(entry: Entry) -> Entry:
-        return transcribe_entry(entry, formats=formats, handler=handler)
-
     def on_error(entry: Entry, error: Exception) -> None:
         if not of_the_file(error):
             apart[entry.uri] = refused if isinstance(error, Refused) else again
 
+    transcribe = partial(transcribe_entry, deployment=deployment, formats=formats)
     left = [entry for entry in entries if entry.uri not in finished]
     with ThreadPoolExecutor(TOGETHER) as pool:
-        for future in as_completed([pool.submit(attempt, work, entry, on_error=on_error) for entry in left]):
+        for future in as_completed([pool.submit(attempt, transcribe, entry, on_error=on_error) for entry in left]):
             entry = future.result()
             if entry.uri in apart:
                 apart[entry.uri].append(entry)
@@ -180,29 +186,27 @@ def write_report(entries: Sequence[Entry], output: str) -> str:
     done, and names what failed."""
     add_to_report(entries, output, read_report(output))
     failed = [entry for entry in entries if entry.status == "failed"]
-    lines = [f"failed: {shown(entry.uri)}: {entry.error}" for entry in failed[:NAMED_FAILURES]]
-    if len(failed) > NAMED_FAILURES:
-        lines.append(f"and {len(failed) - NAMED_FAILURES} more: see {REPORT}")
+    lines = [f"failed: {shown(entry.uri)}: {entry.error}" for entry in failed[:SHOWN_FAILURES]]
+    if len(failed) > SHOWN_FAILURES:
+        lines.append(f"and {len(failed) - SHOWN_FAILURES} more: see {REPORT}")
     return "\n".join([summary(entries), *lines])
 
 
-def request_parameters(text: str) -> dict[str, Any]:
+def request_parameters(text: str, deployment: Deployment = REPOSITORY) -> dict[str, object]:
     """A request's parameters from a JSON object, checked. Raises `BadParameters`."""
-    from config import parse_config
-
     try:
         parameters = json.loads(text or "{}")
     except ValueError as e:
         raise BadParameters('parameters is not JSON: give an object such as {"language": "en"}.') from e
-    parse_config(parameters)
+    deployment.parse(parameters)
     return dict(parameters)
 
 
 def format_names(text: str) -> list[str]:
     """`"srt vtt"` or `"srt,vtt"` to names of formats. Raises `BadParameters`."""
     names = re.findall(r"[^\s,]+", text)
-    if wrong := [name for name in names if name not in FORMATS]:
-        raise BadParameters(f"formats has {wrong[0][:40]!r}: choose from {', '.join(FORMATS)}.")
+    if wrong := [name for name in names if name not in TEXT_FORMATS]:
+        raise BadParameters(f"formats has {wrong[0][:40]!r}: choose from {', '.join(TEXT_FORMATS)}.")
     return names
 
 
@@ -212,12 +216,10 @@ def check_positive(name: str, value: float) -> None:
         raise BadParameters(f"{name} is {value:g}: give a number above 0.")
 
 
-def model_key() -> str:
+def model_key(deployment: Deployment = REPOSITORY) -> str:
     """The models and request defaults of this process's environment, without the token. Raises `SettingsError`."""
-    from config import load_settings, parse_config
-
-    settings = load_settings().model_dump(mode="json", exclude={"hf_token"})
-    return json.dumps({**settings, **parse_config().model_dump(mode="json")}, sort_keys=True)
+    settings = deployment.load_settings().model_dump(mode="json", exclude={"hf_token"})
+    return json.dumps({**settings, **parameters_of(deployment.parse({}))}, sort_keys=True)
 
 
 def _made_by(entry: Entry, before: Entry | None, models: str) -> str:

@@ -20,7 +20,7 @@ which goes on after the files that are done (its checkpoint). A shard whose atte
 TASK_MIN_SUCCESS_RATIO; with fewer successes the workflow fails, and the report is written all the same. Of one
 recording every part is needed.
 
-A thin layer: what the tasks do is in `shards.py` and `recording.py`. Does not know the models.
+A thin layer: what the tasks do is in `shards.py` and `recording.py`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ from flytekit.extras.accelerators import GPUAccelerator
 from flytekit.types.error.error import FlyteError
 from flytekit.types.file import FlyteFile
 
+from adapters.environment import TOKEN, worker_environment
 from adapters.flyte import recording as recordings
-from adapters.flyte import shards as work
+from adapters.flyte import shards as sharding
 from adapters.flyte.failures import may_pass
-from adapters.flyte.settings import TOKEN, load_task_settings, model_environment
+from adapters.flyte.settings import load_task_settings
+from adapters.repository import REPOSITORY
 from turnscribe.bulk.long_recordings import PartTranscript, transcribe_part
 from turnscribe.bulk.manifest import Entry, from_text, to_text
 
@@ -62,7 +64,9 @@ def _hash(file: FlyteFile) -> str:
 HashedFile = Annotated[FlyteFile, HashMethod(_hash)]  # the cache knows it by its content, wherever it lies
 
 
-class Parts(NamedTuple):
+class PartTasks(NamedTuple):
+    """What the tasks of the parts get, and what merging them needs."""
+
     audio: list[HashedFile]
     offsets: list[float]
     parameters: str
@@ -80,12 +84,13 @@ def token_secret(group: str | None) -> list[Secret] | None:
 
 settings = load_task_settings()
 resources = Resources(cpu=settings.cpu, mem=settings.memory, gpu=str(settings.gpu) if settings.gpu else None)
+environment = worker_environment(os.environ, without=[TOKEN])  # that is a secret
 model_task = functools.partial(
     task,
     requests=resources,
     limits=resources,
     accelerator=GPUAccelerator(settings.accelerator) if settings.accelerator and settings.gpu else None,
-    environment=model_environment(os.environ),
+    environment=environment,
     secret_requests=token_secret(settings.secret_group),
     retries=settings.retries,
     timeout=timedelta(minutes=settings.timeout_minutes),
@@ -94,7 +99,7 @@ small_task = functools.partial(
     task,
     requests=Resources(cpu="1", mem="2Gi"),
     limits=Resources(cpu="2", mem="4Gi"),
-    environment=model_environment(os.environ),
+    environment=environment,
     retries=settings.retries,
 )
 
@@ -105,17 +110,17 @@ small_task = functools.partial(
 @small_task()
 def list_shards(inputs: list[str], output: str, parameters: str, formats: str, files_per_task: int) -> list[str]:
     """Everything that can be wrong with what was given is found here, before a model is loaded."""
-    work.format_names(formats)
+    sharding.format_names(formats)
     with retried():
-        return work.list_shards(inputs, output, work.request_parameters(parameters), files=files_per_task)
+        return sharding.list_shards(inputs, output, sharding.request_parameters(parameters), files=files_per_task)
 
 
 @model_task(cache=True, cache_version=CACHE_VERSION)
 def transcribe_shard(shard: str, formats: str) -> str:
     """The shard's entries, done or failed."""
     with retried():
-        entries = work.transcribe_shard(
-            shard, formats=work.format_names(formats), done=_saved_entries(), on_done=_save_entries
+        entries = sharding.transcribe_shard(
+            shard, formats=sharding.format_names(formats), done=_saved_entries(), on_done=_save_entries
         )
     return to_text(entries)
 
@@ -123,8 +128,8 @@ def transcribe_shard(shard: str, formats: str) -> str:
 @small_task()
 def report(shards: list[str], results: list[str | None], output: str, formats: str) -> str:
     with retried():
-        entries = work.build_report(shards, results, output, formats=work.format_names(formats))
-        return work.write_report(entries, output)
+        entries = sharding.build_report(shards, results, output, formats=sharding.format_names(formats))
+        return sharding.write_report(entries, output)
 
 
 @small_task()
@@ -138,11 +143,11 @@ def report_failure(
 ) -> None:
     """The report of a run in which too many shards failed: what is there, and what is not."""
     with retried():
-        found = work.list_shards(inputs, output, work.request_parameters(parameters), files=files_per_task)
-        entries = work.build_report(
-            found, [None] * len(found), output, formats=work.format_names(formats), lost=work.ENDED
+        found = sharding.list_shards(inputs, output, sharding.request_parameters(parameters), files=files_per_task)
+        entries = sharding.build_report(
+            found, [None] * len(found), output, formats=sharding.format_names(formats), lost=sharding.ENDED
         )
-        print(work.write_report(entries, output))
+        print(sharding.write_report(entries, output))
 
 
 @workflow(on_failure=report_failure)
@@ -165,19 +170,19 @@ def transcribe_files(
 
 
 @model_task()
-def split_recording(recording: str, output: str, parameters: str, formats: str, part_minutes: float) -> Parts:
-    work.format_names(formats)
-    work.check_positive("part_minutes", part_minutes)
+def split_recording(recording: str, output: str, parameters: str, formats: str, part_minutes: float) -> PartTasks:
+    sharding.format_names(formats)
+    sharding.check_positive("part_minutes", part_minutes)
     with retried():
-        entry = recordings.only_entry(recording, output, work.request_parameters(parameters))
-        parts = recordings.cut_recording(entry.uri, entry.parameters, _folder(), part_seconds=part_minutes * 60)
-    return Parts(
-        [FlyteFile(str(file)) for file in parts.files],
-        parts.offsets,
-        json.dumps(parts.parameters),
-        parts.warnings,
+        entry = recordings.only_entry(recording, output, sharding.request_parameters(parameters))
+        cut = recordings.cut_recording(entry.uri, entry.parameters, _folder(), part_seconds=part_minutes * 60)
+    return PartTasks(
+        [FlyteFile(str(file)) for file in cut.files],
+        cut.offsets,
+        json.dumps(cut.parameters),
+        cut.warnings,
         to_text([entry]),
-        work.model_key(),
+        sharding.model_key(),
     )
 
 
@@ -185,7 +190,7 @@ def split_recording(recording: str, output: str, parameters: str, formats: str, 
 def transcribe_one_part(audio: FlyteFile, offset: float, parameters: str, models: str) -> FlyteFile:
     """A part's transcript and voices. `models` is for the cache."""
     with retried():
-        part = transcribe_part(Path(audio).read_bytes(), offset, json.loads(parameters))
+        part = transcribe_part(Path(audio).read_bytes(), offset, json.loads(parameters), REPOSITORY)
     file = _folder() / "part.json"
     file.write_text(part.to_json())
     return FlyteFile(str(file))
@@ -199,7 +204,7 @@ def merge_recording(parts: list[FlyteFile], entry: str, output: str, warnings: l
             from_text(entry)[0],
             output,
             warnings=warnings,
-            formats=work.format_names(formats),
+            formats=sharding.format_names(formats),
         )
     return done.answer
 

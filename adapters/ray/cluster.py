@@ -1,4 +1,4 @@
-"""Which cluster, what its workers get, and how many of them there will be. Knows no recordings."""
+"""Which cluster, what its workers get, and how many of them there will be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from config import DEFAULTS_PREFIX, ModelSettings
+from adapters.environment import worker_environment
 from turnscribe.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,16 +24,16 @@ LEFT_AT_HOME = (  # of the code that goes to a cluster, beside what .gitignore n
 def build_init(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `ray.init`; without an address, of a cluster of this machine that ends with the job.
 
-    That one is asked for by name: without it Ray would join a cluster that RAY_ADDRESS or a file of its own names.
+    That one has the address "local": without it Ray would join a cluster that RAY_ADDRESS or a file of its own names.
     """
-    given: dict[str, Any] = {"log_to_driver": args.worker_logs, "logging_level": "error"}
+    arguments: dict[str, Any] = {"log_to_driver": args.worker_logs, "logging_level": "error"}
     if args.address is None:
         sizes = {"object_store_memory": args.object_store_memory, "_temp_dir": args.temp_dir, "num_cpus": args.cpus}
-        given |= {"address": "local", "include_dashboard": False}
-        return given | {name: value for name, value in sizes.items() if value}
+        arguments |= {"address": "local", "include_dashboard": False}
+        return arguments | {name: value for name, value in sizes.items() if value}
     if args.upload:
-        given["runtime_env"] = {"working_dir": str(ROOT), "excludes": LEFT_AT_HOME}
-    return given | {"address": args.address}
+        arguments["runtime_env"] = {"working_dir": str(ROOT), "excludes": LEFT_AT_HOME}
+    return arguments | {"address": args.address}
 
 
 def check_address(address: str) -> None:
@@ -68,18 +68,14 @@ def join_cluster(args: argparse.Namespace) -> None:
 
 
 def build_environment(environ: Mapping[str, str], names: Sequence[str] = ()) -> dict[str, SecretStr]:
-    """The variables that the workers take over: the models' and limits, the requests' defaults, and those in `names`.
+    """The variables that the workers take over: `worker_environment`'s and those in `names`.
 
     They travel as an argument and not in Ray's `runtime_env`, which Ray writes into its logs. Raises `SettingsError`.
     """
     if missing := [name for name in names if name not in environ]:
         raise SettingsError(f"{missing[0]} is not set: set it in this shell, or leave out --env {missing[0]}.")
-    settings = {name.upper() for name in ModelSettings.model_fields}
-    return {
-        name: SecretStr(value)
-        for name, value in environ.items()
-        if name in settings or name in names or name.startswith(DEFAULTS_PREFIX)
-    }
+    variables = worker_environment(environ) | {name: environ[name] for name in names}
+    return {name: SecretStr(value) for name, value in variables.items()}
 
 
 def build_actor(args: argparse.Namespace, resources: Mapping[str, float]) -> tuple[int, dict[str, float]]:

@@ -17,25 +17,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+
+from pydantic import SecretStr
 
 from adapters.ray.cluster import build_actor, build_environment, join_cluster
 from adapters.ray.passes import Pool, WorkersDie, transcribe_all
 from adapters.ray.report import Report
-from turnscribe.bulk.files import FORMATS
+from adapters.repository import REPOSITORY
+from turnscribe.bulk.entries import TEXT_FORMATS
 from turnscribe.bulk.manifest import Entry, ManifestError, left_to_do, list_entries, merge_report, read_report
 from turnscribe.bulk.places import PlaceError
 from turnscribe.errors import TurnscribeError
+from turnscribe.interrupts import end_process, interrupt, two_step_interrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
-    with _ctrl_c():
+    with two_step_interrupt(at_first=interrupt, at_second=end_process):  # the first leaves by way of the report
         try:
             return _run(args)
         except (TurnscribeError, ManifestError, PlaceError) as error:
@@ -65,21 +66,19 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def build_entries(
-    inputs: Sequence[str], output: str, parameters: Mapping[str, Any], earlier: Sequence[Entry] = ()
+    inputs: Sequence[str], output: str, parameters: Mapping[str, object], earlier: Sequence[Entry] = ()
 ) -> list[Entry]:
     """Every recording with its parameters: the job's, and before them its own of a manifest.
 
     Its place is that of the `earlier` report. Raises `BadParameters`, `ManifestError`, `PlaceError`.
     """
-    from config import parse_config
-
-    parse_config(dict(parameters))
+    REPOSITORY.parse(parameters)
     entries = list_entries(inputs, output, earlier)
     return [replace(entry, parameters={**parameters, **entry.parameters}) for entry in entries]
 
 
 def _transcribe(
-    left: Sequence[Entry], args: argparse.Namespace, environment: Mapping[str, Any], report: Report
+    left: Sequence[Entry], args: argparse.Namespace, environment: Mapping[str, SecretStr], report: Report
 ) -> None:
     join_cluster(args)
     import ray
@@ -87,26 +86,9 @@ def _transcribe(
     actors, share = build_actor(args, ray.cluster_resources())
     pool = Pool(actors, share, environment, args.format, args.files_per_bundle, int(args.bundle_mb * 2**20))
     nodes = sum(node["Alive"] for node in ray.nodes())
-    report.tell(f"{len(left)} recordings for {actors} actors on {nodes} nodes.")
-    for entry in transcribe_all(left, pool, output=args.output, tell=report.tell):
+    report.show(f"{len(left)} recordings for {actors} actors on {nodes} nodes.")
+    for entry in transcribe_all(left, pool, output=args.output, on_message=report.show):
         report.ended(entry)
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[None]:
-    """The first Ctrl-C leaves by way of the report; the second ends the process, whatever it is doing."""
-
-    def first(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.write(2, b"\nStopping; Ctrl-C again stops at once.\n")  # print is not safe in a signal handler
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is first:
-            signal.signal(signal.SIGINT, before)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -114,7 +96,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="file, folder, s3:// prefix, https:// URL, or manifest (.jsonl)")
     add("--output", required=True, metavar="DIR", help="folder that all nodes share, or s3:// prefix")
-    add("--format", nargs="+", choices=FORMATS, default=[], help="beside the answers")
+    add("--format", nargs="+", choices=TEXT_FORMATS, default=[], help="beside the answers")
     add("--parameters", type=_parameters, default={}, metavar="JSON", help="""a request's: '{"language": "en"}'""")
     add("--files-per-bundle", type=_positive, default=16, metavar="N", help="sharing batches (default: 16)")
     add("--bundle-mb", type=float, default=64, metavar="MB", help="at most, unless a file is larger (default: 64)")
@@ -160,7 +142,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _parameters(text: str) -> dict[str, Any]:
+def _parameters(text: str) -> dict[str, object]:
     try:
         values = json.loads(text)
     except ValueError:

@@ -26,10 +26,9 @@ from tqdm import tqdm
 
 from adapters.flyte.shards import model_key
 from adapters.ray.cluster import ROOT
-from turnscribe.bulk.long_recordings import to_wav
 from turnscribe.bulk.places import write
 from turnscribe.errors import SettingsError
-from turnscribe.waveform import SAMPLE_RATE
+from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 ACTORS = (1, 2, 4)
 PLAIN, RESTARTED = "plain", "restarted"

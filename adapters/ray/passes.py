@@ -1,9 +1,8 @@
 """All entries through an actor pool of Ray Data, and again those whose worker died.
 
-Ray Data would run a bundle that lost its worker again until it ends, and with a file that workers die of it never
-does. So Ray is told not to repeat anything: what is missing after a pass goes into the next one, each file by itself,
-and a file that is missing after every pass is reported. So it is with a bundle whose worker has no models yet. Knows
-no models.
+Ray Data would run a bundle that lost its worker again and again until it ends, and with a file that kills its workers
+it never does. So Ray repeats nothing here. What is missing after a pass goes into the next pass, each file by itself,
+and a file that is missing after every pass is reported. A bundle whose worker has no models yet is treated the same.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import SecretStr
 
-from adapters.ray.worker import Transcriber
+from adapters.ray.worker import BundleWorker
 from turnscribe.bulk.manifest import Entry, bundles, from_text, left_to_do, to_text
 from turnscribe.errors import ModelUnavailable, SettingsError
 
@@ -26,7 +25,7 @@ LOST_BUNDLES = 10  # that the first pass survives, beside two for each actor and
 ALL = -1
 FAILED_STARTS = 3  # of actors, one after another; and of each, to load its models
 
-Tell = Callable[[str], None]
+OnMessage: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class WorkersDie(Exception):
     """Too many of them did: the fault is not a file's."""
 
 
-def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, tell: Tell) -> Iterator[Entry]:
+def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, on_message: OnMessage) -> Iterator[Entry]:
     """Each entry once, done or failed, as they come.
 
     Raises `SettingsError`, which is `ModelUnavailable` where no worker has its models but may get them later,
@@ -67,7 +66,7 @@ def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, tell: T
         left = {entry.uri: entry for entry in lost}
         yield from (replace(entry, status="done") for entry in there)  # written before the worker died
         if left and number + 1 < PASSES:
-            tell(f"{len(left)} files were with workers that died or had no models: again, each by itself.")
+            on_message(f"{len(left)} files were with workers that died or had no models: again, each by itself.")
     died = (
         f"The worker died with it or had no models {PASSES} times: it may need more memory than there is, or crash a "
         "decoder."
@@ -91,7 +90,7 @@ def one_pass(made: Sequence[Sequence[Entry]], pool: Pool, *, may_lose: int) -> I
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # max_task_retries is to go in Ray 2.64; until then nothing takes its place
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
-            Transcriber,
+            BundleWorker,
             fn_constructor_args=[pool.environment, pool.formats],
             # one bundle at a time: another one waiting would be lost with it
             compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(rows)), max_tasks_in_flight_per_actor=1),

@@ -1,4 +1,4 @@
-"""How far the job is: the manifest with every entry, and a line or a bar for people. Knows no Ray."""
+"""How far the job is: the manifest with every entry, and a line or a bar for people."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class Report:
         self.entries[entry.uri] = entry
         self.bar.update()
         if entry.status == "failed":
-            self.tell(f"failed: {shown(entry.uri)}: {entry.error}")
+            self.show(f"failed: {shown(entry.uri)}: {entry.error}")
         now = time.monotonic()
         if now >= self.next_write:
             try:
                 self._write()
             except PlaceError as error:  # the next one may be written
-                self.tell(f"warning: {error}")
+                self.show(f"warning: {error}")
         if self.bar.disable and now >= self.next_line:
             self.next_line = now + LINE_SECONDS
             ended = sum(entry.status is not None for entry in self.entries.values())
-            self.tell(f"{ended} of {len(self.entries)}: {self.summary()}")
+            self.show(f"{ended} of {len(self.entries)}: {self.summary()}")
 
-    def tell(self, text: str) -> None:
+    def show(self, text: str) -> None:
         self.bar.write(text, file=sys.stderr)
         sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""What runs on the cluster: an actor with one loaded handler. Knows nothing of the cluster.
+"""What runs on the cluster: an actor with one process's models.
 
 Imports nothing heavy: a variable such as HF_HUB_OFFLINE counts only where it is set before the libraries come.
 """
@@ -9,11 +9,15 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict
 
 from pydantic import SecretStr
 
-from turnscribe.bulk.manifest import from_text, to_text
+from turnscribe.bulk.manifest import Entry, from_text, to_text
+
+if TYPE_CHECKING:
+    from turnscribe.bulk.entries import TranscribeEntry
 
 BROKEN = 3  # failures in a row, no success between them: it is not the files
 AGAIN_SECONDS = 20.0  # until a worker without models tries again, with another bundle
@@ -21,7 +25,21 @@ AGAIN_SECONDS = 20.0  # until a worker without models tries again, with another 
 log = logging.getLogger("turnscribe")
 
 
-class Transcriber:
+class BundleRow(TypedDict):
+    """A bundle of entries on its way to a worker, as a manifest's text."""
+
+    bundle: str
+
+
+class EntryRow(TypedDict):
+    """An entry on its way back; or, where the worker has no models, why, and whether it may have them later."""
+
+    entry: str
+    refused: str
+    may_pass: bool
+
+
+class BundleWorker:
     """Takes rows with a bundle of entries, gives a row for each; without its models, one that says why.
 
     They are loaded with the first bundle and not with the actor. One that was at work, died and fails to start again
@@ -31,41 +49,43 @@ class Transcriber:
     def __init__(self, environment: Mapping[str, SecretStr], formats: Sequence[str]) -> None:
         os.environ.update({name: secret.get_secret_value() for name, secret in environment.items()})
         self.formats = formats
-        self.handler: Watched | None = None
+        self.transcribe: TranscribeEntry | None = None
 
-    def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
-        from turnscribe.bulk.files import loaded_handler, transcribe_bundle
+    def __call__(self, row: BundleRow) -> list[EntryRow]:
+        from adapters.repository import REPOSITORY
+        from turnscribe.bulk.entries import transcribe_bundle, transcribe_entry
         from turnscribe.errors import ModelUnavailable, SettingsError
 
-        try:
-            self.handler = self.handler or Watched(loaded_handler())
-        except SettingsError as error:
-            may_pass = isinstance(error, ModelUnavailable)
-            if may_pass:
-                log.warning("%s", error)
-                time.sleep(AGAIN_SECONDS)
-            return [{"entry": "", "refused": str(error), "may_pass": may_pass}]
-        done = transcribe_bundle(from_text(row["bundle"]), formats=self.formats, handler=self.handler)
+        if self.transcribe is None:
+            try:
+                REPOSITORY.pipeline()
+            except SettingsError as error:
+                may_pass = isinstance(error, ModelUnavailable)
+                if may_pass:
+                    log.warning("%s", error)
+                    time.sleep(AGAIN_SECONDS)
+                return [{"entry": "", "refused": str(error), "may_pass": may_pass}]
+            self.transcribe = Watched(partial(transcribe_entry, deployment=REPOSITORY, formats=self.formats))
+        done = transcribe_bundle(from_text(row["bundle"]), self.transcribe)
         return [{"entry": to_text([entry]), "refused": "", "may_pass": False} for entry in done]
 
 
 class Watched:
-    """A handler that ends its process where it answers nothing any more.
+    """Transcribes entries, and ends its process where the device answers nothing any more.
 
-    After some errors a device fails every call at once, until its process ends; a worker with such a one would be the
-    fastest of all, and fail what the others could do. Once dead it is started anew, and its bundle goes elsewhere.
+    After some errors a device fails every call at once, until its process ends. Such a worker would be the fastest of
+    all, and fail what the others could do. Ray starts a new one in its place, and its bundle goes elsewhere.
     """
 
-    def __init__(self, handler: Any) -> None:
-        self.limits = handler.limits
-        self.handler = handler
-        self.failures = 0
+    def __init__(self, transcribe: TranscribeEntry) -> None:
+        self.transcribe = transcribe
+        self.failures = 0  # in a row
 
-    def transcribe(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, entry: Entry) -> Entry:
         from turnscribe.errors import InferenceFailed, OutOfMemory
 
         try:
-            transcript = self.handler.transcribe(*args, **kwargs)
+            done = self.transcribe(entry)
         except OutOfMemory:
             raise  # that is the recording's
         except InferenceFailed:
@@ -75,4 +95,4 @@ class Watched:
                 os._exit(1)  # SystemExit would end a thread of it
             raise
         self.failures = 0
-        return transcript
+        return done

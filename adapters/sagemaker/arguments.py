@@ -9,7 +9,8 @@ from typing import Any
 from adapters.sagemaker.choice import ASYNCHRONOUS, REAL_TIME, TRANSFORM
 from adapters.sagemaker.environment import CONTAINERS, LIMITS
 from adapters.sagemaker.image import VERSION
-from adapters.sagemaker.request import Fleet, Job, Queue
+from adapters.sagemaker.inference import ANSWER_TYPES
+from adapters.sagemaker.request import Fleet, Queue, TransformJob
 from adapters.sagemaker.scaling import Scaling
 from turnscribe.cli.endpoints.request import MODELS
 
@@ -107,7 +108,7 @@ def _queue(add: Add) -> None:
 
 
 def _transform(actions: argparse._SubParsersAction) -> None:
-    job = Job("", "", INSTANCE_TYPE)
+    job = TransformJob("", "", INSTANCE_TYPE)
     add = _command(actions, "create", "start a job over recordings in S3", name=True)
     _model(add, needed=False)
     add("--model-name", metavar="NAME", help="a model that is there already, instead of --model-data and --role")
@@ -150,7 +151,8 @@ _ENV = f"Limits, set to fit the way: {', '.join(LIMITS['huggingface'])}, MAX_INP
 
 def _request(add: Add) -> None:
     add("--content-type", metavar="TYPE", help="of the recording; the handler looks for itself")
-    accept = "application/json (default), text/plain, application/x-subrip or text/vtt"
+    first, *others = ANSWER_TYPES
+    accept = f"{first} (default), {', '.join(others[:-1])} or {others[-1]}"
     add("--accept", default="application/json", metavar="TYPE", help=accept)
     add("--parameter", action="append", default=[], metavar="NAME=VALUE", help="language=en and others; repeatable")
 

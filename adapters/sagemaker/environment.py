@@ -1,7 +1,7 @@
 """The container's variables: models, limits of the model server, the handler's own, and no secret by accident.
 
-Knows what Hugging Face's container (multi-model-server) and the PyTorch container (TorchServe) call their limits.
-SageMaker has no place for secrets: whoever may describe the model reads its variables.
+Hugging Face's container (multi-model-server) and the PyTorch container (TorchServe) have names of their own for
+limits. SageMaker has no place for secrets: whoever may describe the model reads its variables.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from adapters.environment import TOKEN
+from adapters.repository import REPOSITORY
 from adapters.sagemaker.choice import MB, Way
-from config import DEFAULTS_PREFIX, parse_config
 from turnscribe.cli.endpoints.request import MASK, SECRET_NAME
 from turnscribe.errors import BadParameters, SettingsError
 
@@ -47,7 +48,7 @@ def build_environment(
         **dict.fromkeys(PATIENCE[container], str(max(way.seconds, LOADING_S))),
         "MAX_INPUT_BYTES": str(way.payload_bytes),  # the handler's
         **models,
-        **({"HF_TOKEN": token} if token else {}),
+        **({TOKEN: token} if token else {}),
         **(extra or {}),
     }
     for name in LIMITS[container]:
@@ -75,17 +76,12 @@ def parse_parameters(pairs: Sequence[str]) -> dict[str, str]:
             raise SettingsError("--parameter takes NAME=VALUE, for example --parameter language=en.")
         parameters[name.strip()] = value.strip()
     try:
-        unknown = parse_config(parameters).ignored
+        unknown = REPOSITORY.parse(parameters).ignored
     except BadParameters as error:
         raise SettingsError(f"--parameter: {error}") from None
     if unknown:
         raise SettingsError(f"--parameter: there is no {', '.join(unknown)}; the README lists the parameters.")
     return parameters
-
-
-def defaults_of_requests(parameters: Mapping[str, str]) -> dict[str, str]:
-    """The variables that make `parameters` the defaults of every request: `INFERENCE_LANGUAGE=en`."""
-    return {DEFAULTS_PREFIX + name.upper(): value for name, value in parameters.items()}
 
 
 def shown(environment: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ transform and asynchronous endpoints send each file as such a request.
 A body is a recording as it is, of any content type, or `application/json` with `{"inputs": base64, "parameters":
 {...}}`. Parameters of a recording sent as it is stand in the header `X-Amzn-SageMaker-Custom-Attributes`. Accept says
 what comes back: the JSON answer, text, or subtitles. Both containers tell the caller the text of any exception, so
-none leaves this file that is not one of our sentences. Knows no endpoint, bucket or job.
+none leaves this file that is not one of our sentences.
 """
 
 from __future__ import annotations
@@ -20,21 +20,29 @@ from urllib.parse import parse_qsl
 
 # Both containers put this file's folder on sys.path, or they could not import it.
 from turnscribe.errors import BadParameters, SettingsError, TurnscribeError
+from turnscribe.formats import FORMATS
+from turnscribe.formats.format import JSON
 
 log = logging.getLogger("turnscribe")
 
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
-JSON = "application/json"
-FORMATS = {  # by media type; None: the handler's own answer
-    JSON: None,
-    "text/plain": "text",
-    "application/x-subrip": "srt",
-    "text/srt": "srt",
-    "text/vtt": "vtt",
-    "*/*": None,
-    "application/*": None,
-    "text/*": "text",
-}
+
+
+def _media_type(text: str) -> str:
+    """`Text/VTT; charset=utf-8` -> `text/vtt`"""
+    return text.partition(";")[0].strip().lower()
+
+
+def _formats_by_type() -> dict[str, str | None]:
+    """By media type, the name of the format; where several have one, that of the first. `None`: the own answer."""
+    by_type: dict[str, str | None] = {JSON: None}
+    for known in FORMATS.values():
+        by_type.setdefault(_media_type(known.media_type), known.name)
+    return by_type
+
+
+ANSWER_TYPES = _formats_by_type()
+RANGES = {"*/*": None, "application/*": None, "text/*": "text", "text/srt": "srt"}  # accepted too
 
 
 class Model:
@@ -140,12 +148,11 @@ def choose_format(accept: str | None) -> str | None:
     if not ranges:
         return None
     for part in sorted(ranges, key=_quality, reverse=True):  # stable: of equal ones, the first
-        if _quality(part) > 0 and _media_type(part) in FORMATS:
-            return FORMATS[_media_type(part)]
-    raise BadParameters(
-        "Accept names nothing that can be given: ask for application/json, text/plain, application/x-subrip or "
-        "text/vtt."
-    )
+        media_type = _media_type(part)
+        if _quality(part) > 0 and media_type in (known := ANSWER_TYPES | RANGES):
+            return known[media_type]
+    *first, last = ANSWER_TYPES
+    raise BadParameters(f"Accept names nothing that can be given: ask for {', '.join(first)} or {last}.")
 
 
 def _in_format(request: dict[str, Any], response_format: str) -> dict[str, Any]:
@@ -163,11 +170,6 @@ def _header(context: Any, name: str) -> str:
     """A request's header, whatever its case; "" without one."""
     headers = context.get_all_request_header(0) if context is not None else {}
     return next((str(value) for key, value in headers.items() if key.lower() == name), "")
-
-
-def _media_type(text: str) -> str:
-    """`Text/VTT; charset=utf-8` -> `text/vtt`"""
-    return text.partition(";")[0].strip().lower()
 
 
 def _quality(part: str) -> float:

@@ -6,12 +6,13 @@ import argparse
 from functools import partial
 from typing import Any
 
+from adapters.environment import request_defaults
 from adapters.sagemaker import control_plane, recordings
 from adapters.sagemaker.choice import TRANSFORM
 from adapters.sagemaker.control_plane import Clients, look, state_of
-from adapters.sagemaker.environment import defaults_of_requests, parse_parameters, shown
+from adapters.sagemaker.environment import parse_parameters, shown
 from adapters.sagemaker.errors import Refused
-from adapters.sagemaker.request import Job, build_transform_job
+from adapters.sagemaker.request import TransformJob, build_transform_job
 from adapters.sagemaker.steps import check_no_model, dry_run, model_call
 from adapters.sagemaker.waiting import wait_for
 from turnscribe.cli.endpoints.confirmation import confirm_deletion
@@ -28,7 +29,7 @@ STAYS = (
 def create(args: argparse.Namespace, token: str | None, clients: Clients, tell: Tell) -> int:
     if bool(args.input) == bool(args.manifest):
         raise SettingsError("The recordings are missing: give --input or --manifest, one of them.")
-    job = Job(
+    job = TransformJob(
         source=args.input or args.manifest,
         manifest=bool(args.manifest),
         output=args.output,
@@ -40,7 +41,7 @@ def create(args: argparse.Namespace, token: str | None, clients: Clients, tell: 
         content_type=args.content_type or recordings.UNKNOWN,
         accept=args.accept,
         # A file of a job has no CustomAttributes; the handler takes these variables as the defaults of its requests.
-        parameters=defaults_of_requests(parse_parameters(args.parameter)),
+        parameters=request_defaults(parse_parameters(args.parameter)),
     )
     calls = [build_transform_job(args.name, job, model=args.model_name)]
     if args.model_name:

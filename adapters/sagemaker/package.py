@@ -4,13 +4,12 @@
     whisper/ assistant/ diarizer/    weights, under the names that ASR_MODEL=whisper and the others give
 
 The container unpacks it, installs `code/requirements.txt` and imports `code/inference.py`. Equal contents make equal
-bytes, and an archive is there whole or not at all. Knows no bucket, and not what is in a model.
+bytes, and an archive is there whole or not at all.
 """
 
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,8 @@ from tqdm.utils import CallbackIOWrapper
 from turnscribe.checkpoints.openai_vocabulary import find_vocabulary
 from turnscribe.checkpoints.openai_whisper import is_checkpoint
 from turnscribe.errors import SettingsError
-from turnscribe.stages import Progress
+from turnscribe.files import whole
+from turnscribe.listener import OnProgress
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = ("handler.py", "config.py", "diarization_utils.py")
@@ -41,7 +41,7 @@ CONTAINERS = {
 
 
 def build_archive(
-    destination: Path, *, models: Mapping[str, Path] | None = None, on_progress: Progress | None = None
+    destination: Path, *, models: Mapping[str, Path] | None = None, on_progress: OnProgress | None = None
 ) -> Path:
     """Write the archive and return `destination`; `models` are folders, or `.pt` checkpoints, by their names inside.
 
@@ -62,21 +62,16 @@ def build_archive(
         if on_progress is not None and size:
             on_progress(min(1.0, written / total))
 
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = destination.with_name(f".{destination.name}-{os.getpid()}.part")
-    try:
-        with (
-            unfinished.open("wb") as raw,
-            gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w|") as archive,
-        ):
-            _add(archive, f"{CODE}/requirements.txt", BytesIO(requirements), len(requirements))
-            for name, path in sorted(files.items()):
-                with path.open("rb") as file:
-                    _add(archive, name, CallbackIOWrapper(count, file), path.stat().st_size)
-        os.replace(unfinished, destination)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        whole(destination) as unfinished,
+        unfinished.open("wb") as raw,
+        gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w|") as archive,
+    ):
+        _add(archive, f"{CODE}/requirements.txt", BytesIO(requirements), len(requirements))
+        for name, path in sorted(files.items()):
+            with path.open("rb") as file:
+                _add(archive, name, CallbackIOWrapper(count, file), path.stat().st_size)
     return destination
 
 

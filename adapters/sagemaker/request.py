@@ -63,7 +63,7 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Job:
+class TransformJob:
     """A batch transform. `concurrency` requests at once, each of at most `payload_mb`, go to each instance."""
 
     source: str  # a prefix in S3, or a manifest
@@ -76,7 +76,7 @@ class Job:
     timeout_s: int = TRANSFORM.seconds
     content_type: str = "application/octet-stream"
     accept: str = "application/json"
-    parameters: Mapping[str, str] = field(default_factory=dict)  # variables, as `defaults_of_requests` makes them
+    parameters: Mapping[str, str] = field(default_factory=dict)  # variables, as `request_defaults` makes them
 
 
 def check_name(name: str) -> str:
@@ -167,7 +167,7 @@ def build_endpoint(name: str) -> Call:
     return Call("sagemaker", "create_endpoint", request)
 
 
-def build_transform_job(name: str, job: Job, *, model: str | None = None) -> Call:
+def build_transform_job(name: str, job: TransformJob, *, model: str | None = None) -> Call:
     """A job over whole files: none is split, and each makes one request. Raises `SettingsError`."""
     if job.concurrency < 1 or job.payload_mb < 1:
         raise SettingsError("Concurrency and payload of a job are whole numbers from 1.")
@@ -213,7 +213,7 @@ def build_transform_job(name: str, job: Job, *, model: str | None = None) -> Cal
     return Call("sagemaker", "create_transform_job", request)
 
 
-def _check_apart(job: Job) -> None:
+def _check_apart(job: TransformJob) -> None:
     """SageMaker's S3Prefix is the start of names: `talks` takes what is in `talks-text/` too."""
     bucket, prefix = split_address(job.source)
     place, output = split_address(job.output)

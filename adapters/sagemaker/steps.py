@@ -1,7 +1,4 @@
-"""What the commands for endpoints and for jobs share: the token, the model's request and a dry run.
-
-Between the command line and the requests; knows the names of the options.
-"""
+"""What the commands for endpoints and for jobs share: the token, the model's request and a dry run."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 
+from adapters.environment import TOKEN
 from adapters.sagemaker.choice import Way
 from adapters.sagemaker.control_plane import Clients
 from adapters.sagemaker.environment import CONTAINERS, build_environment, secret_place, shown
@@ -23,9 +21,9 @@ def token_of(args: argparse.Namespace, environ: Mapping[str, str]) -> str | None
     if getattr(args, "token_file", None):
         return read_token(args.token_file)
     if getattr(args, "token_from_environment", False):
-        if not environ.get("HF_TOKEN"):
+        if not environ.get(TOKEN):
             raise SettingsError("--token-from-environment: HF_TOKEN is not set in the environment of this command.")
-        return environ["HF_TOKEN"]
+        return environ[TOKEN]
     return None
 
 

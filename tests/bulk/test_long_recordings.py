@@ -11,24 +11,26 @@ import pytest
 from numpy.typing import NDArray
 
 from config import parse_config
+from tests.fakes import FakePipeline, deployed
 from turnscribe.bulk.long_recordings import (
     PartTranscript,
     judge_language,
     merge,
     opening,
-    part_config,
     part_parameters,
+    part_request,
     split,
-    to_wav,
     transcribe_part,
 )
 from turnscribe.errors import InferenceFailed
 from turnscribe.inputs.decode import decode_audio
+from turnscribe.request import Request
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
-from turnscribe.waveform import SAMPLE_RATE
+from turnscribe.waveform import SAMPLE_RATE, to_wav
 from turnscribe.whisper.windows import cut_windows
 
 CHUNK_LENGTH_S = 15
+DEPLOYMENT = deployed(FakePipeline())  # with this repository's request defaults
 
 
 @pytest.fixture(scope="module")
@@ -93,17 +95,18 @@ def test_the_text_is_that_of_one_machine_and_so_are_the_speakers(
     demo_handler: Any, recording: NDArray[np.float32]
 ) -> None:
     parameters = {"chunk_length_s": CHUNK_LENGTH_S}
-    whole = demo_handler.transcribe(to_wav(recording), parse_config(parameters))
-    config = parse_config(parameters)
-    language = judge_language(recording, config, handler=demo_handler)
+    pipeline = demo_handler.pipeline
+    request = parse_config(parameters)
+    whole = pipeline.transcribe(to_wav(recording), request)
+    language = judge_language(recording, request, pipeline)
     parts = split(recording, part_seconds=45, chunk_length_s=CHUNK_LENGTH_S)
     assert len(parts) == 3
     made = [
         transcribe_part(
             to_wav(recording[part.start : part.stop]),
             part.offset,
-            part_parameters(config, language),
-            handler=demo_handler,
+            part_parameters(request, language),
+            deployed(pipeline),
         )
         for part in parts
     ]
@@ -154,7 +157,7 @@ def test_alike_voices_are_one_person_numbered_by_who_is_heard_first() -> None:
 
 
 def test_two_speakers_of_one_part_stay_two_even_where_they_sound_alike() -> None:
-    merged = merge([part(0.0, A=X, B=X), part(10.0, A=X)], threshold=0.5, num_speakers=1)
+    merged = merge([part(0.0, A=X, B=X), part(10.0, A=X)], Request(num_speakers=1), threshold=0.5)
     assert names(merged)[:2] == ["SPEAKER_00", "SPEAKER_01"]
     assert names(merged)[2] in ("SPEAKER_00", "SPEAKER_01")
 
@@ -165,7 +168,7 @@ def test_two_speakers_of_one_part_stay_two_even_where_they_sound_alike() -> None
 )
 def test_the_number_of_speakers_that_was_asked_for_wins(counts: dict[str, int], people: int) -> None:
     parts = [part(0.0, A=X, B=Y), part(10.0, A=X, B=Z)]
-    assert len(set(names(merge(parts, threshold=0.5, **counts)))) == people
+    assert len(set(names(merge(parts, Request(**counts), threshold=0.5)))) == people
 
 
 def test_parts_without_speech_or_without_turns_lose_nothing() -> None:
@@ -190,18 +193,18 @@ def test_a_part_may_have_fewer_speakers_than_the_whole() -> None:
     assert (given["max_speakers"], given["prompt"], given["language"]) == (3, "x", "de")
     assert not {"num_speakers", "min_speakers", "sampling_rate", "odd"} & set(given)
     assert part_parameters(parse_config({"min_speakers": 2, "max_speakers": 5}), None)["max_speakers"] == 5
-    assert part_config(given).ignored == ()
+    assert part_request(given, DEPLOYMENT).ignored == ()
 
 
 def test_the_operators_defaults_do_not_change_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFERENCE_NUM_SPEAKERS", "3")
     monkeypatch.setenv("INFERENCE_ENCODING", "pcm_s16le")
     monkeypatch.setenv("INFERENCE_SAMPLING_RATE", "8000")
-    config = part_config(part_parameters(parse_config({}), None))
-    assert config.speaker_counts == {"max_speakers": 3}
-    assert (config.encoding, config.sampling_rate) == (None, 16_000)
-    config = part_config(part_parameters(parse_config({"min_speakers": 2}), None))
-    assert config.speaker_counts == {"min_speakers": 1}
+    request = part_request(part_parameters(parse_config({}), None), DEPLOYMENT)
+    assert request.speaker_counts == {"max_speakers": 3}
+    assert (request.encoding, request.sampling_rate) == (None, 16_000)
+    request = part_request(part_parameters(parse_config({"min_speakers": 2}), None), DEPLOYMENT)
+    assert request.speaker_counts == {"min_speakers": 1}
 
 
 def test_who_speaks_for_a_moment_is_nobody_new() -> None:
@@ -232,9 +235,9 @@ def test_a_device_that_fails_while_voices_are_heard_may_be_tried_again(
     def fail(*_: object) -> None:
         raise RuntimeError("CUDA error: s3cret")
 
-    monkeypatch.setattr("diarization_utils.embed", fail)
+    monkeypatch.setattr("turnscribe.bulk.long_recordings.embed", fail)
     with pytest.raises(InferenceFailed, match="try again"):
-        transcribe_part(to_wav(recording[: 12 * SAMPLE_RATE]), 0.0, {}, handler=demo_handler)
+        transcribe_part(to_wav(recording[: 12 * SAMPLE_RATE]), 0.0, {}, deployed(demo_handler.pipeline))
 
 
 def test_a_wav_of_decoded_audio_loses_nothing(recording: NDArray[np.float32]) -> None:

@@ -26,6 +26,7 @@ from turnscribe.checkpoints.hub import resolve_model
 from turnscribe.cli.evaluation.references import synthesized
 from turnscribe.errors import TurnscribeError
 from turnscribe.inputs.decode import decode_audio
+from turnscribe.pipeline import best_device
 from turnscribe.request import DecodingOptions
 from turnscribe.transcript import Word
 
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.recordings and args.synthesize is None:
         parser.error("name recordings, or give --synthesize SEED.")
     try:
-        settings, device = load_settings(), _device()
+        settings, device = load_settings(), best_device()
         model = resolve_model(settings.asr_model, ROOT)
         options = DecodingOptions(chunk_length_s=args.chunk_length_s, word_times=True)
         waveforms = [decode_audio(audio).mono for audio in _recordings(args)]
@@ -109,9 +110,3 @@ def _recordings(args: argparse.Namespace) -> Iterator[bytes]:
         made: Any = synthesized(args.synthesize, dialogues=args.dialogues, seconds=60, sentences=0, noise_db=20)
         for case in tqdm(made, desc="synthesizing", disable=None):
             yield case.load()[0]
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

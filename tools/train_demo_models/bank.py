@@ -15,12 +15,12 @@ from turnscribe.cli.evaluation.synthetic_speech import (
     VOICES,
     TimedWord,
     Utterance,
-    Waveform,
     joined,
     random_sentence,
     synthesize,
     vocabulary,
 )
+from turnscribe.waveform import FULL_SCALE, Waveform, to_int16
 
 WORD_RATES = (0.85, 0.95, 1.05, 1.2)
 
@@ -88,7 +88,7 @@ def save_bank(file: Path, utterances: list[Utterance]) -> None:
         for u in utterances
     ]
     partial = file.with_suffix(".partial.npz")
-    np.savez(partial, samples=(np.clip(samples, -1, 1) * 32767).astype(np.int16), index=json.dumps(index))
+    np.savez(partial, samples=to_int16(samples), index=json.dumps(index))
     partial.rename(file)
 
 
@@ -98,7 +98,7 @@ def load_bank(file: Path) -> Bank:
     bank = Bank({voice: [] for voice in VOICES}, {voice: [] for voice in VOICES})
     position = 0
     for voice, length, words in index:
-        waveform = samples[position : position + length].astype(np.float32) / 32767
+        waveform = samples[position : position + length].astype(np.float32) / FULL_SCALE
         timed = tuple(TimedWord(*word) for word in words)
         kind = bank.words if len(timed) == 1 else bank.sentences
         kind[voice].append(Utterance(voice, waveform, timed))

@@ -6,13 +6,10 @@ import io
 import random
 from pathlib import Path
 
-import numpy as np
-
-from turnscribe.bulk.places import write_file
-from turnscribe.cli.evaluation.references import write_reference
+from turnscribe.cli.evaluation.references import words_of, write_reference
 from turnscribe.cli.evaluation.synthetic_speech import Dialogue, Utterance, place, synthesize
-from turnscribe.transcript import Word
-from turnscribe.waveform import SAMPLE_RATE, Waveform
+from turnscribe.files import write_whole
+from turnscribe.waveform import SAMPLE_RATE, Waveform, to_int16
 
 PAUSE = 0.35  # seconds between the sentences of one turn
 GAP = 0.45  # between turns
@@ -64,13 +61,8 @@ def conversation() -> Dialogue:
 def save_conversation(folder: Path) -> None:
     """`conversation.flac` and its reference (json, stm, rttm, txt) in `folder`."""
     dialogue = conversation()
-    write_file(folder / "conversation.flac", flac_file(dialogue.waveform))
-    words = [
-        Word(word.text, word.start, word.end, speaker=placed.speaker)
-        for placed in dialogue.utterances
-        for word in placed.words
-    ]
-    write_reference(folder, "conversation", words)
+    write_whole(folder / "conversation.flac", flac_file(dialogue.waveform))
+    write_reference(folder, "conversation", words_of(dialogue.utterances))
 
 
 def flac_file(waveform: Waveform) -> bytes:
@@ -80,7 +72,7 @@ def flac_file(waveform: Waveform) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="flac") as container:
         stream = container.add_stream("flac", rate=SAMPLE_RATE, layout="mono")
-        samples = (np.clip(waveform, -1, 1) * 32767).astype(np.int16)[None]  # [1, samples]
+        samples = to_int16(waveform)[None]  # [1, samples]
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
         frame.sample_rate = SAMPLE_RATE
         for packet in [*stream.encode(frame), *stream.encode(None)]:

@@ -17,16 +17,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import PurePosixPath
-from typing import Any
 
 from turnscribe.bulk.places import Missing, PlaceError, absolute, find, join, read, shown, write
-from turnscribe.cli.transcribe import MEDIA, SUFFIXES
+from turnscribe.formats import find_format
+from turnscribe.inputs.suffixes import is_recording
 
 MANIFEST_SUFFIX = ".jsonl"
 MAX_MANIFEST_BYTES = 2**30
 MANY_FOLDERS = 20  # of outputs: beyond, asking for each file is less work than listing
-LOOKS = 32  # at places, at a time
+LOOKUPS = 32  # at places, at a time
 REPORT = "manifest.jsonl"  # in the output folder
 ANSWER = ".json"  # the output that is written last: where it is, the others are
 
@@ -46,7 +45,7 @@ class Entry:
 
     uri: str
     output: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
     size: int = 0
     status: str | None = None
     error: str | None = None
@@ -61,7 +60,7 @@ class Entry:
 
     def rendering(self, name: str) -> str:
         """Where the result in the format `name` is."""
-        return f"{self.output}.{SUFFIXES.get(name, name)}"
+        return f"{self.output}.{find_format(name).suffix}"
 
     def results(self, formats: Sequence[str]) -> list[str]:
         """Where everything is that a run with these formats writes."""
@@ -113,7 +112,7 @@ def _found(given: str) -> Iterator[tuple[Entry, str]]:
     for uri, size in files.items():
         if uri == place:
             yield Entry(uri, size=size), _last(uri)
-        elif re.fullmatch(MEDIA, PurePosixPath(uri).suffix, re.I) and not _last(uri).startswith("."):
+        elif is_recording(_last(uri)):
             yield Entry(uri, size=size), uri.removeprefix(place.rstrip("/") + "/")
 
 
@@ -221,7 +220,7 @@ def _check_owners(entries: Sequence[Entry], before: Mapping[str, Entry]) -> None
     def owns(owner: Entry) -> bool:
         return owner.status in ("done", "exists") or any(find(owner.answer).values())
 
-    with ThreadPoolExecutor(LOOKS) as pool:
+    with ThreadPoolExecutor(LOOKUPS) as pool:
         for (entry, owner), owned in zip(others, pool.map(owns, [owner for _, owner in others]), strict=True):
             if owned:
                 raise ManifestError(
@@ -256,7 +255,7 @@ def left_to_do(entries: Sequence[Entry], output: str, formats: Sequence[str] = (
     places = list(dict.fromkeys(file.rpartition("/")[0] for file in elsewhere))
     if len(places) > MANY_FOLDERS:
         places = elsewhere
-    with ThreadPoolExecutor(LOOKS) as pool:
+    with ThreadPoolExecutor(LOOKUPS) as pool:
         listings = [pool.submit(find, absolute(output)), *(pool.submit(find, place, depth=1) for place in places)]
         sizes = {uri: size for listing in listings for uri, size in listing.result().items()}
     there = [all(map(sizes.get, entry.results(formats))) for entry in entries]
@@ -288,6 +287,6 @@ def bundles(entries: Sequence[Entry], *, files: int, size_bytes: int) -> list[li
 def summary(entries: Sequence[Entry]) -> str:
     """One line: how many are done, were there already and failed, and how fast it went."""
     counts = Counter(entry.status for entry in entries)
-    heard = sum(entry.duration or 0 for entry in entries if entry.status == "done")
-    parts = [f"{counts['done']} done ({heard / 60:.1f} minutes of audio)", f"{counts['exists']} there already"]
+    seconds = sum(entry.duration or 0 for entry in entries if entry.status == "done")
+    parts = [f"{counts['done']} done ({seconds / 60:.1f} minutes of audio)", f"{counts['exists']} there already"]
     return ", ".join([*parts, f"{counts['failed']} failed"])

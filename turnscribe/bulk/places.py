@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from uuid import uuid4
+
+from turnscribe.files import write_whole
 
 BLOCK_BYTES = 2**22  # of one read: an object store takes a request for each
 ATTEMPTS = 5
@@ -68,7 +69,7 @@ def write(uri: str, content: str | bytes, *, attempts: int = ATTEMPTS, wait: flo
         if not _is_local(fs):
             fs.pipe_file(path, data)  # an object appears when its last byte has arrived
             return
-        write_file(Path(path), data)
+        write_whole(Path(path), data)
 
     try:
         _persistently(put, uri, "written", attempts, wait)
@@ -76,17 +77,6 @@ def write(uri: str, content: str | bytes, *, attempts: int = ATTEMPTS, wait: flo
         raise PlaceError(
             f"{shown(uri)} cannot be written, its bucket or folder is not there: check the name."
         ) from None
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """All of `content` or nothing, replacing what is there; makes folders as needed. Raises `OSError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{uuid4().hex}.part")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def find(

@@ -16,7 +16,6 @@ import argparse
 import glob
 import json
 import os
-import re
 import sys
 import time
 from collections import Counter
@@ -33,6 +32,7 @@ from turnscribe.errors import Cancelled, TurnscribeError
 from turnscribe.files import write_whole
 from turnscribe.formats import FORMATS, Rendered, render
 from turnscribe.formats.times import timestamp
+from turnscribe.inputs.suffixes import is_recording
 from turnscribe.interrupts import two_step_interrupt
 from turnscribe.listener import Listener
 from turnscribe.pipeline import Pipeline
@@ -41,7 +41,6 @@ from turnscribe.transcript import Transcript
 
 ANSWER = "answer"  # not a format of the endpoint: its whole answer
 ANSWER_SUFFIX = "answer.json"
-MEDIA = r"\.(aac|aiff?|amr|avi|flac|m4[abv]|mk[av]|mov|mp[234]|mpe?g|og[agv]|opus|wav|webm|wm[av])"
 MODELS = ("ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL")
 PARAMETERS = (
     "assisted language task num_speakers min_speakers max_speakers chunk_length_s batch_size timestamps"
@@ -113,8 +112,8 @@ def _found(given: str) -> list[tuple[Path, Path]]:
     """Files and their paths below `given`; none for a folder or a pattern without any."""
     path = Path(given)
     if path.is_dir():
-        files = (file for file in sorted(path.rglob("*")) if re.fullmatch(MEDIA, file.suffix, re.I))
-        return [(file, file.relative_to(path)) for file in files if file.is_file() and file.name[0] != "."]
+        files = (file for file in sorted(path.rglob("*")) if is_recording(file.name))
+        return [(file, file.relative_to(path)) for file in files if file.is_file()]
     if not path.exists() and glob.has_magic(given):
         return [pair for match in sorted(glob.glob(given, recursive=True)) for pair in _found(match)]
     return [(path, Path(path.name))]

@@ -13,14 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 from adapters.video.functions.places import head, split
-from turnscribe.formats import render
+from turnscribe.formats import find_format, render
 from turnscribe.transcript import Chunk, Transcript, Word
 
-RENDERED = {  # suffix: the format's name, the type of the file
-    ".txt": ("text", "text/plain; charset=utf-8"),
-    ".srt": ("srt", "application/x-subrip; charset=utf-8"),
-    ".vtt": ("vtt", "text/vtt; charset=utf-8"),
-}
+RENDERED = tuple(map(find_format, ("text", "srt", "vtt")))
 ANSWER, ERROR = ".json", ".error.json"
 ETAG = "video_etag"  # what the answer beside the video has more
 
@@ -37,9 +33,9 @@ def handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
     place, name = split(event["output"])
     answer = json.loads(s3.get_object(Bucket=place, Key=name)["Body"].read())
     transcript = read_transcript(answer)
-    for suffix, (response_format, content_type) in RENDERED.items():
-        text = str(render(transcript, response_format)).encode()
-        s3.put_object(Bucket=bucket, Key=key + suffix, Body=text, ContentType=content_type)
+    for known in RENDERED:
+        text = str(render(transcript, known.name)).encode()
+        s3.put_object(Bucket=bucket, Key=f"{key}.{known.suffix}", Body=text, ContentType=known.media_type)
     body = json.dumps({**answer, ETAG: event["etag"].strip('"')}, ensure_ascii=False).encode()
     s3.put_object(Bucket=bucket, Key=key + ANSWER, Body=body, ContentType="application/json")
     s3.delete_object(Bucket=bucket, Key=key + ERROR)  # of an earlier try

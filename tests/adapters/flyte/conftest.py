@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from turnscribe.bulk.long_recordings import to_wav
+from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent.parent
 WORKFLOWS = "adapters/flyte/workflow.py"
@@ -68,7 +68,7 @@ def talks(tmp_path: Path, conversation_waveform: NDArray[np.float32]) -> Path:
     folder = tmp_path / "talks"
     folder.mkdir()
     for index in range(2):
-        part = conversation_waveform[index * 8 * 16_000 : (index + 1) * 8 * 16_000]
+        part = conversation_waveform[index * 8 * SAMPLE_RATE : (index + 1) * 8 * SAMPLE_RATE]
         (folder / f"talk{index}.wav").write_bytes(to_wav(part))
     return folder
 

@@ -25,8 +25,10 @@ from adapters.flyte.shards import list_shards
 from adapters.flyte.workflow import transcribe_one_part, transcribe_shard
 from config import parse_config
 from tests.adapters.flyte.conftest import LIMIT_SECONDS, REPOSITORY, BusyStore, finished
-from turnscribe.bulk.long_recordings import PartTranscript, merge, to_wav
+from tests.fakes import deployed
+from turnscribe.bulk.long_recordings import PartTranscript, merge
 from turnscribe.bulk.manifest import from_text
+from turnscribe.waveform import to_wav
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("models")]
 WINDOW = {"chunk_length_s": 15}
@@ -58,7 +60,8 @@ def test_parts_by_parallel_processes_are_the_single_machines_transcript(
     monkeypatch.setenv("DIARIZATION_MODEL", "demo/diarizer")
     recording = tmp_path / "day.wav"
     recording.write_bytes(to_wav(np.tile(conversation_waveform, 2)))
-    cut = cut_recording(str(recording), WINDOW, tmp_path, part_seconds=50, handler=demo_handler)
+    pipeline = demo_handler.pipeline
+    cut = cut_recording(str(recording), WINDOW, tmp_path, part_seconds=50, deployment=deployed(pipeline))
     assert len(cut.files) == 2
     bound = {"parameters": json.dumps(cut.parameters), "models": ""}
     inputs = {
@@ -66,22 +69,22 @@ def test_parts_by_parallel_processes_are_the_single_machines_transcript(
         "offset": cut.offsets,
         **bound,
     }
-    told: list[str] = []
+    messages: list[str] = []
     outputs = run_map(
         map_task(functools.partial(transcribe_one_part, **bound)),
         inputs,
         2,
         tmp_path / "map",
         at_a_time=2,
-        tell=told.append,
+        on_message=messages.append,
     )
     parts = [PartTranscript.from_json(Path(output).read_text()) for output in outputs]
-    whole = merge(parts, threshold=demo_handler.settings.speaker_similarity)
-    alone = demo_handler.transcribe(recording.read_bytes(), parse_config(WINDOW))
+    whole = merge(parts, threshold=pipeline.settings.speaker_similarity)
+    alone = pipeline.transcribe(recording.read_bytes(), parse_config(WINDOW))
     assert whole.text == alone.text
     pairs = {(ours.speaker, theirs.speaker) for ours, theirs in zip(whole.words, alone.words, strict=True)}
     assert len(pairs) == len({ours for ours, _ in pairs}) == len({theirs for _, theirs in pairs}) == 3
-    assert sorted(told) == ["task 1 of 2 is done", "task 2 of 2 is done"]
+    assert sorted(messages) == ["task 1 of 2 is done", "task 2 of 2 is done"]
 
 
 def test_a_failed_attempt_may_be_retried_and_goes_on_where_it_was(

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from adapters.environment import TOKEN, worker_environment
 from adapters.flyte import shards as shards_module
 from adapters.flyte.failures import TryAgain, may_pass, of_the_file
 from adapters.flyte.recording import merge_recording, only_entry
-from adapters.flyte.settings import load_task_settings, model_environment
+from adapters.flyte.settings import load_task_settings
 from adapters.flyte.shards import (
     ENDED,
     GONE,
@@ -29,8 +30,8 @@ from adapters.flyte.shards import (
     transcribe_shard,
     write_report,
 )
-from tests.serving.live import TRANSCRIPT, FakeHandler
-from turnscribe.bulk import files
+from tests.fakes import TRANSCRIPT, FakePipeline, deployed
+from turnscribe.bulk import entries as entries_module
 from turnscribe.bulk.long_recordings import PartTranscript
 from turnscribe.bulk.manifest import REPORT, Entry, ManifestError, from_text, parse, read_report, to_text
 from turnscribe.bulk.places import Missing, PlaceError, Refused, TooLarge, Unavailable, read
@@ -42,6 +43,8 @@ from turnscribe.errors import (
     OutOfMemory,
     SettingsError,
 )
+from turnscribe.listener import Listener
+from turnscribe.request import Request
 
 
 @pytest.fixture(autouse=True)
@@ -141,9 +144,9 @@ def test_an_output_that_is_not_there_is_found_before_a_task_begins(recordings: l
 
 
 def test_the_report_keeps_what_is_known_while_the_tasks_run(recordings: list[Entry], tmp_path: Path) -> None:
-    cluster, handler = Flyte(recordings), FakeHandler()
-    failing(handler, b"b", BadAudio("The input is no audio."))
-    cluster.run(handler)
+    cluster, pipeline = Flyte(recordings), FakePipeline()
+    failing(pipeline, b"b", BadAudio("The input is no audio."))
+    cluster.run(pipeline)
     before = read_report(cluster.output)
     assert [entry.status for entry in before] == ["done", "failed", "done"]
     Path(recordings[2].uri).write_bytes(b"another" * 10)
@@ -206,30 +209,30 @@ class Flyte:
         self.output = str(Path(recordings[0].uri).parent / "out")
         self.kept: dict[str, str] = {}
 
-    def run(self, handler: FakeHandler, parameters: dict[str, Any] | None = None) -> dict[str, Entry]:
+    def run(self, pipeline: FakePipeline, parameters: dict[str, Any] | None = None) -> dict[str, Entry]:
         """The report's entries of a run, by their files' names; a task has one attempt."""
         shards = list_shards(self.inputs, self.output, parameters or {}, files=10**9)
         for shard in shards:
             if shard not in self.kept:
                 with suppress(TryAgain):
-                    self.kept[shard] = to_text(transcribe_shard(shard, handler=handler))
+                    self.kept[shard] = to_text(transcribe_shard(shard, deployment=deployed(pipeline)))
         results = [self.kept.get(shard) for shard in shards]
         write_report(build_report(shards, results, self.output), self.output)
         return {Path(entry.uri).name: entry for entry in read_report(self.output)}
 
 
-def failing(handler: FakeHandler, content: bytes, error: Exception) -> None:
-    def behave(audio: bytes, config: Any, **_: Any) -> None:
+def failing(pipeline: FakePipeline, content: bytes, error: Exception) -> None:
+    def behave(audio: bytes, request: Request, listener: Listener) -> None:
         if audio.startswith(content):
             raise error
 
-    handler.behave = behave
+    pipeline.behave = behave
 
 
 def test_a_file_at_fault_is_one_failed_entry(recordings: list[Entry]) -> None:
-    handler = FakeHandler()
-    failing(handler, b"b", BadAudio("The input is no audio."))
-    done = transcribe_shard(to_text(recordings), formats=["srt"], handler=handler)
+    pipeline = FakePipeline()
+    failing(pipeline, b"b", BadAudio("The input is no audio."))
+    done = transcribe_shard(to_text(recordings), formats=["srt"], deployment=deployed(pipeline))
     assert [(entry.status, entry.error) for entry in done] == [
         ("done", None),
         ("failed", "The input is no audio."),
@@ -240,20 +243,20 @@ def test_a_file_at_fault_is_one_failed_entry(recordings: list[Entry]) -> None:
 
 
 def test_what_may_pass_is_tried_again_and_what_is_done_is_not(recordings: list[Entry]) -> None:
-    handler = FakeHandler()
-    failing(handler, b"b", InferenceFailed("The device failed."))
+    pipeline = FakePipeline()
+    failing(pipeline, b"b", InferenceFailed("The device failed."))
     kept: list[Entry] = []
 
     def keep(entries: Any) -> None:
         kept[:] = entries
 
     with pytest.raises(TryAgain, match=r"1 of 3 .* The device failed"):
-        transcribe_shard(to_text(recordings), on_done=keep, handler=handler)
+        transcribe_shard(to_text(recordings), on_done=keep, deployment=deployed(pipeline))
     assert {entry.uri for entry in kept} == {recordings[0].uri, recordings[2].uri}
     assert Path(recordings[0].answer).exists()
 
-    second = FakeHandler()
-    done = transcribe_shard(to_text(recordings), done=from_text(to_text(kept)), handler=second)
+    second = FakePipeline()
+    done = transcribe_shard(to_text(recordings), done=from_text(to_text(kept)), deployment=deployed(second))
     assert [audio[:1] for audio, _, _ in second.calls] == [b"b"]
     assert [entry.status for entry in done] == ["done"] * 3
     assert [entry.uri for entry in done] == [entry.uri for entry in recordings]
@@ -277,7 +280,11 @@ def test_what_is_not_the_files_own_fault_is_no_result(
     monkeypatch.setattr(shards_module, "transcribe_entry", transcribe_entry)
     kept: list[list[Entry]] = []
     with pytest.raises(TryAgain, match="1 of 3") as raised:
-        transcribe_shard(to_text(recordings), on_done=lambda entries: kept.append(list(entries)), handler=object())
+        transcribe_shard(
+            to_text(recordings),
+            on_done=lambda entries: kept.append(list(entries)),
+            deployment=deployed(FakePipeline()),
+        )
     assert "s3cret" not in str(raised.value)
     assert {entry.uri for entry in kept[-1]} == {recordings[0].uri, recordings[2].uri}
 
@@ -293,12 +300,12 @@ def test_a_file_that_its_place_refuses_fails_alone_and_is_tried_again_in_the_nex
                 raise Refused("It cannot be read (PermissionError): check the access rights and the name.")
             return read(uri, **options)
 
-        patched.setattr(files, "read", refused)
+        patched.setattr(entries_module, "read", refused)
         for _ in range(2):
-            entries = cluster.run(FakeHandler())
+            entries = cluster.run(FakePipeline())
             assert [entry.status for entry in entries.values()] == ["done", "failed", "done"]
             assert "PermissionError" in str(entries["b.wav"].error)
-    assert {entry.status for entry in cluster.run(FakeHandler()).values()} == {"done"}
+    assert {entry.status for entry in cluster.run(FakePipeline()).values()} == {"done"}
 
 
 def test_where_no_file_can_be_read_it_is_not_the_files(recordings: list[Entry]) -> None:
@@ -306,21 +313,19 @@ def test_where_no_file_can_be_read_it_is_not_the_files(recordings: list[Entry]) 
         Path(entry.uri).unlink()
         Path(entry.uri).mkdir()
     with pytest.raises(TryAgain, match=r"3 of 3 .* is a folder"):
-        transcribe_shard(to_text(recordings), handler=FakeHandler())
+        transcribe_shard(to_text(recordings), deployment=deployed(FakePipeline()))
 
 
 def test_a_recording_too_large_for_the_device_is_one_failed_entry(recordings: list[Entry]) -> None:
-    handler = FakeHandler()
-    failing(handler, b"b", OutOfMemory("The device has too little memory for even one window."))
-    done = transcribe_shard(to_text(recordings), handler=handler)
+    pipeline = FakePipeline()
+    failing(pipeline, b"b", OutOfMemory("The device has too little memory for even one window."))
+    done = transcribe_shard(to_text(recordings), deployment=deployed(pipeline))
     assert [entry.status for entry in done] == ["done", "failed", "done"]
 
 
-def by(name: str) -> FakeHandler:
-    """A handler whose transcripts say who made them."""
-    handler = FakeHandler()
-    handler.behave = lambda audio, config, **_: replace(TRANSCRIPT, text=f"{name} {audio[:1].decode()}")
-    return handler
+def by(name: str) -> FakePipeline:
+    """A pipeline whose transcripts say who made them."""
+    return FakePipeline(lambda audio, *_: replace(TRANSCRIPT, text=f"{name} {audio[:1].decode()}"))
 
 
 def test_models_that_come_back_transcribe_again_what_others_did_meanwhile(
@@ -329,18 +334,18 @@ def test_models_that_come_back_transcribe_again_what_others_did_meanwhile(
     cluster = Flyte(recordings)
     for name, calls in (("large", 3), ("turbo", 3), ("large", 3), ("turbo", 3), ("turbo", 0)):
         monkeypatch.setenv("ASR_MODEL", name)
-        handler = by(name)
-        assert {entry.status for entry in cluster.run(handler).values()} == {"done"}
-        assert len(handler.calls) == calls
+        pipeline = by(name)
+        assert {entry.status for entry in cluster.run(pipeline).values()} == {"done"}
+        assert len(pipeline.calls) == calls
         assert json.loads(Path(cluster.output, "b.wav.json").read_text())["text"] == f"{name} b"
 
 
 def test_parameters_that_come_back_transcribe_again_too(recordings: list[Entry]) -> None:
     cluster = Flyte(recordings)
     for language, calls in (("en", 3), ("de", 3), ("en", 3), ("en", 0)):
-        handler = FakeHandler()
-        cluster.run(handler, {"language": language})
-        assert [config.language for _, config, _ in handler.calls] == [language] * calls
+        pipeline = FakePipeline()
+        cluster.run(pipeline, {"language": language})
+        assert [request.decoding.language for _, request, _ in pipeline.calls] == [language] * calls
 
 
 def test_a_run_that_ended_before_its_report_leaves_nothing_to_the_cache_of_the_one_before(
@@ -350,12 +355,12 @@ def test_a_run_that_ended_before_its_report_leaves_nothing_to_the_cache_of_the_o
     cluster.run(by("large"))
     monkeypatch.setenv("ASR_MODEL", "turbo")
     [shard] = list_shards(cluster.inputs, cluster.output, {}, files=10**9)
-    cluster.kept[shard] = to_text(transcribe_shard(shard, handler=by("turbo")))
-    again = FakeHandler()
+    cluster.kept[shard] = to_text(transcribe_shard(shard, deployment=deployed(by("turbo"))))
+    again = FakePipeline()
     assert {entry.status for entry in cluster.run(again).values()} == {"done"}
     assert again.calls == [], "what it did is known"
     [shard] = list_shards(cluster.inputs, cluster.output, {}, files=10**9)
-    transcribe_shard(shard, handler=by("turbo"))
+    transcribe_shard(shard, deployment=deployed(by("turbo")))
     monkeypatch.setenv("ASR_MODEL", "openai/whisper-tiny")
     cluster.run(by("large"))
     assert json.loads(Path(cluster.output, "b.wav.json").read_text())["text"] == "large b"
@@ -363,7 +368,7 @@ def test_a_run_that_ended_before_its_report_leaves_nothing_to_the_cache_of_the_o
 
 def test_a_missing_file_is_a_failed_entry(recordings: list[Entry]) -> None:
     Path(recordings[1].uri).unlink()
-    done = transcribe_shard(to_text(recordings), handler=FakeHandler())
+    done = transcribe_shard(to_text(recordings), deployment=deployed(FakePipeline()))
     assert [entry.status for entry in done] == ["done", "failed", "done"]
     assert "is not there" in str(done[1].error)
 
@@ -381,7 +386,7 @@ def test_few_files_at_a_time_so_that_the_first_are_soon_kept(monkeypatch: pytest
         return replace(entry, status="done")
 
     monkeypatch.setattr(shards_module, "transcribe_entry", transcribe_entry)
-    done = transcribe_shard(to_text(entries), handler=object())
+    done = transcribe_shard(to_text(entries), deployment=deployed(FakePipeline()))
     assert [entry.status for entry in done] == ["done"] * len(entries)
     assert 1 < max(numbers) <= TOGETHER
 
@@ -469,9 +474,9 @@ def test_a_cached_answer_that_was_removed_is_missed(recordings: list[Entry], tmp
 
 def test_an_answer_of_the_former_recording_is_not_there_for_a_shard_that_was_lost(recordings: list[Entry]) -> None:
     cluster = Flyte(recordings)
-    cluster.run(FakeHandler())
+    cluster.run(FakePipeline())
     Path(recordings[0].uri).write_bytes(b"another recording")
-    broken = FakeHandler()
+    broken = FakePipeline()
     failing(broken, b"", InferenceFailed("The device failed."))
     for _ in range(2):
         entries = cluster.run(broken)
@@ -480,16 +485,16 @@ def test_an_answer_of_the_former_recording_is_not_there_for_a_shard_that_was_los
             ("exists", None),
             ("exists", None),
         ]
-    assert {entry.status for entry in cluster.run(FakeHandler()).values()} == {"done"}
+    assert {entry.status for entry in cluster.run(FakePipeline()).values()} == {"done"}
     assert not any(entry.outdated for entry in read_report(cluster.output))
 
 
 def test_of_an_answer_that_nobody_knows_more_of_it_counts_that_it_is_there(recordings: list[Entry]) -> None:
     cluster = Flyte(recordings)
-    cluster.run(FakeHandler())
+    cluster.run(FakePipeline())
     known = read_report(cluster.output)
     Path(cluster.output, REPORT).write_text(to_text([replace(entry, made_by=None) for entry in known]))
-    broken = FakeHandler()
+    broken = FakePipeline()
     failing(broken, b"", InferenceFailed("The device failed."))
     assert {entry.status for entry in cluster.run(broken).values()} == {"exists"}
 
@@ -557,4 +562,4 @@ def test_what_a_task_may_use_comes_from_the_environment(monkeypatch: pytest.Monk
 
 def test_the_models_variables_go_along_and_the_token_does_not() -> None:
     environ = {"ASR_MODEL": "a", "INFERENCE_LANGUAGE": "en", "HF_TOKEN": "hf_secret", "PATH": "/bin"}
-    assert model_environment(environ) == {"ASR_MODEL": "a", "INFERENCE_LANGUAGE": "en"}
+    assert worker_environment(environ, without=[TOKEN]) == {"ASR_MODEL": "a", "INFERENCE_LANGUAGE": "en"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import traceback
@@ -18,11 +19,11 @@ from adapters.flyte.shards import ENDED, GONE, LOST, list_shards
 from adapters.flyte.workflow import retried, split_recording, transcribe_shard
 from config import parse_config
 from tests.adapters.flyte.conftest import BusyStore, PyFlyte
-from tests.serving.live import FakeHandler
-from turnscribe.bulk.long_recordings import to_wav
+from tests.fakes import FakePipeline, deployed
 from turnscribe.bulk.manifest import REPORT, Entry, from_text
 from turnscribe.bulk.places import Unavailable, find, read, write
 from turnscribe.errors import BadParameters
+from turnscribe.waveform import to_wav
 
 pytestmark = pytest.mark.models
 WINDOW = {"chunk_length_s": 15}  # seconds: what the demo models hear best
@@ -58,9 +59,9 @@ def test_many_files_are_transcribed_once_and_a_poison_file_is_reported(
     }
     assert "2 done" in first.stdout
     assert f"failed: {talks / 'poison.mp3'}: The input is not audio" in first.stdout
-    config = parse_config({"diarize": False})
+    request = parse_config({"diarize": False})
     for name in ("talk0.wav", "talk1.wav"):
-        alone = demo_handler.transcribe((talks / name).read_bytes(), config)
+        alone = demo_handler.pipeline.transcribe((talks / name).read_bytes(), request)
         assert json.loads((output / f"{name}.json").read_text())["text"] == alone.text != ""
         assert "-->" in (output / f"{name}.srt").read_text()
         assert (output / f"{name}.txt").read_text().strip() == alone.text
@@ -159,7 +160,7 @@ def test_a_long_recording_in_parts_is_the_single_machines_transcript(
     done = pyflyte(*words)
     assert done.returncode == 0, done.stdout
     answer = json.loads((tmp_path / "out" / "day.wav.json").read_text())
-    alone = demo_handler.transcribe(recording.read_bytes(), parse_config(WINDOW))
+    alone = demo_handler.pipeline.transcribe(recording.read_bytes(), parse_config(WINDOW))
     assert answer["text"] == alone.text
     assert answer["duration"] == alone.duration
     assert answer["language"] == alone.language == "en"
@@ -225,8 +226,8 @@ def test_without_checkpoints_a_shard_is_done_all_the_same(
     models: None, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     [shard] = list_shards([str(talks)], str(tmp_path / "out"), {}, files=10**9)
-    handler = FakeHandler()
-    monkeypatch.setattr(shards, "loaded_handler", lambda: handler)
+    transcribe = functools.partial(shards.transcribe_shard, deployment=deployed(FakePipeline()))
+    monkeypatch.setattr(shards, "transcribe_shard", transcribe)
     monkeypatch.setattr(workflow, "current_context", lambda: SimpleNamespace(checkpoint=Checkpoint()))
     done = transcribe_shard.task_function(shard=shard, formats="")
     assert [entry.status for entry in from_text(done)] == ["done", "done"]

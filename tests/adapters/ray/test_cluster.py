@@ -63,8 +63,8 @@ def texts(clips: list[bytes]) -> list[str]:
     from config import ModelSettings, parse_config
     from handler import EndpointHandler
 
-    handler = EndpointHandler(str(REPOSITORY), ModelSettings(asr_model=DEMO["asr_model"]))
-    return [handler.transcribe(clip, parse_config({"language": "en"})).text for clip in clips]
+    pipeline = EndpointHandler(str(REPOSITORY), ModelSettings(asr_model=DEMO["asr_model"])).pipeline
+    return [pipeline.transcribe(clip, parse_config({"language": "en"})).text for clip in clips]
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@ from adapters.ray.cluster import build_actor, build_environment, build_init
 from adapters.ray.command import build_entries, main, parse_arguments
 from adapters.ray.passes import ALL, LOST_BUNDLES, Pool, entries_of, transcribe_all
 from adapters.ray.report import Report
-from adapters.ray.worker import BROKEN, Transcriber, Watched
+from adapters.ray.worker import BROKEN, BundleWorker, Watched
+from adapters.repository import REPOSITORY as DEPLOYMENT
 from tests.conftest import REPOSITORY
+from tests.fakes import FakePipeline
 from turnscribe.bulk.manifest import REPORT, Entry, from_text, to_text
 from turnscribe.errors import (
     BadAudio,
@@ -116,77 +118,78 @@ def test_a_manifests_own_parameters_come_before_the_jobs(tmp_path: Path) -> None
         build_entries([str(tmp_path / "list.jsonl")], "out", {"task": "sing"})
 
 
+ENTRY = Entry("/a.wav", "/out/a.wav")
+DONE = replace(ENTRY, status="done")
+
+
 class Device:
-    """What a handler says to one recording after another: a transcript, or an error to raise."""
+    """What a device makes of one entry after another: the entry, done, or an error to raise."""
 
-    limits = "of the handler"
+    def __init__(self, *outcomes: Entry | Exception) -> None:
+        self.outcomes = iter(outcomes)
 
-    def __init__(self, *says: object) -> None:
-        self.says = iter(says)
-
-    def transcribe(self, audio: bytes, config: object, *, should_stop: object = None) -> object:
-        said = next(self.says)
-        if isinstance(said, Exception):
-            raise said
-        return said
+    def __call__(self, entry: Entry) -> Entry:
+        outcome = next(self.outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
 
 BAD, SHORT, FAILED = BadAudio("not audio"), OutOfMemory("too little"), InferenceFailed("see the log")
 
 
 @pytest.mark.parametrize(
-    ("says", "ends_at"),
+    ("outcomes", "ends_at"),
     [
-        ((FAILED, FAILED, FAILED, "text"), BROKEN),
+        ((FAILED, FAILED, FAILED, DONE), BROKEN),
         ((FAILED, BAD, FAILED, SHORT, FAILED), 5),  # files of which it cannot be told
-        ((FAILED, FAILED, "text", FAILED, FAILED), None),
+        ((FAILED, FAILED, DONE, FAILED, FAILED), None),
         ((BAD, BAD, BAD, SHORT, SHORT, SHORT), None),
     ],
 )
 def test_a_worker_ends_when_only_failures_follow_one_another(
-    says: tuple[object, ...], ends_at: int | None, monkeypatch: pytest.MonkeyPatch
+    outcomes: tuple[Entry | Exception, ...], ends_at: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end(status: int) -> None:
         raise SystemExit(status)
 
     monkeypatch.setattr("os._exit", end)
-    watched = Watched(Device(*says))
-    assert watched.limits == "of the handler"
-    for number, said in enumerate(says, start=1):
+    watched = Watched(Device(*outcomes))
+    for number, outcome in enumerate(outcomes, start=1):
         if number == ends_at:
             with pytest.raises(SystemExit) as ended:
-                watched.transcribe(b"", None, should_stop=None)
+                watched(ENTRY)
             assert ended.value.code == 1
             return
-        if isinstance(said, Exception):
-            with pytest.raises(type(said)):
-                watched.transcribe(b"", None)
+        if isinstance(outcome, Exception):
+            with pytest.raises(type(outcome)):
+                watched(ENTRY)
         else:
-            assert watched.transcribe(b"", None) == said
+            assert watched(ENTRY) == outcome
     assert ends_at is None
 
 
 BUSY = ModelUnavailable("ASR_MODEL a/b could not be fetched, the Hub answered 503: try again later.")
 GATED = SettingsError("ASR_MODEL a/b is gated.")
-BUNDLE = {"bundle": to_text([Entry("/a.wav", "/out/a.wav"), Entry("/b.wav", "/out/b.wav")])}
+BUNDLE = {"bundle": to_text([ENTRY, Entry("/b.wav", "/out/b.wav")])}
 
 
 def rows_of(monkeypatch: pytest.MonkeyPatch, *loads: Exception | None) -> list[list[dict]]:
     """Of one worker for a bundle after the other, when loading its models goes like that."""
     waiting = iter(loads)
 
-    def loaded_handler() -> Device:
+    def load_pipeline() -> FakePipeline:
         if error := next(waiting):
             raise error
-        return Device()
+        return FakePipeline()
 
-    def transcribe_bundle(entries: list[Entry], **given: object) -> list[Entry]:
+    def transcribe_bundle(entries: list[Entry], transcribe: object) -> list[Entry]:
         return [replace(entry, status="done") for entry in entries]
 
-    monkeypatch.setattr("turnscribe.bulk.files.loaded_handler", loaded_handler)
-    monkeypatch.setattr("turnscribe.bulk.files.transcribe_bundle", transcribe_bundle)
+    monkeypatch.setattr(DEPLOYMENT, "pipeline", load_pipeline)
+    monkeypatch.setattr("turnscribe.bulk.entries.transcribe_bundle", transcribe_bundle)
     monkeypatch.setattr("adapters.ray.worker.AGAIN_SECONDS", 0)
-    worker = Transcriber({}, ())
+    worker = BundleWorker({}, ())
     return [worker(BUNDLE) for _ in loads]
 
 
@@ -219,7 +222,7 @@ def test_only_the_first_pass_ends_a_job_of_many_lost_bundles(
 
     monkeypatch.setattr("adapters.ray.passes.one_pass", all_die)
     entries = [Entry(f"/{index}.wav", str(tmp_path / f"{index}.wav"), size=1) for index in range(80)]
-    ended = list(transcribe_all(entries, Pool(2, {}, {}, files=2), output=str(tmp_path), tell=print))
+    ended = list(transcribe_all(entries, Pool(2, {}, {}, files=2), output=str(tmp_path), on_message=print))
     assert passes == [(40, LOST_BUNDLES + 4 + 4), (80, ALL), (80, ALL)]
     assert {entry.status for entry in ended} == {"failed"}
     assert len(ended) == 80
@@ -232,13 +235,13 @@ def test_a_format_that_is_missing_beside_its_answer_is_left_to_do(
     (tmp_path / "b.wav").write_bytes(b"-")
     for name in ("a.wav.json", "b.wav.json", "b.wav.srt"):
         (tmp_path / name).write_text("{}")
-    asked = []
-    monkeypatch.setattr("adapters.ray.command._transcribe", lambda left, *_: asked.extend(left))
+    left_to_do = []
+    monkeypatch.setattr("adapters.ray.command._transcribe", lambda left, *_: left_to_do.extend(left))
     given = [str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), "--output", str(tmp_path)]
     assert main(given) == 0
-    assert asked == []
+    assert left_to_do == []
     assert main([*given, "--format", "srt"]) == 0
-    assert [entry.uri for entry in asked] == [str(tmp_path / "a.wav")]
+    assert [entry.uri for entry in left_to_do] == [str(tmp_path / "a.wav")]
 
 
 @pytest.fixture

@@ -1,23 +1,28 @@
-"""One file to its results, with a handler that runs no model."""
+"""One entry to its results, with a pipeline that runs no model."""
 
 from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from config import parse_config
-from tests.serving.live import AUDIO, TRANSCRIPT, FakeHandler
-from turnscribe.bulk import files, places
-from turnscribe.bulk.files import FORMATS, attempt, transcribe_bundle, transcribe_entry, transcribe_file
+from tests.fakes import TRANSCRIPT, FakePipeline, deployed
+from turnscribe.bulk import entries as entries_module
+from turnscribe.bulk import places
+from turnscribe.bulk.entries import TEXT_FORMATS, attempt, transcribe_bundle, transcribe_entry, transcribe_file
 from turnscribe.bulk.manifest import Entry
 from turnscribe.bulk.places import PlaceError
-from turnscribe.bulk.transcripts import from_json, to_json
 from turnscribe.errors import BadAudio, BadParameters
+from turnscribe.listener import Listener
+from turnscribe.request import Request
 from turnscribe.transcript import Speculation, Transcript
+from turnscribe.transcript_json import from_json, to_json
+
+AUDIO = b"\x00RIFF audio \xff" * 20  # for a pipeline that does not listen
 
 
 @pytest.fixture
@@ -26,26 +31,27 @@ def entry(tmp_path: Path) -> Entry:
     return Entry(str(tmp_path / "talk.mp3"), str(tmp_path / "out" / "talk.mp3"), {"language": "de"})
 
 
-def test_a_file_is_read_and_transcribed_with_its_parameters(entry: Entry, handler: FakeHandler) -> None:
-    assert transcribe_file(entry.uri, {"language": "de"}, handler=handler) == TRANSCRIPT
-    ((audio, config, _),) = handler.calls
+def test_a_file_is_read_and_transcribed_with_its_parameters(entry: Entry) -> None:
+    pipeline = FakePipeline()
+    assert transcribe_file(entry.uri, {"language": "de"}, deployed(pipeline)) == TRANSCRIPT
+    ((audio, request, _),) = pipeline.calls
     assert audio == AUDIO
-    assert config == parse_config({"language": "de"})
+    assert request == parse_config({"language": "de"})
 
 
-def test_a_wrong_parameter_and_too_large_a_file_are_refused(entry: Entry, handler: FakeHandler) -> None:
+def test_a_wrong_parameter_and_too_large_a_file_are_refused(entry: Entry) -> None:
+    pipeline = FakePipeline(max_input_bytes=10)
     with pytest.raises(BadParameters, match="batch_size"):
-        transcribe_file(entry.uri, {"batch_size": 0}, handler=handler)
-    handler.limits = type(handler.limits)(max_bytes=10)
+        transcribe_file(entry.uri, {"batch_size": 0}, deployed(pipeline))
     with pytest.raises(PlaceError, match="raise MAX_INPUT_BYTES"):
-        transcribe_file(entry.uri, handler=handler)
-    assert not handler.calls
+        transcribe_file(entry.uri, {}, deployed(pipeline))
+    assert not pipeline.calls
 
 
-def test_the_answer_is_written_last(entry: Entry, handler: FakeHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_is_written_last(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr(files, "write", lambda uri, text: (written.append(uri), places.write(uri, text)))
-    done = transcribe_entry(entry, formats=FORMATS, handler=handler)
+    monkeypatch.setattr(entries_module, "write", lambda uri, text: (written.append(uri), places.write(uri, text)))
+    done = transcribe_entry(entry, deployed(FakePipeline()), formats=TEXT_FORMATS)
     assert written == [f"{entry.output}.{suffix}" for suffix in ("txt", "srt", "vtt", "tsv", "rttm", "json")]
     assert (done.status, done.duration, done.uri) == ("done", 3.0, entry.uri)
     answer = json.loads(Path(entry.answer).read_text())
@@ -55,23 +61,22 @@ def test_the_answer_is_written_last(entry: Entry, handler: FakeHandler, monkeypa
     assert Path(entry.output + ".rttm").read_text().startswith("SPEAKER talk 1 ")
 
 
-def test_files_of_a_bundle_go_together_and_a_bad_one_is_reported(tmp_path: Path, handler: FakeHandler) -> None:
+def test_files_of_a_bundle_go_together_and_a_bad_one_is_reported(tmp_path: Path) -> None:
     together = threading.Barrier(3)
 
-    def behave(audio: bytes, config: Any, **_: Any) -> None:
+    def behave(audio: bytes, request: Request, listener: Listener) -> None:
         together.wait(30)  # would break if they came one by one
         if b"bad" in audio:
             raise BadAudio("The input is not audio.")
         if b"worse" in audio:
             raise RuntimeError("s3cret detail")
 
-    handler.behave = behave
     entries = []
     for name in ("good", "bad", "worse", "gone"):
         if name != "gone":
             (tmp_path / name).write_bytes(AUDIO + name.encode())
         entries.append(Entry(str(tmp_path / name), str(tmp_path / "out" / name)))
-    done = transcribe_bundle(entries, handler=handler)
+    done = transcribe_bundle(entries, partial(transcribe_entry, deployment=deployed(FakePipeline(behave))))
     assert [entry.status for entry in done] == ["done", "failed", "failed", "failed"]
     assert done[1].error == "The input is not audio."
     assert done[2].error == "RuntimeError: see the worker's log."
@@ -79,22 +84,20 @@ def test_files_of_a_bundle_go_together_and_a_bad_one_is_reported(tmp_path: Path,
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.json"]
 
 
-def test_whoever_attempts_an_entry_may_hear_of_its_error(entry: Entry) -> None:
-    def work(_: Entry) -> Entry:
+def test_whoever_attempts_an_entry_may_get_its_error(entry: Entry) -> None:
+    def transcribe(_: Entry) -> Entry:
         raise BadAudio("The input is not audio.")
 
-    told: list[tuple[Entry, str]] = []
-    failed = attempt(work, entry, on_error=lambda entry, error: told.append((entry, str(error))))
-    assert told == [(entry, "The input is not audio.")]
-    assert failed.error == told[0][1]
+    errors: list[tuple[Entry, str]] = []
+    failed = attempt(transcribe, entry, on_error=lambda entry, error: errors.append((entry, str(error))))
+    assert errors == [(entry, "The input is not audio.")]
+    assert failed.error == errors[0][1]
 
 
-def test_a_signature_is_in_no_output(
-    entry: Entry, handler: FakeHandler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(files, "read", lambda uri, **_: AUDIO)
+def test_a_signature_is_in_no_output(entry: Entry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(entries_module, "read", lambda uri, **_: AUDIO)
     signed = Entry("https://h.example/y.mp3?sig=S3CRET&x=a/b.c", str(tmp_path / "out" / "y"))
-    transcribe_entry(signed, formats=FORMATS, handler=handler)
+    transcribe_entry(signed, deployed(FakePipeline()), formats=TEXT_FORMATS)
     written = [path.read_text() for path in (tmp_path / "out").iterdir()]
     assert len(written) == 6
     assert not any("S3CRET" in text for text in written)
