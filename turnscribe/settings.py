@@ -98,13 +98,14 @@ class ServerSettings(BaseSettings):
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
-def load_settings(kind: Callable[..., Settings], **given: object) -> Settings:
+def load_settings(kind: type[Settings], **given: object) -> Settings:
     """The environment's settings of a kind, `ModelSettings` or `ServerSettings`; `given` go before them.
 
     Raises `SettingsError`.
     """
     try:
-        return kind(**given)
+        load: Callable[..., Settings] = kind
+        return load(**given)
     except ValidationError as error:
         wrong = error.errors(include_input=False)[0]
         variable = f"{kind.model_config.get('env_prefix') or ''}{wrong['loc'][0]}".upper()

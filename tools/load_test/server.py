@@ -114,8 +114,8 @@ def deferred_signals() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    for number in arrived:
-        signal.raise_signal(number)
+    for arrival in arrived:
+        signal.raise_signal(arrival)
 
 
 def _is_healthy(url: str) -> bool:
