@@ -48,6 +48,8 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("sh", "scripts.doctor"),
         ("sh", '"$ENDPOINT_URL"'),
         ("sh", "scripts.evaluate demo"),
+        ("python", "transcript.to("),
+        ("python", "should_stop=stop.is_set"),
     ],
     "tests/serving/test_clients.py": [
         ("sh", "make serve"),
@@ -286,6 +288,16 @@ def test_the_call_with_this_versions_inference_client(endpoint: HubStandIn) -> N
     marker = "extra_body" if HUB_VERSION >= (0, 31) else "client.post"
     printed = run_python(block("python", marker), REPOSITORY, endpoint)
     assert "the customer is not happy" in printed
+
+
+@pytest.mark.models
+def test_the_package_in_a_program() -> None:
+    printed = run([sys.executable, "-c", block("python", "transcript.to(")], REPOSITORY)
+    assert "the customer is not happy" in printed
+    assert "00:00:0" in printed, "subtitles"
+    followed = run([sys.executable, "-c", block("python", "should_stop=stop.is_set")], REPOSITORY)
+    assert "100%" in followed
+    assert "the customer is not happy" in followed
 
 
 @pytest.mark.models

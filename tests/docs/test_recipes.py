@@ -59,9 +59,7 @@ def test_the_rule_that_gives_a_word_its_speaker_is_one_function(monkeypatch: pyt
 
 def test_a_format_is_one_file_and_the_line_that_registers_it(copy: Path) -> None:
     (copy / "turnscribe" / "formats" / "markdown.py").write_text(block("python", "needs_speakers=True"))
-    (imported,) = [line for line in read(FORMATS).splitlines() if line.startswith("from turnscribe.formats import ")]
-    replace_once(copy / FORMATS, f"{imported}\n", f"{imported}, markdown\n")
-    replace_once(copy / FORMATS, "_MODULES = (", "_MODULES = (markdown, ")
+    replace_once(copy / FORMATS, "NAMES = (", 'NAMES = ("markdown", ')
     printed = python(
         copy,
         """
