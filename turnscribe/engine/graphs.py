@@ -39,7 +39,7 @@ class Graphs:
 
     def _record(self, run_pass: Callable[[], None]) -> Any:
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        torch.cuda.current_blas_handle()  # type: ignore[no-untyped-call]  # each thread has its own, and it cannot be made while recording
+        torch.cuda.current_blas_handle()  # each thread has its own, and it cannot be made while recording
         try:
             # what another thread does meanwhile (diarization) is its own affair
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):

@@ -64,7 +64,7 @@ def _pack(weight: Tensor) -> Any:
     """The weight as oneDNN wants it, or `None` where there is nothing to gain or no oneDNN."""
     if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
         return None
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not torch.backends.mkldnn.is_available():
         return None
     try:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), ROWS_HINT)
