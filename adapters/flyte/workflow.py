@@ -35,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from flytekit import HashMethod, Resources, Secret, current_context, map_task, task, workflow
 from flytekit.exceptions.user import FlyteRecoverableException
@@ -248,7 +248,7 @@ def _folder() -> Path:
 
 
 @contextmanager
-def retried() -> Iterator[Any]:
+def retried() -> Iterator[None]:
     """What may pass is an error that Flyte retries; all others end the task at once.
 
     Causes are left out: a library's may hold a URL with its query.

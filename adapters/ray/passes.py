@@ -12,11 +12,11 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pydantic import SecretStr
 
-from adapters.ray.worker import BundleWorker
+from adapters.ray.worker import BundleRow, BundleWorker, EntryRow
 from turnscribe.bulk.manifest import Entry, bundles, from_text, left_to_do, to_text
 from turnscribe.errors import ModelUnavailable, SettingsError
 
@@ -86,7 +86,7 @@ def one_pass(made: Sequence[Sequence[Entry]], pool: Pool, *, may_lose: int) -> I
     context.max_consecutive_actor_init_deaths = FAILED_STARTS
     context.max_errored_blocks = may_lose
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a trace for every lost bundle
-    rows = [{"bundle": to_text(bundle)} for bundle in made]
+    rows: list[BundleRow] = [{"bundle": to_text(bundle)} for bundle in made]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # max_task_retries is to go in Ray 2.64; until then nothing takes its place
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
@@ -106,7 +106,7 @@ def one_pass(made: Sequence[Sequence[Entry]], pool: Pool, *, may_lose: int) -> I
         ) from error
 
 
-def entries_of(rows: Iterable[Mapping[str, Any]], *, may_wait: int) -> Iterator[Entry]:
+def entries_of(rows: Iterable[EntryRow], *, may_wait: int) -> Iterator[Entry]:
     """The entries in what the workers gave.
 
     Raises `SettingsError` where a worker will never have its models, and `ModelUnavailable` where `may_wait` bundles

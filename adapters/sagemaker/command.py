@@ -13,7 +13,7 @@ repeated. `--dry-run` prints the requests. Credentials are AWS's own; the Hub's 
 environment and is never printed.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage or settings, 130 Ctrl-C.
-How a request is sent boto3 knows, what is sent the other modules of this folder. This file has the commands.
+The requests themselves are made in the other modules of this folder, and boto3 sends them.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main(
 
 
 def connect(region: str | None) -> Clients:
-    """A client for each service, made when it is first asked for."""
+    """A client for each service, made when it is first needed."""
 
     @cache
     def client(service: str) -> Any:
@@ -103,7 +103,7 @@ def connect(region: str | None) -> Clients:
 
 
 def _stays(args: argparse.Namespace) -> list[str]:
-    """What to know where a create ended in the middle of what AWS was asked."""
+    """What to know where a create ended when some of its requests were sent."""
     if getattr(args, "action", "") != "create":
         return []
     return [job_commands.STAYS if args.way == TRANSFORM.command else endpoint_commands.STAYS]

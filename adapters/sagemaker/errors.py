@@ -1,7 +1,4 @@
-"""What went wrong at AWS, in one sentence that says what would be right.
-
-Knows botocore's exceptions and the codes and words of the services used here. Does not know what was tried.
-"""
+"""What went wrong at AWS, in one sentence that says what would be right."""
 
 from __future__ import annotations
 
@@ -69,8 +66,8 @@ def explained(error: Exception) -> str | None:
     from botocore import exceptions as botocore
 
     if isinstance(error, botocore.ClientError):
-        said = one_line(_said(error))
-        return f"{_reason(_code(error), said, error.operation_name)}{f' AWS said: {said}' if said else ''}"
+        text = one_line(_message(error))
+        return f"{_reason(_code(error), text, error.operation_name)}{f' AWS said: {text}' if text else ''}"
     if isinstance(error, botocore.NoCredentialsError | botocore.PartialCredentialsError):
         return (
             "There are no AWS credentials: run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and "
@@ -91,11 +88,11 @@ def explained(error: Exception) -> str | None:
 
 def is_missing(error: Exception) -> bool:
     """What was asked for is not there. SageMaker says so with the code it has for anything that is wrong."""
-    code, said = _code(error), _said(error)
+    code, text = _code(error), _message(error)
     if code in ("ResourceNotFound", "ResourceNotFoundException", "ObjectNotFoundException", "NoSuchKey", "404"):
         return True
     return code == "ValidationException" and bool(
-        re.search("could not find|no scal|does not exist|not found", said, re.I)
+        re.search("could not find|no scal|does not exist|not found", text, re.I)
     )
 
 
@@ -116,15 +113,15 @@ def _code(error: Exception) -> str:
     return str(_answer(error).get("Error", {}).get("Code") or "")
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(_answer(error).get("Error", {}).get("Message") or "")
 
 
-def _reason(code: str, said: str, operation: str) -> str:
+def _reason(code: str, message: str, operation: str) -> str:
     if re.search("AccessDenied|Unauthorized|NotAuthorized|^403$", code):
         hidden = " and ListBucket, without which S3 does not tell what is missing" if "Object" in operation else ""
         return f"The credentials may not do this: give them the permission for {operation}{hidden}."
-    tables = ((code, CODES), (said, WORDS if code.startswith("Validation") else ()))
+    tables = ((code, CODES), (message, WORDS if code.startswith("Validation") else ()))
     for text, table in tables:
         for pattern, sentence in table:
             if re.search(pattern, text, re.I if table is WORDS else 0):

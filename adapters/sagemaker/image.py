@@ -1,7 +1,7 @@
 """Hugging Face's container for SageMaker: the address of its image in a region.
 
-Knows the registry's account for the regions that share one, and one tag, of a container that starts
-multi-model-server; the list of all of them is AWS's, and `--image` takes any.
+For the regions whose registries have one account in common, and one tag of a container that starts
+multi-model-server. The list of all images is AWS's, and `--image` takes any.
 """
 
 from __future__ import annotations

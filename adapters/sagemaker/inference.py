@@ -15,13 +15,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 # Both containers put this file's folder on sys.path, or they could not import it.
 from turnscribe.errors import BadParameters, SettingsError, TurnscribeError
 from turnscribe.formats import FORMATS
 from turnscribe.formats.format import JSON
+
+if TYPE_CHECKING:
+    from handler import EndpointHandler
 
 log = logging.getLogger("turnscribe")
 
@@ -54,20 +57,19 @@ class Model:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._handler: Any = None
+        self._handler: EndpointHandler | None = None
 
-    def __call__(self, request: Mapping[str, Any]) -> Any:
-        self.load()
-        return self._handler(request)
+    def __call__(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return self.load()(request)
 
-    def load(self) -> None:
-        """Once. Raises `SettingsError`."""
-        if self._handler is not None:
-            return
+    def load(self) -> EndpointHandler:
+        """Once; the same at every call. Raises `SettingsError`."""
         try:
-            from handler import EndpointHandler
+            if self._handler is None:
+                from handler import EndpointHandler
 
-            self._handler = EndpointHandler(path=self._folder)
+                self._handler = EndpointHandler(path=self._folder)
+            return self._handler
         except TurnscribeError as error:
             raise error from None
         except Exception:  # a package that is missing, a broken driver

@@ -1,6 +1,6 @@
 """Recordings and archives on their way: up to S3, to an endpoint, and the answer back.
 
-Knows the payload limits and refuses before anything is sent. Never prints what is in a recording or an answer.
+What is over a payload limit is refused before anything is sent. Never prints what is in a recording or an answer.
 """
 
 from __future__ import annotations

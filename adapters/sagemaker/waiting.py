@@ -1,4 +1,4 @@
-"""Waiting at AWS: for an endpoint, a transform job or an asynchronous answer, with every change of state told.
+"""Waiting at AWS: for an endpoint, a transform job or an asynchronous answer, with every change of state shown.
 
 Outlives a few failed looks. Changes nothing, so that a wait may be interrupted and repeated.
 """
@@ -30,7 +30,7 @@ def wait_for(
 
     Raises `Refused` after `timeout` seconds; `then` says what becomes of it.
     """
-    started, told, told_at, failures = time.monotonic(), "", 0.0, 0
+    started, last, last_at, failures = time.monotonic(), "", 0.0, 0
     while True:
         try:
             state, answer = look()
@@ -39,11 +39,11 @@ def wait_for(
             failures += 1
             if not is_passing(error) or failures > PATIENCE:
                 raise
-            state, answer = told, None
+            state, answer = last, None
         seconds = time.monotonic() - started
-        if state != told or seconds - told_at >= REMINDER_S:
+        if state != last or seconds - last_at >= REMINDER_S:
             tell(f"{seconds:6.0f} s  {state}")
-            told, told_at = state, seconds
+            last, last_at = state, seconds
         if answer is not None:
             return answer
         if seconds >= timeout:

@@ -1,4 +1,4 @@
-"""The audio of the benchmarks: the demo conversation, repeated to any length. Knows no model."""
+"""The audio of the benchmarks: the demo conversation, repeated to any length."""
 
 from __future__ import annotations
 

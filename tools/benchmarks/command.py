@@ -126,16 +126,16 @@ class Bench:
         self._workers: dict[str, Worker] = {}
 
     def names(self, known: Sequence[str]) -> list[str]:
-        """Those that were asked for and are installed."""
+        """Those of `--peers` that are installed."""
         missing = {peer.name: peer.available() for peer in peers()}
-        asked = self.options.peers or known
-        unknown = [name for name in asked if name not in known]
+        wanted = self.options.peers or known
+        unknown = [name for name in wanted if name not in known]
         if unknown:
             raise SystemExit(f"no peer is called {' or '.join(unknown)}: there are {', '.join(known)}.")
-        for name in asked:
+        for name in wanted:
             if missing.get(name):
                 tqdm.write(f"left out: {name}: {missing[name]}", file=sys.stderr)
-        return [name for name in asked if not missing.get(name)]
+        return [name for name in wanted if not missing.get(name)]
 
     def add(self, name: str, arguments: list[str], *, seconds: float, **settings: Any) -> None:
         self._turns.append((self.results.of(name, seconds=seconds, **settings), arguments, seconds))

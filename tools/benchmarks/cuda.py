@@ -106,19 +106,19 @@ class _Bench:
             features = torch.randn(shape, device=self.device).to(self.dtype)
             self._time("encoder", size, partial(self.encoder, features))
             self._time("transformers generate", size, partial(self._generate, features))
-            said = self._decode(features)
+            rows = self._decode(features)
             for graphs in (False, True) if self.device.type == "cuda" else (False,):
                 batch = self._batch(size, graphs=graphs)
                 name = "turnscribe" if graphs or self.device.type != "cuda" else "turnscribe without graphs"
                 self._time(name, size, partial(self._run, features, batch))
             for acceptance in ACCEPTANCES:
-                self._time_scripted(features, said, acceptance)
+                self._time_scripted(features, rows, acceptance)
             self._row("physical picture (H200)", size, self._picture(size), "predicted, not measured")
         return self.rows
 
-    def _time_scripted(self, features: Tensor, said: list[tuple[int, ...]], acceptance: float) -> None:
-        again = [tokens for _ in range(self.options.rounds + 3) for tokens in said]
-        batch = self._batch(len(features), draft=self._scripted(len(features), again, acceptance))
+    def _time_scripted(self, features: Tensor, rows: list[tuple[int, ...]], acceptance: float) -> None:
+        scripts = [tokens for _ in range(self.options.rounds + 3) for tokens in rows]
+        batch = self._batch(len(features), draft=self._scripted(len(features), scripts, acceptance))
         found: list[str] = []
 
         def run() -> None:
@@ -131,8 +131,8 @@ class _Bench:
     def _decode(self, features: Tensor) -> list[tuple[int, ...]]:
         batch = self._batch(len(features), graphs=False)
         source = Windows(self.encoder, features, self.prompt)
-        said = dict(Decoding(batch, source, encode_at_once=len(features)).run())
-        return [said[index].tokens for index in range(len(features))]
+        attempts = dict(Decoding(batch, source, encode_at_once=len(features)).run())
+        return [attempts[index].tokens for index in range(len(features))]
 
     def _batch(self, rows: int, *, draft: Draft | None = None, graphs: bool = True) -> Batch:
         recorder = Graphs(self.device)
@@ -152,7 +152,7 @@ class _Bench:
         return decoding
 
     def _generate(self, features: Tensor) -> None:
-        said = self.model.generate(
+        generated = self.model.generate(
             features,
             num_beams=1,
             do_sample=False,
@@ -161,7 +161,7 @@ class _Bench:
             task="transcribe",
             force_unique_generate_call=True,
         )
-        assert said.shape[1] == self.options.tokens + INITIAL_TOKENS, said.shape
+        assert generated.shape[1] == self.options.tokens + INITIAL_TOKENS, generated.shape
 
     def _time(self, name: str, batch: int, work: Callable[[], Any], *, note: Callable[[], str] = lambda: "") -> None:
         times = []

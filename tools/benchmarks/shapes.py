@@ -66,7 +66,7 @@ class WhisperShape:
         return self.first_timestamp + TIMESTAMPS
 
 
-_NAMED = (
+_ORIGINALS = (
     WhisperShape("test", 64, 2, 2, 2),
     WhisperShape("tiny", 384, 4, 4, 6),
     WhisperShape("base", 512, 6, 6, 8),
@@ -82,7 +82,9 @@ def distilled(shape: WhisperShape) -> WhisperShape:
     return replace(shape, name=f"distil-{shape.name}", decoder_layers=2)
 
 
-SHAPES: Mapping[str, WhisperShape] = {shape.name: shape for named in _NAMED for shape in (named, distilled(named))}
+SHAPES: Mapping[str, WhisperShape] = {
+    shape.name: shape for original in _ORIGINALS for shape in (original, distilled(original))
+}
 
 
 def make_whisper(shape: WhisperShape, folder: Path, *, seed: int = 0, new_tokens: int = 100) -> Path:

@@ -1,7 +1,4 @@
-"""A synthetic tokenizer with Whisper's number of entries and its special tokens: 50,257 of text.
-
-Knows no weights.
-"""
+"""A synthetic tokenizer with Whisper's number of entries and its special tokens: 50,257 of text."""
 
 from __future__ import annotations
 

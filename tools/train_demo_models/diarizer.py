@@ -141,9 +141,9 @@ def embed(model: Any, waveforms: Tensor, activity: Tensor) -> tuple[Tensor, Tens
     weights = activity * (activity.sum(1, keepdim=True) < 2)
     slots = weights.sum(-1).argsort(dim=1, descending=True)[:, :SPEAKERS]  # [B, SPEAKERS]: voice numbers
     weights = weights.gather(1, slots[..., None].expand(-1, -1, weights.shape[-1]))
-    heard = weights.sum(-1) >= 18
-    weights = torch.where(heard[..., None], weights, 1.0)  # the root of no variance has no gradient
-    return model(waveforms, weights=weights)[heard], slots[heard]
+    audible = weights.sum(-1) >= 18
+    weights = torch.where(audible[..., None], weights, 1.0)  # the root of no variance has no gradient
+    return model(waveforms, weights=weights)[audible], slots[audible]
 
 
 def voice_embeddings(model: Any, bank: Bank, *, seed: int, device: str) -> tuple[NDArray, NDArray]:

@@ -1,6 +1,6 @@
 """The demo diarizer's folder: checkpoints, PLDA and configuration; how it is tuned and measured.
 
-Written so that pyannote.audio 3.4 and 4.x load it. Knows nothing of how the models were trained.
+Written so that pyannote.audio 3.4 and 4.x load it.
 """
 
 from __future__ import annotations
@@ -160,18 +160,18 @@ def measure(folder: Path, seeds: Iterable[int], *, noise_db: float = 20.0) -> di
     for seed in seeds:
         dialogue = random_dialogue(seed, noise_db=noise_db)
         turns, truth = diarize(diarizer, dialogue.waveform), reference(dialogue)
-        heard = Annotation()
+        found = Annotation()
         for turn in turns:
-            heard[Segment(turn.start, turn.end)] = turn.speaker
-        error = metric(truth, heard, uem=extent(dialogue))
-        names = metric.optimal_mapping(truth, heard)
+            found[Segment(turn.start, turn.end)] = turn.speaker
+        error = metric(truth, found, uem=extent(dialogue))
+        names = metric.optimal_mapping(truth, found)
         for placed in dialogue.utterances:
             for word in placed.words:
                 middle = (word.start + word.end) / 2
                 words += 1
                 right += placed.speaker in {names.get(t.speaker) for t in turns if t.start <= middle < t.end}
-        found = f"{len(heard.labels())} of {len(truth.labels())} speakers"
-        print(f"seed {seed} DER {100 * error:.2f} % {found} words {right}/{words}", flush=True)
+        speakers = f"{len(found.labels())} of {len(truth.labels())} speakers"
+        print(f"seed {seed} DER {100 * error:.2f} % {speakers} words {right}/{words}", flush=True)
     parts = {name: metric[name] / metric["total"] for name in ("confusion", "missed detection", "false alarm")}
     return {"der": abs(metric), **parts, "words": right / words}
 

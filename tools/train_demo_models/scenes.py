@@ -1,6 +1,6 @@
 """Random windows of conversation out of the bank, with who speaks when: what the diarizer learns from.
 
-Word times in the bank give speech to the centisecond. Knows the models only by the times of their frames.
+Word times in the bank give speech to the centisecond. Of the models only the times of their frames matter here.
 """
 
 from __future__ import annotations

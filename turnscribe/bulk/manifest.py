@@ -5,7 +5,6 @@
 Only `uri` has to be there. `output` is where the results go, without their suffixes; `parameters` are a request's.
 A finished run adds `status` ("done", "exists" or "failed"), `error`, `duration` and `seconds`, so a report is itself
 a manifest: given again, what failed is tried again. Flyte's tasks add `made_by` and `outdated`, for the next run.
-Knows neither models nor workers.
 """
 
 from __future__ import annotations

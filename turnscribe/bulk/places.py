@@ -1,8 +1,8 @@
 """Files anywhere: a path, `s3://bucket/key`, `https://...` or whatever else fsspec knows, by their URI.
 
 A file is read in blocks, so that one over the limit ends early, and a connection that breaks is taken up again where
-it broke. A file is written whole or not at all. Knows nothing of audio; the packages for a scheme (`s3fs`) are named
-when they are missing.
+it broke. A file is written whole or not at all. A package that a scheme needs (`s3fs`) is
+named when it is missing.
 """
 
 from __future__ import annotations

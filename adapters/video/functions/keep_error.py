@@ -39,7 +39,7 @@ def message(cause: str) -> str:
     'It is empty.'
     """
     try:
-        told = json.loads(cause)
+        error = json.loads(cause)
     except ValueError:
         return cause or NO_CAUSE
-    return (str(told.get("errorMessage", cause)) if isinstance(told, dict) else cause) or NO_CAUSE
+    return (str(error.get("errorMessage", cause)) if isinstance(error, dict) else cause) or NO_CAUSE

@@ -81,8 +81,8 @@ def _look(event: dict[str, Any]) -> dict[str, Any]:
 
     job = boto3.client("mediaconvert").get_job(Id=event["job"])["Job"]
     if job["Status"] in ("ERROR", "CANCELED"):
-        said = job.get("ErrorMessage") or "no reason was given"
-        raise ExtractionFailed(f"MediaConvert: {job['Status']}, code {job.get('ErrorCode', 'none')}: {said}")
+        reason = job.get("ErrorMessage") or "no reason was given"
+        raise ExtractionFailed(f"MediaConvert: {job['Status']}, code {job.get('ErrorCode', 'none')}: {reason}")
     done = job["Status"] == "COMPLETE"
     if done:
         found = head(boto3.client("s3"), event["bucket"], event["key"])

@@ -47,8 +47,8 @@ def _look(event: dict[str, Any]) -> dict[str, Any]:
         return {"done": True}
     bucket, key = split(event["failure"])
     if head(s3, bucket, key):
-        said = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{4 * SHOWN}")["Body"].read()
-        text = said.decode("utf-8", "replace")[:SHOWN]
+        content = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{4 * SHOWN}")["Body"].read()
+        text = content.decode("utf-8", "replace")[:SHOWN]
         error = TranscriptionFailed if REFUSED in text else EndpointFailed
         raise error(f"The endpoint answered: {text}")
     return {"done": False}

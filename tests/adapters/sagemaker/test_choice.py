@@ -23,7 +23,7 @@ from adapters.sagemaker.package import name_inside
 from adapters.sagemaker.recordings import check_size, plain_name
 from adapters.sagemaker.request import (
     Fleet,
-    Job,
+    TransformJob,
     build_asynchronous_invocation,
     build_endpoint_config,
     build_transform_job,
@@ -251,7 +251,9 @@ def test_parameters_are_checked_as_the_handler_checks_them() -> None:
     [(1, 100, True), (4, 25, True), (10, 10, True), (1, 101, False), (2, 51, False), (101, 1, False), (0, 1, False)],
 )
 def test_a_jobs_requests_together_are_at_most_100_mb(concurrency: int, payload_mb: int, allowed: bool) -> None:
-    job = Job("s3://bucket/in", "s3://bucket/out", "ml.g5.xlarge", concurrency=concurrency, payload_mb=payload_mb)
+    job = TransformJob(
+        "s3://bucket/in", "s3://bucket/out", "ml.g5.xlarge", concurrency=concurrency, payload_mb=payload_mb
+    )
     if allowed:
         request = build_transform_job("job", job).request
         assert (request["MaxConcurrentTransforms"], request["MaxPayloadInMB"]) == (concurrency, payload_mb)
@@ -261,7 +263,7 @@ def test_a_jobs_requests_together_are_at_most_100_mb(concurrency: int, payload_m
 
 
 def test_a_job_sends_whole_files_and_waits_as_long_as_it_may() -> None:
-    job = Job("s3://b-k/list.manifest", "s3://b-k/out", "ml.g5.xlarge", manifest=True, accept="text/vtt")
+    job = TransformJob("s3://b-k/list.manifest", "s3://b-k/out", "ml.g5.xlarge", manifest=True, accept="text/vtt")
     request = build_transform_job("job", job, model="talk").request
     assert request["ModelName"] == "talk"
     assert request["BatchStrategy"] == "SingleRecord"
@@ -271,15 +273,17 @@ def test_a_job_sends_whole_files_and_waits_as_long_as_it_may() -> None:
     assert source["DataSource"]["S3DataSource"] == {"S3DataType": "ManifestFile", "S3Uri": "s3://b-k/list.manifest"}
     assert (request["TransformOutput"]["Accept"], request["TransformOutput"]["AssembleWith"]) == ("text/vtt", "None")
     with pytest.raises(SettingsError, match="3600"):
-        build_transform_job("job", Job("s3://b-k/i", "s3://b-k/o", "ml.g5.xlarge", timeout_s=3601))
+        build_transform_job("job", TransformJob("s3://b-k/i", "s3://b-k/o", "ml.g5.xlarge", timeout_s=3601))
 
 
 def test_a_job_takes_places_with_spaces() -> None:
-    request = build_transform_job("job", Job("s3://b-k/my talks/", "s3://b-k/my answers", "ml.g5.xlarge")).request
+    request = build_transform_job(
+        "job", TransformJob("s3://b-k/my talks/", "s3://b-k/my answers", "ml.g5.xlarge")
+    ).request
     assert request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://b-k/my talks/"
     for wrong in ("s3://my bucket/in", "s3://b-k/in\nout", "my talks"):
         with pytest.raises(SettingsError, match=r"^--input is no address"):
-            build_transform_job("job", Job(wrong, "s3://b-k/out", "ml.g5.xlarge"))
+            build_transform_job("job", TransformJob(wrong, "s3://b-k/out", "ml.g5.xlarge"))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +299,7 @@ def test_a_job_takes_places_with_spaces() -> None:
     ],
 )
 def test_a_jobs_answers_are_not_the_next_jobs_recordings(source: str, output: str, apart: bool) -> None:
-    job = Job(source, output, "ml.g5.xlarge")
+    job = TransformJob(source, output, "ml.g5.xlarge")
     if apart:
         build_transform_job("job", job)
     else:

@@ -25,7 +25,7 @@ def _on_event(event, arguments):
     if os.path.basename(arguments[0]).startswith(BREAKS):
         with breaking, suppress(FileExistsError):
             os.close(os.open(os.path.dirname(arguments[0]) + "/broken", os.O_CREAT | os.O_EXCL))
-            sys.modules["handler"].EndpointHandler.transcribe = _fail
+            sys.modules["turnscribe.pipeline"].Pipeline.transcribe = _fail
 
 
 def _fail(*arguments, **options):
