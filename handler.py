@@ -22,7 +22,6 @@ from diarization_utils import Diarizer, assign_speakers, diarize, group_turns, l
 from turnscribe.answer import to_answer  # noqa: E402
 from turnscribe.asr.protocol import Asr  # noqa: E402
 from turnscribe.asr.registry import load_asr  # noqa: E402
-from turnscribe.checkpoints.hub import resolve_model  # noqa: E402
 from turnscribe.errors import BadAudio  # noqa: E402
 from turnscribe.incidents import incidents  # noqa: E402
 from turnscribe.inputs.read import read_input  # noqa: E402
@@ -50,12 +49,13 @@ class EndpointHandler:
         device = best_device()
         if asr is None:
             asr = load_asr(
-                resolve_model(settings.asr_model, root),
-                assistant=resolve_model(settings.assistant_model, root) if settings.assistant_model else None,
+                settings.asr_model,
+                assistant=settings.assistant_model,
                 token=settings.token,
                 device=device,
                 backend=settings.asr_backend,
                 dtype=settings.asr_dtype,
+                root=root,
             )
         if diarizer is None and settings.diarization_model:
             diarizer = load_diarizer(settings.diarization_model, token=settings.token, device=device, root=root)

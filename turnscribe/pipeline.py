@@ -19,7 +19,6 @@ from typing import TypeAlias
 from turnscribe.asr.protocol import Asr, Recognition
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
-from turnscribe.checkpoints.hub import resolve_model
 from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers
 from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.diarization.pyannote import Diarizer, diarize, embed, load_diarizer
@@ -170,12 +169,13 @@ def load_pipeline(settings: ModelSettings, *, root: Path = Path()) -> Pipeline:
     """
     device, token = best_device(), settings.token
     asr = load_asr(
-        resolve_model(settings.asr_model, root),
-        assistant=resolve_model(settings.assistant_model, root) if settings.assistant_model else None,
+        settings.asr_model,
+        assistant=settings.assistant_model,
         token=token,
         device=device,
         backend=settings.asr_backend,
         dtype=settings.asr_dtype,
+        root=root,
     )
     diarizer = None
     if settings.diarization_model:

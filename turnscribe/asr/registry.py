@@ -6,8 +6,10 @@ A backend is a module with a function `load` (`protocol.LoadAsr`). To add one, w
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 from turnscribe.asr.protocol import Asr, LoadAsr, WeightsType
+from turnscribe.checkpoints.hub import resolve_model
 from turnscribe.errors import SettingsError
 
 BACKENDS = {  # by the name that ASR_BACKEND gives
@@ -24,13 +26,16 @@ def load_asr(
     device: str = "cpu",
     backend: str = "engine",
     dtype: WeightsType = "auto",
+    root: Path = Path(),
 ) -> Asr:
     """Load a model, and an assistant for speculative decoding, into a backend.
 
-    `model` and `assistant` are folders, Hub ids or checkpoints of openai-whisper (`.pt`). The weights are of
-    `dtype`: "auto" is float16 on CUDA and float32 on the CPU. Raises `SettingsError` that names the variable.
+    `model` and `assistant` are folders (looked for in `root` first), Hub ids or checkpoints of openai-whisper (`.pt`).
+    The weights are of `dtype`: "auto" is float16 on CUDA and float32 on the CPU. Raises `SettingsError` that names the variable.
     """
     if backend not in BACKENDS:
         raise SettingsError(f"ASR_BACKEND is {backend!r}: give {' or '.join(BACKENDS)}.")
     load: LoadAsr = importlib.import_module(BACKENDS[backend]).load
-    return load(model, assistant=assistant, token=token, device=device, dtype=dtype)
+    if assistant is not None:
+        assistant = resolve_model(assistant, root)
+    return load(resolve_model(model, root), assistant=assistant, token=token, device=device, dtype=dtype)
