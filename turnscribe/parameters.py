@@ -222,3 +222,4 @@ def _check_pairs(request: Request) -> None:
 
 
 InferenceConfig = inference_config()
+PARAMETERS = frozenset(InferenceConfig.model_fields)

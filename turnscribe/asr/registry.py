@@ -30,12 +30,12 @@ def load_asr(
 ) -> Asr:
     """Load a model, and an assistant for speculative decoding, into a backend.
 
-    `model` and `assistant` are folders (looked for in `root` first), Hub ids or checkpoints of openai-whisper (`.pt`).
-    The weights are of `dtype`: "auto" is float16 on CUDA and float32 on the CPU. Raises `SettingsError` that names the variable.
+    `model` and `assistant` are folders (looked for in `root` first), Hub ids or checkpoints of openai-whisper
+    (`.pt`). The weights are of `dtype`: "auto" is float16 on CUDA and float32 on the CPU. Raises `SettingsError` that
+    names the variable.
     """
     if backend not in BACKENDS:
         raise SettingsError(f"ASR_BACKEND is {backend!r}: give {' or '.join(BACKENDS)}.")
     load: LoadAsr = importlib.import_module(BACKENDS[backend]).load
-    if assistant is not None:
-        assistant = resolve_model(assistant, root)
+    assistant = resolve_model(assistant, root) if assistant else None
     return load(resolve_model(model, root), assistant=assistant, token=token, device=device, dtype=dtype)

@@ -35,6 +35,7 @@ from turnscribe.formats.times import timestamp
 from turnscribe.inputs.suffixes import is_recording
 from turnscribe.interrupts import two_step_interrupt
 from turnscribe.listener import Listener
+from turnscribe.parameters import PARAMETERS
 from turnscribe.pipeline import Pipeline
 from turnscribe.request import Request
 from turnscribe.transcript import Transcript
@@ -42,10 +43,6 @@ from turnscribe.transcript import Transcript
 ANSWER = "answer"  # not a format of the endpoint: its whole answer
 ANSWER_SUFFIX = "answer.json"
 MODELS = ("ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL")
-PARAMETERS = (
-    "assisted language task num_speakers min_speakers max_speakers chunk_length_s batch_size timestamps"
-    " prompt channels diarize"
-)
 
 
 @dataclass(frozen=True)
@@ -83,8 +80,7 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
 
 def build_parameters(args: argparse.Namespace) -> dict[str, Any]:
     """The request's parameters: what was given and nothing else, so that the endpoint's defaults stay."""
-    given = {name: getattr(args, name) for name in PARAMETERS.split()}
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in vars(args).items() if name in PARAMETERS and value is not None}
 
 
 def build_environment(args: argparse.Namespace) -> dict[str, str]:
