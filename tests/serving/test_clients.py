@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import httpx
 import pytest
 from packaging.requirements import Requirement
 
-from config import InferenceConfig
+from config import parse_config
 from tests.conftest import DEMO, REPOSITORY
 from tests.manual import block
 from tests.serving.live import until
@@ -157,12 +157,12 @@ def recording(speech: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undiarized(demo_handler: Any, speech: bytes) -> Transcript:
-    return demo_handler.transcribe(speech, InferenceConfig(diarize=False, timestamps="word"))
+    return demo_handler.pipeline.transcribe(speech, parse_config({"diarize": False, "timestamps": "word"}))
 
 
 @pytest.fixture(scope="module")
 def diarized(demo_handler: Any, speech: bytes) -> Transcript:
-    return demo_handler.transcribe(speech, InferenceConfig(timestamps="word"))
+    return demo_handler.pipeline.transcribe(speech, parse_config({"timestamps": "word"}))
 
 
 def spoken(parts: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -180,7 +180,7 @@ def expected(transcript: Transcript) -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def clips(demo_handler: Any, conversation: bytes, conversation_waveform: Any, recording: Path) -> dict[str, Path]:
     """The longest turn of each of two of the three people, as the diarizer hears them."""
-    turns = demo_handler.transcribe(conversation, InferenceConfig(diarize=True)).turns
+    turns = demo_handler.pipeline.transcribe(conversation, parse_config({"diarize": True})).turns
     longest = {turn.speaker: turn for turn in sorted(turns, key=lambda turn: turn.end - turn.start)}
     lengths = {turn.speaker: turn for turn in longest.values() if turn.end - turn.start >= CLIP_SECONDS[0]}
     assert len(lengths) >= 2
@@ -238,8 +238,9 @@ def test_the_openai_sdk_names_known_speakers(
     openai: dict[str, Any], clips: dict[str, Path], demo_handler: Any, conversation: bytes
 ) -> None:
     known = {name: file.read_bytes() for name, file in clips.items()}
+    request = replace(parse_config({"diarize": True}), known_speakers=known)
     segments = openai["sync"]["known"]["segments"]
-    directly = demo_handler.transcribe(conversation, InferenceConfig(diarize=True), known_speakers=known)
+    directly = demo_handler.pipeline.transcribe(conversation, request)
     assert spoken(segments) == expected(directly)
     speakers = {segment["speaker"] for segment in segments}
     assert {"Ann", "Bob"} < speakers
@@ -247,7 +248,7 @@ def test_the_openai_sdk_names_known_speakers(
 
 
 def test_the_openai_sdk_translates(openai: dict[str, Any], demo_handler: Any, speech: bytes) -> None:
-    directly = demo_handler.transcribe(speech, InferenceConfig(task="translate", diarize=False))
+    directly = demo_handler.pipeline.transcribe(speech, parse_config({"task": "translate", "diarize": False}))
     assert openai["sync"]["translation"] == {"text": directly.text}
 
 
