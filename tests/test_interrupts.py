@@ -30,7 +30,7 @@ def test_the_first_may_unwind() -> None:
 def test_the_second_may_end_the_process() -> None:
     program = (
         "import signal\nfrom turnscribe.interrupts import *\n"
-        "with two_step_interrupt(at_second=end_process):\n"
+        "with two_step_interrupt(second_ends_process=True):\n"
         "    signal.raise_signal(signal.SIGINT)\n    signal.raise_signal(signal.SIGINT)\n    print('goes on')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

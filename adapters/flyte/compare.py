@@ -31,7 +31,7 @@ from adapters.repository import REPOSITORY
 from turnscribe.bulk.long_recordings import PartTranscript, merge
 from turnscribe.errors import TurnscribeError
 from turnscribe.files import write_whole
-from turnscribe.interrupts import end_process, interrupt, two_step_interrupt
+from turnscribe.interrupts import interrupt, two_step_interrupt
 from turnscribe.waveform import SAMPLE_RATE, Waveform, to_wav
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "demo" / "conversation.flac"
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.update(THREADS)  # before torch is loaded
     import flytekit  # noqa: F401  before Ctrl-C is handled here: flytekit takes it for itself, and exits with 1
 
-    with two_step_interrupt(at_first=interrupt, at_second=end_process):
+    with two_step_interrupt(at_first=interrupt, second_ends_process=True):
         try:
             _compare(args)
         except TurnscribeError as error:

@@ -31,12 +31,12 @@ from turnscribe.bulk.entries import TEXT_FORMATS
 from turnscribe.bulk.manifest import Entry, ManifestError, left_to_do, list_entries, merge_report, read_report
 from turnscribe.bulk.places import PlaceError
 from turnscribe.errors import TurnscribeError
-from turnscribe.interrupts import end_process, interrupt, two_step_interrupt
+from turnscribe.interrupts import interrupt, two_step_interrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
-    with two_step_interrupt(at_first=interrupt, at_second=end_process):  # the first leaves by way of the report
+    with two_step_interrupt(at_first=interrupt, second_ends_process=True):  # the first writes the report
         try:
             return _run(args)
         except (TurnscribeError, ManifestError, PlaceError) as error:
