@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-# Flyte has the repository on the path of imports only while it reads the workflows.
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
+from config import load_settings, parse_config
 
-from config import load_settings, parse_config  # noqa: E402
-from turnscribe.deployment import Deployment  # noqa: E402
-from turnscribe.pipeline import Pipeline  # noqa: E402
-from turnscribe.settings import ModelSettings  # noqa: E402
+# Not where it is needed: Flyte has the repository on the path of imports only while it reads the workflows.
+from handler import EndpointHandler
+from turnscribe.deployment import Deployment
+from turnscribe.pipeline import Pipeline
+from turnscribe.settings import ModelSettings
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def _load(settings: ModelSettings) -> Pipeline:
-    from handler import EndpointHandler
-
     return EndpointHandler(path=str(ROOT), settings=settings).pipeline
 
 

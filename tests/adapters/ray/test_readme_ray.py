@@ -75,10 +75,10 @@ def test_the_job_for_the_cluster_is_a_valid_one() -> None:
     args = parse_arguments(words)
     assert (args.inputs, args.output) == (["s3://bucket/talks"], "s3://bucket/transcripts")
     assert (args.address, args.format, args.upload) == ("auto", ["srt", "vtt"], True)
-    assert parse_config(args.parameters).language == "en"
+    assert parse_config(args.parameters).decoding.language == "en"
 
 
 def test_the_line_of_a_manifest_is_read() -> None:
     (entry,) = parse(block("json", "monday.mp4"))
     assert (entry.uri, entry.output) == ("s3://bucket/talks/monday.mp4", "s3://bucket/transcripts/monday")
-    assert parse_config(entry.parameters).language == "en"
+    assert parse_config(entry.parameters).decoding.language == "en"
