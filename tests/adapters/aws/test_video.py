@@ -34,6 +34,7 @@ from tests.adapters.aws.video_relay import Relay, relaying
 from turnscribe.answer import to_answer
 from turnscribe.errors import SettingsError
 from turnscribe.formats import render
+from turnscribe.request import Request
 from turnscribe.transcript import Chunk, Transcript, Word
 
 SECONDS = 12
@@ -427,7 +428,7 @@ def test_an_answer_renders_as_the_transcript_it_was_made_of() -> None:
     original = Transcript(
         "".join(chunk.text for chunk in chunks).strip(), tuple(chunks), duration=44.0, language="en"
     )
-    answer = json.loads(json.dumps(to_answer(original, words=True, response_format=None)))
+    answer = json.loads(json.dumps(to_answer(original, Request(timestamps="word"))))
     for response_format in ("text", "srt", "vtt"):
         assert render(read_transcript(answer), response_format) == render(original, response_format)
     assert str(render(original, "srt")).count("-->") > len(chunks)  # long chunks are cut, so words are needed
