@@ -8,6 +8,7 @@ import pytest
 
 from turnscribe.answer import to_answer
 from turnscribe.errors import BadParameters
+from turnscribe.formats import FORMATS
 from turnscribe.request import Request
 from turnscribe.transcript import Chunk, SpeakerText, Speculation, Transcript, Turn, Word
 
@@ -89,7 +90,7 @@ def test_formatted_stands_beside_the_other_keys() -> None:
 
 
 def test_an_unknown_format_is_one_sentence() -> None:
-    with pytest.raises(BadParameters, match=r"^response_format is 'docx': give one of json, .*rttm\.$"):
+    with pytest.raises(BadParameters, match=f"^response_format is 'docx': give one of {', '.join(FORMATS)}.$"):
         to_answer(CALL, Request(response_format="docx"))
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from config import InferenceConfig, ModelSettings, load_settings, parse_config
 from turnscribe.errors import BadParameters, SettingsError
+from turnscribe.formats import FORMATS
 from turnscribe.parameters import parameters_of
 from turnscribe.request import Request
 
@@ -173,7 +174,7 @@ RIGHT = {  # what the sentence has to offer instead
     "diarize": "true, false",
     "timestamps": "'segment' or 'word'",
     "return_timestamps": "true or 'word'",
-    "response_format": "'json', 'verbose_json', 'diarized_json', 'text', 'srt', 'vtt', 'tsv' or 'rttm'",
+    "response_format": ", ".join(map(repr, list(FORMATS)[:-1])) + f" or {list(FORMATS)[-1]!r}",
     "prompt": "10000 characters",
     "temperature": "from 0 to 1",
     "compression_ratio_threshold": "above 0",

@@ -59,7 +59,8 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("python", "def speaker_of"),
         ("python", "needs_speakers=True"),
         ("python", "class OwnAsr"),
-        ("python", "length_penalty"),
+        ("python", "max_new_tokens: Annotated"),
+        ("python", "min(limit, len(initial)"),
     ],
     "tests/adapters/aws/test_readme_aws.py": [
         ("sh", "scripts.sagemaker choose"),
@@ -194,8 +195,10 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 def test_every_parameter_and_variable_is_in_its_table() -> None:
     parameters, variables = read("docs/parameters.md"), read("docs/deploying.md")
-    assert all(f"`{name}`" in parameters for name in InferenceConfig.model_fields)
-    assert all(f"`{name.upper()}`" in variables for name in ModelSettings.model_fields)
+    missing = [name for name in InferenceConfig.model_fields if f"`{name}`" not in parameters]
+    assert not missing, "no line in the table of docs/parameters.md"
+    missing = [name.upper() for name in ModelSettings.model_fields if f"`{name.upper()}`" not in variables]
+    assert not missing, "no line in the table of docs/deploying.md"
 
 
 def test_the_copy_uploads_the_repository_without_its_environments(hub: HubStandIn, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from turnscribe.bulk.entries import TEXT_FORMATS, attempt, transcribe_bundle, tr
 from turnscribe.bulk.manifest import Entry
 from turnscribe.bulk.places import PlaceError
 from turnscribe.errors import BadAudio, BadParameters
+from turnscribe.formats import FORMATS
 from turnscribe.listener import Listener
 from turnscribe.request import Request
 from turnscribe.transcript import Speculation, Transcript
@@ -52,7 +53,8 @@ def test_the_answer_is_written_last(entry: Entry, monkeypatch: pytest.MonkeyPatc
     written: list[str] = []
     monkeypatch.setattr(entries_module, "write", lambda uri, text: (written.append(uri), places.write(uri, text)))
     done = transcribe_entry(entry, deployed(FakePipeline()), formats=TEXT_FORMATS)
-    assert written == [f"{entry.output}.{suffix}" for suffix in ("txt", "srt", "vtt", "tsv", "rttm", "json")]
+    suffixes = [FORMATS[name].suffix for name in TEXT_FORMATS]
+    assert written == [f"{entry.output}.{suffix}" for suffix in [*suffixes, "json"]]
     assert (done.status, done.duration, done.uri) == ("done", 3.0, entry.uri)
     answer = json.loads(Path(entry.answer).read_text())
     assert answer["text"] == TRANSCRIPT.text

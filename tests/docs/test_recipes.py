@@ -15,7 +15,7 @@ import diarization_utils
 from config import ModelSettings
 from handler import EndpointHandler
 from tests.conftest import REPOSITORY
-from tests.manual import block, read
+from tests.manual import block
 from turnscribe.asr import registry
 from turnscribe.transcript import Chunk, Turn, Word
 from turnscribe.waveform import to_wav
@@ -59,7 +59,7 @@ def test_the_rule_that_gives_a_word_its_speaker_is_one_function(monkeypatch: pyt
 
 def test_a_format_is_one_file_and_the_line_that_registers_it(copy: Path) -> None:
     (copy / "turnscribe" / "formats" / "markdown.py").write_text(block("python", "needs_speakers=True"))
-    replace_once(copy / FORMATS, "NAMES = (", 'NAMES = ("markdown", ')
+    replace_once(copy / FORMATS, '    "rttm",\n', '    "rttm",\n    "markdown",\n')
     printed = python(
         copy,
         """
@@ -87,23 +87,34 @@ def test_a_backend_is_one_file_and_the_line_that_registers_it(monkeypatch: pytes
     assert len(answer["warnings"]) == 2  # of the prompt and of the temperature
 
 
-def test_a_parameter_reaches_the_backend_from_its_field(copy: Path) -> None:
+@pytest.mark.models
+def test_a_parameter_reaches_the_engine_from_its_field(copy: Path) -> None:
     field = "    prompt: Annotated["
-    replace_once(copy / "turnscribe" / "request.py", field, block("python", "length_penalty") + field)
+    replace_once(copy / "turnscribe" / "request.py", field, block("python", "max_new_tokens: Annotated") + field)
+    limit = "        limit = token_limit(config, len(initial), self.models.decoder.positions)\n"
+    backend = copy / "turnscribe" / "asr" / "engine_backend.py"
+    replace_once(backend, limit, limit + block("python", "min(limit, len(initial)"))
     printed = python(
         copy,
-        """
+        f"""
 import os
+import turnscribe
 from turnscribe.errors import BadParameters
 from turnscribe.parameters import parse_parameters
-print(parse_parameters({"length_penalty": "0.5"}).decoding.length_penalty)
-os.environ["INFERENCE_LENGTH_PENALTY"] = "1.5"
-print(parse_parameters({}).decoding.length_penalty)
+print(parse_parameters({{"max_new_tokens": "8"}}).decoding.max_new_tokens)
+os.environ["INFERENCE_MAX_NEW_TOKENS"] = "9"
+print(parse_parameters({{}}).decoding.max_new_tokens)
+del os.environ["INFERENCE_MAX_NEW_TOKENS"]
 try:
-    parse_parameters({"length_penalty": 3})
+    parse_parameters({{"max_new_tokens": 0}})
 except BadParameters as error:
     print(error)
+transcriber = turnscribe.load({str(REPOSITORY / "demo/whisper")!r})
+recording = {str(REPOSITORY / "demo/conversation.flac")!r}
+print(*(len(transcriber.transcribe(recording, **more).text) for more in ({{}}, {{"max_new_tokens": 4}})))
 """,
     )
-    assert printed.splitlines() == ["0.5", "1.5", "length_penalty is 3: give a number from 0 to 2."]
-    assert "options: DecodingOptions" in read("turnscribe/asr/engine_backend.py")
+    *answers, lengths = printed.splitlines()
+    assert answers == ["8", "9", "max_new_tokens is 0: give a whole number from 1 to 448."]
+    whole, cut = map(int, lengths.split())
+    assert 0 < cut < whole / 4

@@ -211,7 +211,17 @@ def test_rttm_is_the_turns_not_the_text() -> None:
 def test_every_format_renders_silence(name: str) -> None:
     silence = {"srt": "", "vtt": "WEBVTT\n", "tsv": "start\tend\ttext\n", "text": "", "rttm": ""}
     rendered = render(Transcript("", (), 2.0), name)
-    assert rendered == silence[name] if name in silence else rendered["text"] == ""  # type: ignore[index]
+    if isinstance(rendered, dict):
+        assert rendered["text"] == ""
+    else:
+        assert name in silence, "say here what the format makes of silence"
+        assert rendered == silence[name]
+
+
+def test_the_formats_and_their_suffixes() -> None:
+    known = {name: FORMATS[name].suffix for name in FORMATS}
+    assert known.items() >= {"text": "txt", "srt": "srt", "vtt": "vtt", "tsv": "tsv", "rttm": "rttm"}.items()
+    assert known.items() >= {"json": "json", "verbose_json": "verbose.json", "diarized_json": "diarized.json"}.items()
 
 
 def test_an_unknown_format_is_named() -> None:

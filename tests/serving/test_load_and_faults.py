@@ -335,7 +335,7 @@ def test_a_window_that_never_fits_into_memory_is_a_clear_503(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(demo_handler.pipeline.asr, "encode", encode)
+        patch.setattr(demo_handler.pipeline.asr.engine, "encode", encode)
         answers = [*asked_everywhere(client, clip), client.post("/?chunk_length_s=2", content=clip)]
     for answer in answers:
         assert answer.status_code == 503
@@ -360,7 +360,7 @@ def test_models_that_raise_fail_their_requests_alone(
         raise RuntimeError("hf_secret in the weights")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((pipeline.asr, "encode") if part == "asr" else (pipeline, "_diarize")), fail)
+        patch.setattr(*((pipeline.asr.engine, "encode") if part == "asr" else (pipeline, "_diarize")), fail)
         answers = asked_everywhere(client, clip)
     wrong = answers if part == "asr" else answers[:2]  # the plain stream tells nobody apart
     assert [answer.status_code for answer in wrong] == [500] * len(wrong)

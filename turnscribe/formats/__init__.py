@@ -21,7 +21,16 @@ from turnscribe.transcript import Transcript
 
 __all__ = ["FORMATS", "Format", "RenderOptions", "Rendered", "find_format", "render"]
 
-NAMES = ("json", "verbose_json", "diarized_json", "text", "srt", "vtt", "tsv", "rttm")  # each has a module of its own
+NAMES = (  # each has a module of that name
+    "json",
+    "verbose_json",
+    "diarized_json",
+    "text",
+    "srt",
+    "vtt",
+    "tsv",
+    "rttm",
+)
 FORMATS: dict[str, Format] = {name: import_module(f"{__name__}.{name}").FORMAT for name in NAMES}
 
 
