@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 from turnscribe.cli import main as console
 from turnscribe.cli.main import COMMANDS, main
 
-HEAVY = ("torch", "transformers", "numpy", "pydantic", "pyannote", "fastapi", "av", "tqdm")
+HEAVY = ("torch", "transformers", "numpy", "pydantic", "pyannote.audio", "fastapi", "av", "tqdm")
 
 
 @pytest.fixture
