@@ -86,7 +86,7 @@ class _Routes(BaseHTTPRequestHandler):
         if path.startswith("/run/"):
             return self._send(200, {})
         if path.startswith("/api/models/"):
-            return self._model(path.removeprefix("/api/models/"))
+            return self._model(path.removeprefix("/api/models/").partition("/revision/")[0])
         return self._file(path)
 
     def do_POST(self) -> None:
@@ -107,10 +107,11 @@ class _Routes(BaseHTTPRequestHandler):
             self._send(202, {})
 
     def _upload(self) -> None:
-        """To a new repository; nothing is kept of it."""
+        """To a new repository; nothing is kept of it but that it is there."""
         body = self._note()
         url = f"{self.server.url}/your-name/turnscribe"
         if self.path == "/api/repos/create":
+            self.server.models["your-name/turnscribe"] = {}
             self._send(200, {"url": url, "id": "your-name/turnscribe"})
         elif "/preupload/" in self.path:
             modes = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in body["files"]]
