@@ -274,6 +274,7 @@ def test_the_container_that_docker_pushes_is_the_one_that_is_deployed(tmp_path: 
     assert f"docker build --tag {image['url']} .\ndocker push {image['url']}\n" in text
 
 
+@pytest.mark.slow
 def test_the_check_before_the_deployment_passes_with_the_demo_models() -> None:
     assert run_shell(block("sh", "scripts.doctor"), REPOSITORY).splitlines()[-1].endswith("checks passed.")
 

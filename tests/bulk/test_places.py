@@ -86,7 +86,7 @@ def web() -> Iterator[tuple[str, Behaviour]]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Routes)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}/talk.mp3?signature=s3cret", behaviour
     server.shutdown()

@@ -31,6 +31,8 @@ from turnscribe.serving.workers import Workers
 from turnscribe.settings import ServerSettings, load_settings
 from turnscribe.transcript import Transcript
 
+pytestmark = pytest.mark.slow
+
 
 def transcribe(client: httpx.Client, **fields: Any) -> httpx.Response:
     return client.post("/v1/audio/transcriptions", files={"file": ("a.wav", AUDIO)}, data={"model": "any", **fields})
@@ -428,7 +430,6 @@ def test_what_turns_out_too_large_is_refused_before_its_end(client: httpx.Client
     assert not pipeline.calls
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("keys", [None, "secret"])
 def test_a_client_that_sends_on_reads_why_it_was_refused(
     pipeline: FakePipeline, tmp_path: Path, keys: str | None
@@ -441,7 +442,6 @@ def test_a_client_that_sends_on_reads_why_it_was_refused(
     assert not pipeline.calls
 
 
-@pytest.mark.slow
 def test_work_that_is_not_wanted_any_more_holds_no_memory() -> None:
     workers, opened = Workers(running=1, waiting=2), threading.Event()
     busy = workers.submit(lambda _: opened.wait(30), seconds=60)
