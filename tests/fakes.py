@@ -76,6 +76,10 @@ class FakePipeline:
         self.limits = Limits(max_bytes=self.settings.max_input_bytes)
         self.calls: list[Call] = []
 
+    @property
+    def recordings(self) -> list[bytes]:
+        return [audio for audio, _, _ in self.calls]
+
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
         if len(audio) == WARM_UP_BYTES:
             return TRANSCRIPT

@@ -42,10 +42,6 @@ class Pipeline(FakePipeline):
         super().__init__(self._say)
         self.meanwhile = meanwhile
 
-    @property
-    def recordings(self) -> list[bytes]:
-        return [audio for audio, _, _ in self.calls]
-
     def _say(self, audio: bytes, request: Request, listener: Listener) -> Transcript:
         listener.on_progress(0.5)
         if self.meanwhile:
