@@ -10,7 +10,7 @@ from turnscribe.errors import SettingsError
 from turnscribe.transcript import Turn
 
 ANSWER = {
-    "text": "Hello. Oh yellow, I did know you were there there.",
+    "text": "Hello. Oh yellow, I did know you were there now.",
     "duration": 10.0,
     "formatted": "SPEAKER recording 1 1.000 3.000 <NA> <NA> SPEAKER_00 <NA> <NA>\n"
     "SPEAKER recording 1 4.000 2.000 <NA> <NA> SPEAKER_00 <NA> <NA>\n",
@@ -23,7 +23,7 @@ REFERENCE = Reference(
 
 def test_an_answer_is_held_against_its_reference() -> None:
     text = real.judged(ANSWER, REFERENCE)
-    assert "hello oh [-hello-] {+yellow+} i [-didnt-] {+did+} know you were there {+there+}" in text
+    assert "hello oh [-hello-] {+yellow+} i [-didnt-] {+did+} know you were there {+now+}" in text
     assert "word error rate 33.3%: of 9 words 2 are other words and 0 missing; 1 were not said" in text
     assert "diarization error rate 45.5%: of 5.5 s of speech 0.5 s missed, 0.0 s nobody spoke, 2.0 s other speaker" in text
 
