@@ -15,10 +15,14 @@ BENCHMARK := .venv-benchmark
 demo: $(VENV)/installed
 	$(RUN) -m scripts.demo
 
-# The demo models, unless ASR_MODEL says otherwise.
+# The models that ASR_MODEL and the others name, else real ones where `make demo` has fetched them, else the demo models.
 serve: $(VENV)/installed-server
 	if [ -z "$$ASR_MODEL" ]; then \
-		export ASR_MODEL=demo/whisper ASSISTANT_MODEL=demo/assistant DIARIZATION_MODEL=demo/diarizer; \
+		if $(RUN) -m scripts.models where whisper-base open > /dev/null 2>&1; then \
+			export ASR_MODEL=whisper-base DIARIZATION_MODEL=open; \
+		else \
+			export ASR_MODEL=demo/whisper ASSISTANT_MODEL=demo/assistant DIARIZATION_MODEL=demo/diarizer; \
+		fi; \
 	fi; exec $(RUN) -m server
 
 # Under a minute on two cores, without a model: for between two changes.

@@ -25,7 +25,10 @@ def test_an_answer_is_held_against_its_reference() -> None:
     text = real.judged(ANSWER, REFERENCE)
     assert "hello oh [-hello-] {+yellow+} i [-didnt-] {+did+} know you were there {+now+}" in text
     assert "word error rate 33.3%: of 9 words 2 are other words and 0 missing; 1 were not said" in text
-    assert "diarization error rate 45.5%: of 5.5 s of speech 0.5 s missed, 0.0 s nobody spoke, 2.0 s other speaker" in text
+    assert (
+        "diarization error rate 45.5%: of 5.5 s of speech 0.5 s missed, 0.0 s nobody spoke, 2.0 s other speaker"
+        in text
+    )
 
 
 def test_without_words_in_the_reference_only_the_speakers_are_judged() -> None:

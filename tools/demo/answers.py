@@ -9,9 +9,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def answered(
-    audio: bytes, parameters: dict[str, Any], *, asr_model: str, diarization_model: str
-) -> dict[str, Any]:
+def answered(audio: bytes, parameters: dict[str, Any], *, asr_model: str, diarization_model: str) -> dict[str, Any]:
     """The answer of an `EndpointHandler` with these models to a request with this audio."""
     from config import ModelSettings
     from handler import EndpointHandler

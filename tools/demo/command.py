@@ -1,7 +1,7 @@
 """`make demo`: a recording through `EndpointHandler`, as an endpoint answers it, printed for people.
 
-The recording is the telephone call that pyannote.audio packages, and the models are real. Where they cannot be fetched,
-it is the demo conversation, with the demo models of this repository.
+The recording is the telephone call that pyannote.audio packages, and the models are real. Where they cannot be
+fetched, it is the demo conversation, with the demo models of this repository.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import sys
 
 from tools.demo import real, synthetic
 from turnscribe.errors import SettingsError
-
 
 
 def main() -> int:

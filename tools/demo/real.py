@@ -45,7 +45,10 @@ def run(models: tuple[Path, Path]) -> int:
     """Transcribes the call, prints who said what, and how far that is from what was said."""
     whisper, diarizer = models
     recording = sample()
-    print(f"Loading {ASR} and the {DIARIZER} diarizer, transcribing a telephone call between two people ...\n", flush=True)
+    print(
+        f"Loading {ASR} and the {DIARIZER} diarizer, transcribing a telephone call between two people ...\n",
+        flush=True,
+    )
     answer = answered(
         recording.read_bytes(), {"response_format": "rttm"}, asr_model=str(whisper), diarization_model=str(diarizer)
     )

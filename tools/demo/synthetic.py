@@ -8,7 +8,7 @@ RECORDING = REPOSITORY / "demo" / "conversation.flac"
 CHUNK_LENGTH_S = 15  # in longer windows the demo Whisper now and then repeats a phrase (demo/README.md)
 NOTICE = """\
 These are demo models: they were trained from nothing for this demonstration and know about 130 words, listed in
-demo/vocabulary.txt, in eight synthetic voices, and nothing else. For real speech name real models (docs/models.md)."""
+demo/vocabulary.txt, in eight synthetic voices, and nothing else. For real speech name real models: docs/models.md."""
 
 
 def run() -> int:

@@ -1,7 +1,7 @@
 """Two rows of words laid side by side with the fewest errors, and the differences marked for people.
 
-Needs no package, so that `make demo` runs with what an endpoint has installed. `measures.align` is jiwer's, for figures;
-a test holds that both count the same errors.
+Needs no package, so that `make demo` runs with what an endpoint has installed. `measures.align` is jiwer's, for
+figures; a test holds that both count the same errors.
 """
 
 from __future__ import annotations
