@@ -54,7 +54,7 @@ def available_model(variable: str, name: str, root: Path, *, catalogue: Catalogu
             f"run `{get_command(model.name)}` first."
         )
     try:
-        return str(fetch(model.name, catalogue=catalogue, say=log.info))
+        return str(fetch(model.name, catalogue=catalogue, say=log.warning))
     except SettingsError as error:
         raise type(error)(f"{variable} {error}") from error.__cause__
 
