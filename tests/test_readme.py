@@ -257,7 +257,7 @@ def test_the_commands_create_an_endpoint_wait_for_it_change_it_and_delete_it(tmp
     assert created["model"]["repository"] == "your-name/turnscribe"
     models = {name: created["model"]["env"][name] for name in ("ASR_MODEL", "DIARIZATION_MODEL")}
     assert models == {"ASR_MODEL": "openai/whisper-large-v3", "DIARIZATION_MODEL": "open"}
-    assert not created["model"].get("secrets")  # nothing of these is gated
+    assert created["model"]["secrets"] == {"HF_TOKEN": "hf_read"}
     assert updated == {"compute": {"scaling": {"maxReplica": 2}}}
     assert server.endpoints == {}
 
