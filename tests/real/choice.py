@@ -16,7 +16,8 @@ TESTED = {
     **{f"line {language}": 9 for language in ("cs", "nl")},
     "reading en": 9,
     **{f"dialogue {language}": 1 for language in ("cs", "nl")},
-    "silent": 8,
+    "music": 5,
+    "noise": 5,
 }
 TABLE = {
     **{f"prompt {language}": 30 for language in PROMPTS},
@@ -24,7 +25,8 @@ TABLE = {
     **{f"line {language}": 30 for language in ("cs", "nl")},
     "reading en": 9,
     **{f"dialogue {language}": 3 for language in ("cs", "nl")},
-    "silent": 20,
+    "music": 15,
+    "noise": 5,
 }
 
 

@@ -30,6 +30,7 @@ FEWEST_WORDS = 3
 MUSIC_SECONDS = 30
 PROMPTS = ("en", "es", "fr", "it", "ru")
 CAPTIONS = ("be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru")
+NOBODY_SPEAKS = ("music", "noise")
 HERE = Path(__file__).parent
 
 
@@ -45,7 +46,7 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording of a kind (`prompt`, `caption`, `line`, `reading`, `conversation`, `dialogue`, `silent`)."""
+    """One recording of a kind (`prompt`, `caption`, `line`, `reading`, `conversation`, `dialogue`, `music`, `noise`)."""
 
     name: str
     kind: str
@@ -109,6 +110,8 @@ def _usable(text: str) -> bool:
 def _captions(unpacked: Path) -> Iterator[Recording]:
     folder = _package(unpacked, "tuxpaint-stamps-default") / "usr/share/tuxpaint/stamps"
     for texts in sorted(folder.rglob("*.txt")):
+        if "alphabets" in texts.parts:  # single letters
+            continue
         captions = {}
         for line in texts.read_text("utf-8", "replace").splitlines():
             code, _, text = line.partition(".utf8=")
@@ -197,7 +200,7 @@ def _conversation(audio: bytes, passages: list[SpeakerText], turns: tuple[Turn, 
 
 
 def transcribed(path: Path) -> list[SpeakerText]:
-    """The passages of a file of the program Transcriber. Breath, laughter and words broken off are no words."""
+    """The passages of a file of the program Transcriber. Breath and laughter are no words."""
     passages = []
     for turn in ET.fromstring(path.read_bytes()).iter("Turn"):
         speakers = turn.get("speaker", "").split()
@@ -209,7 +212,7 @@ def transcribed(path: Path) -> list[SpeakerText]:
             if speakers:
                 said[speakers[index]] += f" {part.tail or ''}"
         for speaker, text in said.items():
-            text = " ".join(re.sub(r"\{.*?\}|[()]|\w+-(?=\W|$)", " ", text).split())
+            text = " ".join(re.sub(r"\{.*?\}|[()]", " ", text).split())
             if re.search(r"\w", text):
                 passages.append(SpeakerText(speaker, text, start, end))
     return passages
@@ -239,13 +242,13 @@ def _silent(unpacked: Path) -> Iterator[Recording]:
         with wave.open(str(path)) as file:
             last = file.getnframes() // file.getframerate() - MUSIC_SECONDS
         for start in random.Random(path.stem).sample(range(last), 3):
-            yield Recording(f"silent/music/{path.stem}/{start}", "silent", None, partial(_piece, path, start))
+            yield Recording(f"music/{path.stem}/{start}", "music", None, partial(_piece, path, start))
     noise = next(_package(unpacked, "alsa-utils").rglob("Noise.wav"))
-    yield Recording("silent/noise", "silent", None, partial(_spoken, noise, ""))
+    yield Recording("noise/Noise", "noise", None, partial(_spoken, noise, ""))
     sounds = _package(unpacked, "asterisk-core-sounds-en-wav")
     for name in ("ascending-2tone", "beeperr", "confbridge-leave", "10"):
         path = next(sounds.rglob(f"{name}.wav"))
-        yield Recording(f"silent/tone/{name}", "silent", None, partial(_spoken, path, ""))
+        yield Recording(f"noise/{name}", "noise", None, partial(_spoken, path, ""))
 
 
 def _piece(path: Path, start: int) -> Spoken:
