@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnscribe.checkpoints.hub import HUB, loading, resolve_model
+from turnscribe.checkpoints.hub import HUB, available_model, loading
 from turnscribe.diarization import pyannote_versions as compat
 from turnscribe.errors import SettingsError
 from turnscribe.listener import SILENT, Listener
@@ -49,7 +49,7 @@ class Diarizer:
 def load_diarizer(
     model: str, *, token: str | None = None, device: str = "cpu", root: Path = Path("."), fast: bool = True
 ) -> Diarizer:
-    """Load the pipeline in the folder `model` (relative to `root`), or of that name on the Hugging Face Hub.
+    """Load the pipeline in the folder `model` (relative to `root`), or the one of that name, here or on the Hub.
 
     Imports pyannote, which takes seconds. Works with pyannote.audio 3.4 and 4.x; a folder holds a `config.yaml` and
     what it calls `$model/...`. Checkpoints are unpickled with a list of harmless types, so a model cannot bring code
@@ -58,7 +58,7 @@ def load_diarizer(
     sentence that
     names the page whose conditions to accept and the variable to set.
     """
-    folder = Path(resolve_model(model, root))
+    folder = Path(available_model("DIARIZATION_MODEL", model, root))
     with loading("DIARIZATION_MODEL", model), contextlib.redirect_stdout(io.StringIO()) as printed:
         compat.silence_pyannote()
         try:
