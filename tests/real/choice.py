@@ -25,7 +25,7 @@ TABLE = {
     **{f"line {language}": 30 for language in ("cs", "nl")},
     "reading en": 9,
     **{f"dialogue {language}": 3 for language in ("cs", "nl")},
-    "music": 15,
+    "music": 10,
     "noise": 5,
 }
 
