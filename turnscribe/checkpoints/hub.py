@@ -111,6 +111,11 @@ def display_name(model: str) -> str:
     return Path(model).name if _is_path(model) else model
 
 
+def is_hub_id(model: str) -> bool:
+    """Whether `model` can be an id on the Hub; a folder of that name comes first."""
+    return not _is_path(model)
+
+
 def _explain_hub_error(error: BaseException, name: str, model: str) -> SettingsError | None:
     """As `explain`, where the Hub, the connection to it or the model's name is at fault; `None` elsewhere."""
     from huggingface_hub.errors import (
