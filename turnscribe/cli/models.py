@@ -63,7 +63,7 @@ def main(
             return _list(catalogue, args.json)
         actions: dict[str, Callable[[str], None]] = {
             "get": lambda name: _get(name, catalogue, api),
-            "where": lambda name: _where(name, catalogue, api),
+            "where": lambda name: _where(name, catalogue),
             "remove": lambda name: _remove(name, catalogue),
         }
         return max([_attempted(actions[args.action], name) for name in args.names])
@@ -137,14 +137,14 @@ def _get(name: str, catalogue: Catalogue, api: HfApi | None) -> None:
     print(folder, flush=True)
 
 
-def _where(name: str, catalogue: Catalogue, api: HfApi | None) -> None:
+def _where(name: str, catalogue: Catalogue) -> None:
     folder = Path(resolve_model(name, Path(), catalogue=catalogue))
     if folder.exists():
         print(folder.absolute())
         return
     if find(name, catalogue) is None:
         _check_id(name)
-        if found := snapshot_of(name, api):
+        if found := snapshot_of(name):
             print(found)
             return
     raise SettingsError(f"{display_name(name)} is not on this machine: `turnscribe models get {name}` fetches it.")
