@@ -44,7 +44,7 @@ class ModelSettings(BaseSettings):
     max_audio_seconds: PositiveFloat = 4 * 3600
     max_input_bytes: PositiveInt = 512 * 2**20
     allow_url_inputs: bool = False
-    speaker_similarity: float = Field(default=0.5, gt=0, lt=1)  # below it nobody is taken for a known speaker
+    speaker_similarity: float | None = Field(default=None, gt=0, lt=1)  # None: the diarizer's own
 
     @field_validator("asr_backend")
     @classmethod
