@@ -149,6 +149,12 @@ def test_what_is_not_there_is_one_sentence(
     assert "/srv" not in error
 
 
+def test_of_several_models_one_that_is_missing_shows_in_the_exit_status(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert run("where", "mine", "mine") == 0
+    assert run("where", "tiny", "mine") == 1
+
+
 def test_a_folder_is_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").mkdir()
     assert run("where", "mine") == 0
