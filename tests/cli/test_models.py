@@ -11,6 +11,8 @@ from huggingface_hub import HfApi, constants
 
 from tests.checkpoints.index_stand_in import CATALOGUE, CONTENTS, REPOSITORY_ID, contents
 from tests.cli.hub_stand_in import HubStandIn, online
+from tests.manual import block
+from turnscribe.checkpoints.catalogue import NAMED
 from turnscribe.checkpoints.hub_cache import needed_files
 from turnscribe.cli.models import main
 
@@ -159,6 +161,26 @@ def test_a_folder_is_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "mine").mkdir()
     assert run("where", "mine") == 0
     assert capsys.readouterr().out == f"{tmp_path / 'mine'}\n"
+
+
+def test_the_manuals_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With files of the right sizes: what is there is not fetched."""
+    for model in NAMED:
+        for file in model.files:
+            path = home / "models" / model.name / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as opened:
+                opened.truncate(file.size)
+    for line in block("sh", "scripts.models get").splitlines():
+        program, option, module, *arguments = line.split()
+        assert (Path(program).name, option, module) == ("python", "-m", "scripts.models")
+        assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    folder = home / "models"
+    assert printed.out.splitlines()[-3:] == [
+        str(folder / name) for name in ("whisper-base", "open-diarizer", "open-diarizer")
+    ]
 
 
 def test_a_wrong_command_line_is_one() -> None:
