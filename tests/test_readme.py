@@ -51,6 +51,9 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("python", "transcript.to("),
         ("python", "should_stop=stop.is_set"),
     ],
+    "tests/cli/test_models.py": [
+        ("sh", "scripts.models get"),
+    ],
     "tests/serving/test_clients.py": [
         ("sh", "make serve"),
         ("python", "from openai import OpenAI"),
