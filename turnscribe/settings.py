@@ -30,7 +30,7 @@ class ModelSettings(BaseSettings):
     """Models and limits.
 
     A model is a folder or a `.pt` file of openai-whisper (relative ones: in the repository, then in the working
-    directory), or a Hub id.
+    directory), a named model (`turnscribe models list`), or a Hub id.
     """
 
     model_config = FROM_ENVIRONMENT
@@ -111,7 +111,8 @@ def load_settings(kind: type[Settings], **given: object) -> Settings:
         variable = f"{kind.model_config.get('env_prefix') or ''}{wrong['loc'][0]}".upper()
         if variable == "ASR_MODEL":
             raise SettingsError(
-                "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=openai/whisper-large-v3."
+                "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=whisper-base, which needs no "
+                "account, or ASR_MODEL=openai/whisper-large-v3."
             ) from None
         reason = wrong["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{variable} is wrong: {reason.lower()}.") from None

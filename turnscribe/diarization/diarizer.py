@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from turnscribe.checkpoints.hub import resolve_model
+from turnscribe.checkpoints.hub import available_model
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
 from turnscribe.transcript import Turn
@@ -53,7 +53,7 @@ def load_diarizer(
     `fast=False` leaves a pyannote pipeline as it is. Raises `SettingsError`, one sentence that names the variable
     DIARIZATION_MODEL and says what to do.
     """
-    resolved = resolve_model(model, root)
+    resolved = available_model("DIARIZATION_MODEL", model, root)
     if is_open(Path(resolved)):
         from turnscribe.diarization.open_diarizer import load_open
 

@@ -317,6 +317,11 @@ def test_accept_and_response_format_may_not_disagree() -> None:
         inference.transform_fn(model, b"audio", None, "text/vtt", context)
 
 
+def test_a_text_of_several_instances_is_refused() -> None:
+    with pytest.raises(BadParameters, match="ask for application/json"):
+        inference.transform_fn(Model(), '{"instances": ["UklGRg=="]}', "application/json", "text/vtt")
+
+
 @pytest.mark.parametrize("error", [BadAudio("Wrong."), InferenceFailed("Failed under 4711.")])
 def test_an_errors_causes_stay_behind(error: Exception) -> None:
     """The PyTorch container sends the whole traceback to the caller."""
