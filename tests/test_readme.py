@@ -88,6 +88,7 @@ RUN = {  # the blocks that each file runs: their language and a marker
 LONG = (  # pages whose commands take minutes or hours: each is held against the program's own command line
     "CONTRIBUTING.md",
     "demo/README.md",
+    "docs/accuracy.md",
     "docs/figures/index.md",
     "docs/figures/platforms.md",
     "docs/figures/serving.md",

@@ -5,6 +5,7 @@ Figures of several recordings add up: errors are summed, then divided.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -244,6 +245,8 @@ def tcp_errors(reference: Sequence[SpeakerText], heard: Sequence[SpeakerText]) -
             ]
         )
 
+    # It warns where passages of one speaker overlap, which is what is measured.
+    logging.getLogger("preprocess").setLevel(logging.ERROR)
     rate = time_constrained_minimum_permutation_word_error_rate(
         segments(reference), segments(heard), collar=COLLAR_SECONDS
     )
