@@ -23,6 +23,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.adapters.hf_serve.cases import HEALTH, JSON, Case, cases, read
+from tests.adapters.hf_serve.image import variables
 from tests.conftest import DEMO, REPOSITORY
 from turnscribe.waveform import SAMPLE_RATE, to_wav
 
@@ -81,23 +82,21 @@ class Server:
 
 @contextmanager
 def serving(
-    folder: Path, cloud: str | None, *, repository: Path = REPOSITORY, health: str = HEALTH, **variables: str
+    folder: Path, cloud: str | None, *, repository: Path = REPOSITORY, health: str = HEALTH, **more: str
 ) -> Iterator[Server]:
-    """hf-serve as the containers start it: by variables, elsewhere, with nothing else of this environment."""
+    """hf-serve as the image starts it: by variables, elsewhere, with nothing else of this environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS") if name in os.environ} | {
-        "TASK": "custom",
-        "TRUST_REMOTE_CODE": "1",
+        **variables(),
         "MODEL_DIR": str(repository),
-        "HF_SERVE_LOGGING_LEVEL": "WARNING",
         "HF_HUB_OFFLINE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOST": "127.0.0.1",
         "PORT": str(port),
         **({"CLOUD": cloud} if cloud else {}),
-        **variables,
+        **more,
     }
     folder.mkdir()
     server = Server(port, folder / "log")
