@@ -263,7 +263,8 @@ def test_the_commands_create_an_endpoint_wait_for_it_change_it_and_delete_it(tmp
     assert all(words in line for words, line in zip(done, printed.splitlines(), strict=True))
     (created,), (updated,) = server.sent("POST"), server.sent("PUT")
     assert created["model"]["repository"] == "your-name/turnscribe"
-    assert created["model"]["env"]["ASR_MODEL"] == "openai/whisper-large-v3"
+    models = {name: created["model"]["env"][name] for name in ("ASR_MODEL", "DIARIZATION_MODEL")}
+    assert models == {"ASR_MODEL": "openai/whisper-large-v3", "DIARIZATION_MODEL": "open"}
     assert created["model"]["secrets"] == {"HF_TOKEN": "hf_read"}
     assert updated == {"compute": {"scaling": {"maxReplica": 2}}}
     assert server.endpoints == {}

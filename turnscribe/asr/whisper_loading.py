@@ -8,6 +8,7 @@ from typing import Any
 
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.asr.protocol import WeightsType
+from turnscribe.checkpoints.ctranslate2_whisper import is_ctranslate2, load_ctranslate2
 from turnscribe.checkpoints.hub import display_name, loading
 from turnscribe.checkpoints.openai_whisper import is_checkpoint, load_checkpoint
 from turnscribe.checkpoints.transformers_versions import dtype_argument, quiet_transformers
@@ -37,6 +38,8 @@ def load_whisper(
         loaded: Any
         if is_checkpoint(model):
             loaded = load_checkpoint(model, variable="ASR_MODEL", device=device, weights=weights)
+        elif is_ctranslate2(model):
+            loaded = load_ctranslate2(model, variable="ASR_MODEL", device=device, weights=weights)
         else:
             options = {"device": device, "token": token, **dtype_argument(weights)}
             loaded = pipeline(
@@ -87,6 +90,8 @@ def _load_assistant(assistant: str, model: Any, *, token: str | None, device: st
     loaded: Any = None
     if is_checkpoint(assistant):
         loaded = load_checkpoint(assistant, variable="ASSISTANT_MODEL", device=device, weights=weights).model
+    elif is_ctranslate2(assistant):
+        loaded = load_ctranslate2(assistant, variable="ASSISTANT_MODEL", device=device, weights=weights).model
     config = AutoConfig.from_pretrained(assistant, token=token) if loaded is None else loaded.config
     for name, noun in (("vocab_size", "tokens"), ("num_mel_bins", "mel bins")):
         theirs, ours = getattr(config, name, None), getattr(model.config, name)

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from turnscribe.checkpoints.openai_vocabulary import (
     END,
-    ENGLISH_ONLY,
-    LANGUAGES,
-    NO_SPEECH,
+    ENGLISH_ONLY_END,
     NO_TIMESTAMPS,
     PREVIOUS,
     START,
     START_OF_LM,
     TRANSCRIBE,
     TRANSLATE,
-    special_tokens,
 )
 
 if TYPE_CHECKING:
@@ -102,31 +99,30 @@ def generation_config(config: WhisperConfig, tokenizer: PreTrainedTokenizerBase,
     """
     from transformers import GenerationConfig
 
-    special = special_tokens(LANGUAGES[config.vocab_size])
-    ids = dict(zip(special, _token_ids(tokenizer, special), strict=True))
-    space = tokenizer.encode(" ", add_special_tokens=False)
-    multilingual = config.vocab_size != ENGLISH_ONLY
+    end, start, previous, no_timestamps = _token_ids(tokenizer, (END, START, PREVIOUS, NO_TIMESTAMPS))
+    transcribe, translate = _token_ids(tokenizer, (TRANSCRIBE, TRANSLATE))
+    languages = range(start + 1, translate)
+    multilingual = end != ENGLISH_ONLY_END and len(languages) > 0
     values: dict[str, Any] = {
-        "bos_token_id": ids[END],
-        "eos_token_id": ids[END],
-        "pad_token_id": ids[END],
-        "decoder_start_token_id": ids[START],
-        "prev_sot_token_id": ids[PREVIOUS],
-        "no_timestamps_token_id": ids[NO_TIMESTAMPS],
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": end,
+        "decoder_start_token_id": start,
+        "prev_sot_token_id": previous,
+        "no_timestamps_token_id": no_timestamps,
         "max_length": config.max_target_positions,
         "max_initial_timestamp_index": LATEST_FIRST_TIMESTAMP,
         "return_timestamps": False,
         "suppress_tokens": suppressed_tokens(tokenizer),
-        "begin_suppress_tokens": [*space, ids[END]],
+        "begin_suppress_tokens": [*tokenizer.encode(" ", add_special_tokens=False), end],
         "is_multilingual": multilingual,
     }
     heads = ALIGNMENT_HEADS.get((name, config.decoder_layers, config.decoder_attention_heads))
     if heads is not None:  # else `alignment.alignment_heads` takes the upper half, as openai/whisper does
         values["alignment_heads"] = [[layer, head] for layer, own in heads.items() for head in own]
     if multilingual:
-        values["task_to_id"] = {"transcribe": ids[TRANSCRIBE], "translate": ids[TRANSLATE]}
-        languages = special[special.index(START) + 1 : special.index(TRANSLATE)]
-        values["lang_to_id"] = {token: ids[token] for token in languages}
+        values["task_to_id"] = {"transcribe": transcribe, "translate": translate}
+        values["lang_to_id"] = dict(zip(tokenizer.convert_ids_to_tokens(list(languages)), languages, strict=True))
     return GenerationConfig(**values)  # type: ignore[no-untyped-call]
 
 
@@ -141,8 +137,9 @@ def suppressed_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
         for tokens in (encoded(text), encoded(" " + text)):
             if len(tokens) == 1 or text in MUSIC_SYMBOLS:
                 unspoken.add(tokens[0])
-    special = (TRANSCRIBE, TRANSLATE, START, PREVIOUS, START_OF_LM, NO_SPEECH)
-    return sorted(unspoken | set(_token_ids(tokenizer, special)))
+    special = _token_ids(tokenizer, (TRANSCRIBE, TRANSLATE, START, PREVIOUS, START_OF_LM, NO_TIMESTAMPS))
+    no_speech = special.pop() - 1  # older vocabularies have another name for it
+    return sorted(unspoken | {*special, no_speech})
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> list[int]:

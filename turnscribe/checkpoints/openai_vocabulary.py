@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import importlib.util
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnscribe.errors import SettingsError
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 TIMESTAMPS = 1501  # <|0.00|> to <|30.00|>
@@ -25,6 +26,7 @@ TRANSLATE, TRANSCRIBE, START_OF_LM = "<|translate|>", "<|transcribe|>", "<|start
 NO_SPEECH, NO_TIMESTAMPS = "<|nospeech|>", "<|notimestamps|>"
 LANGUAGES = {51864: 99, 51865: 99, 51866: 100}  # how many a vocabulary has, by its size
 ENGLISH_ONLY = 51864
+ENGLISH_ONLY_END = 50256  # the number of `END` in English-only vocabularies, and in no other
 
 
 def find_vocabulary(name: str, folder: Path) -> Path | None:
@@ -57,8 +59,11 @@ def special_tokens(languages: int) -> list[str]:
     return [END, START, *codes, TRANSLATE, TRANSCRIBE, START_OF_LM, PREVIOUS, NO_SPEECH, NO_TIMESTAMPS]
 
 
-def make_tokenizer(ranks: Mapping[bytes, int], languages: int) -> PreTrainedTokenizerBase:
-    """A `WhisperTokenizerFast` with the ids of openai/whisper."""
+def make_tokenizer(ranks: Mapping[bytes, int], special: Sequence[str]) -> PreTrainedTokenizerBase:
+    """A `WhisperTokenizerFast` with the ids of openai/whisper.
+
+    `special` are the special tokens in order, the end first; the timestamps follow them.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
     from transformers import WhisperTokenizerFast  # type: ignore[attr-defined]
@@ -73,14 +78,20 @@ def make_tokenizer(ranks: Mapping[bytes, int], languages: int) -> PreTrainedToke
     backend = Tokenizer(BPE(vocabulary, joins))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    special = special_tokens(languages)
     backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
-    times = [f"<|{index * SECONDS_PER_TIMESTAMP:.2f}|>" for index in range(TIMESTAMPS)]
-    backend.add_tokens([AddedToken(time, normalized=False, special=False) for time in times])
+    add_timestamps(backend)
     tokenizer = WhisperTokenizerFast(tokenizer_object=backend, additional_special_tokens=special[1:])
     tokenizer.set_prefix_tokens()
     made: PreTrainedTokenizerBase = tokenizer
     return made
+
+
+def add_timestamps(backend: Tokenizer) -> None:
+    """The timestamps as the next tokens of a vocabulary."""
+    from tokenizers import AddedToken
+
+    times = [f"<|{index * SECONDS_PER_TIMESTAMP:.2f}|>" for index in range(TIMESTAMPS)]
+    backend.add_tokens([AddedToken(time, normalized=False, special=False) for time in times])
 
 
 def merges(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
@@ -103,6 +114,11 @@ def _parts(token: bytes, ranks: Mapping[bytes, int], limit: int) -> list[bytes]:
         at = joins.index(first)
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
     return parts
+
+
+def byte_of_letters() -> dict[str, int]:
+    """The byte that each letter of a byte-level vocabulary stands for."""
+    return {letter: byte for byte, letter in enumerate(_letters())}
 
 
 def _letters() -> list[str]:

@@ -6,33 +6,22 @@ elsewhere: the tokenizer from a vocabulary file (`openai_vocabulary.py`), the re
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnscribe.checkpoints.hub import display_name
 from turnscribe.checkpoints.openai_generation import generation_config
-from turnscribe.checkpoints.openai_vocabulary import (
-    ENGLISH_ONLY,
-    LANGUAGES,
-    TIMESTAMPS,
-    find_vocabulary,
-    make_tokenizer,
-    read_ranks,
-    special_tokens,
-)
-from turnscribe.checkpoints.transformers_versions import dtype_argument
+from turnscribe.checkpoints.openai_vocabulary import find_vocabulary, make_tokenizer, read_ranks, special_tokens
+from turnscribe.checkpoints.torch_files import read_torch_file
+from turnscribe.checkpoints.whisper_components import Dimensions, WhisperComponents, empty_model, fill, weight_shapes
 from turnscribe.errors import SettingsError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase, WhisperFeatureExtractor, WhisperForConditionalGeneration
-
-FRAMES, POSITIONS = 1500, 448  # of every Whisper: the encoder's frames of 30 s, and the longest text in tokens
+    from transformers import WhisperForConditionalGeneration
 
 _ATTENTION = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}
 _IN_BLOCK = {
@@ -53,55 +42,6 @@ _OUTSIDE = {
     "decoder.ln.weight": "decoder.layer_norm.weight",
     "decoder.ln.bias": "decoder.layer_norm.bias",
 }
-_OUTPUT, _EMBEDDING = "proj_out.weight", "model.decoder.embed_tokens.weight"  # one and the same
-
-
-@dataclass(frozen=True)
-class WhisperComponents:
-    """What a transformers pipeline would have loaded."""
-
-    model: WhisperForConditionalGeneration
-    tokenizer: PreTrainedTokenizerBase
-    feature_extractor: WhisperFeatureExtractor
-
-
-@dataclass(frozen=True)
-class Dimensions:
-    """A checkpoint's `dims`, by openai/whisper's names."""
-
-    n_mels: int
-    n_audio_ctx: int
-    n_audio_state: int
-    n_audio_head: int
-    n_audio_layer: int
-    n_vocab: int
-    n_text_ctx: int
-    n_text_state: int
-    n_text_head: int
-    n_text_layer: int
-
-    @property
-    def multilingual(self) -> bool:
-        return self.n_vocab != ENGLISH_ONLY
-
-    @property
-    def languages(self) -> int:
-        return LANGUAGES[self.n_vocab]
-
-    @property
-    def text_tokens(self) -> int:
-        """How many tokens come before the first special one, the end."""
-        return self.n_vocab - len(special_tokens(self.languages)) - TIMESTAMPS
-
-    @property
-    def are_of_a_whisper(self) -> bool:
-        """Whether everything that is the same in all released models is the same here."""
-        return (
-            (self.n_audio_ctx, self.n_text_ctx) == (FRAMES, POSITIONS)
-            and self.n_vocab in LANGUAGES
-            and self.n_audio_state == self.n_text_state
-            and self.n_audio_state % self.n_audio_head == self.n_text_state % self.n_text_head == 0
-        )
 
 
 def is_checkpoint(model: str) -> bool:
@@ -121,12 +61,14 @@ def load_checkpoint(model: str, *, variable: str, device: str, weights: torch.dt
     path, name = Path(model), f"{variable} {display_name(model)}"
     dims, state = _read(path, name)
     ranks = _ranks(path, dims, name)
-    whisper = _empty_model(dims, weights)
-    _fill(whisper, state, name, torch.device(device), weights)
-    tokenizer = make_tokenizer(ranks, dims.languages)
+    whisper = _model(dims, weights)
+    names = _names(whisper, state, name)
+    # copied even if the type is right: the model must not depend on the file any more
+    copies = ((ours, state.pop(theirs).to(device, weights, copy=True)) for ours, theirs in names.items())
+    fill(whisper, copies, device=torch.device(device), weights=weights)
+    tokenizer = make_tokenizer(ranks, special_tokens(dims.languages))
     whisper.generation_config = generation_config(whisper.config, tokenizer, path.stem.lower())
     feature_extractor = WhisperFeatureExtractor(feature_size=dims.n_mels)  # type: ignore[no-untyped-call]
-    whisper.train(False)
     return WhisperComponents(whisper, tokenizer, feature_extractor)
 
 
@@ -141,32 +83,13 @@ def describe_checkpoint(model: str, *, variable: str) -> tuple[Dimensions, int]:
     path, name = Path(model), f"{variable} {display_name(model)}"
     dims, state = _read(path, name)
     _ranks(path, dims, name)
-    _names(_empty_model(dims, torch.float32), state, name)
+    _names(_model(dims, torch.float32), state, name)
     return dims, sum(weight.numel() for weight in state.values())
 
 
 def _read(path: Path, name: str) -> tuple[Dimensions, dict[str, Tensor]]:
     """The checkpoint's dimensions and its weights, still in the file."""
-    import torch
-
-    if not path.is_file():
-        raise SettingsError(f"{name} is not there: name a checkpoint file that exists.")
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise SettingsError(f"{name} cannot be read: check the permissions of the file.") from error
-    if not _is_plain_zip(path):
-        raise SettingsError(
-            f"{name} is not a whole file of torch.save in its zip format: copy it again, or save it again."
-        )
-    try:
-        # `mmap` also refuses torch's older file format, in which torch 2.5 may run code in spite of `weights_only`
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        raise SettingsError(
-            f"{name} holds code or objects beside weights, and nothing of it was run: name a checkpoint as "
-            "openai-whisper publishes them."
-        ) from error
+    loaded = read_torch_file(path, name, publisher="openai-whisper")
     match loaded:
         case {"dims": dict() as dims, "model_state_dict": dict() as state}:
             return _dimensions(dims, state, name), state
@@ -174,22 +97,6 @@ def _read(path: Path, name: str) -> tuple[Dimensions, dict[str, Tensor]]:
         f"{name} is not a checkpoint of openai-whisper, which holds dims and model_state_dict: name one, or a folder "
         "in the format of transformers."
     )
-
-
-def _is_plain_zip(path: Path) -> bool:
-    """Whether a zip can be mapped, so is neither cut off nor compressed, and is no TorchScript, which torch 2.5 runs.
-
-    The list of contents comes from torch's own reader: a crafted file can show another reader other contents.
-    """
-    import torch
-
-    try:
-        records = torch._C.PyTorchFileReader(str(path)).get_all_records()
-        with zipfile.ZipFile(path) as archive:
-            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-    except (RuntimeError, zipfile.BadZipFile):
-        return False
-    return stored and not any(record.endswith("constants.pkl") for record in records)
 
 
 def _dimensions(values: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> Dimensions:
@@ -219,57 +126,13 @@ def _ranks(path: Path, dims: Dimensions, name: str) -> dict[bytes, int]:
     return ranks
 
 
-def _empty_model(dims: Dimensions, weights: torch.dtype) -> WhisperForConditionalGeneration:
-    """A model on the device `meta`: its weights have shapes and no values."""
-    import torch
-    from transformers import WhisperConfig, WhisperForConditionalGeneration
-
-    end = dims.text_tokens
-    config = WhisperConfig(
-        vocab_size=dims.n_vocab,
-        num_mel_bins=dims.n_mels,
-        d_model=dims.n_audio_state,
-        encoder_layers=dims.n_audio_layer,
-        encoder_attention_heads=dims.n_audio_head,
-        encoder_ffn_dim=4 * dims.n_audio_state,
-        decoder_layers=dims.n_text_layer,
-        decoder_attention_heads=dims.n_text_head,
-        decoder_ffn_dim=4 * dims.n_text_state,
-        max_source_positions=dims.n_audio_ctx,
-        max_target_positions=dims.n_text_ctx,
-        pad_token_id=end,
-        bos_token_id=end,
-        eos_token_id=end,
-        decoder_start_token_id=end + 1,
-        suppress_tokens=None,  # in the generation configuration
-        begin_suppress_tokens=None,
-    )
-    with torch.device("meta"):
-        build = WhisperForConditionalGeneration._from_config
-        empty: WhisperForConditionalGeneration = build(  # type: ignore[no-untyped-call]
-            config, attn_implementation="sdpa", **dtype_argument(weights)
-        )
-    return empty
-
-
-def _fill(
-    model: WhisperForConditionalGeneration,
-    state: dict[str, Tensor],
-    name: str,
-    device: torch.device,
-    weights: torch.dtype,
-) -> None:
-    """Give the empty `model` the weights of `state`, which is emptied."""
-    names = _names(model, state, name)
-    # copied even if the type is right: the model must not depend on the file any more
-    filled = {ours: state.pop(theirs).to(device, weights, copy=True) for ours, theirs in names.items()}
-    model.load_state_dict(filled | {_OUTPUT: filled[_EMBEDDING]}, assign=True)
-    model.tie_weights()
+def _model(dims: Dimensions, weights: torch.dtype) -> WhisperForConditionalGeneration:
+    return empty_model(dims, weights, end=dims.text_tokens, start=dims.text_tokens + 1)
 
 
 def _names(model: WhisperForConditionalGeneration, state: Mapping[str, Tensor], name: str) -> dict[str, str]:
     """The name in `state` of each weight of `model`. Raises `SettingsError` unless names and shapes all fit."""
-    expected = {key: _shape(tensor) for key, tensor in model.state_dict().items() if key != _OUTPUT}
+    expected = weight_shapes(model)
     names = {_transformers_name(str(key)): key for key in state}
     if {ours: _shape(state[theirs]) for ours, theirs in names.items()} != expected:
         raise SettingsError(f"{name} does not hold the weights that its dims name: copy it again.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from turnscribe.checkpoints.hub import HUB, explain
+from turnscribe.cli.checks.named import NO_ACCOUNT
 from turnscribe.cli.checks.results import Result
 from turnscribe.diarization.pyannote import ALSO_GATED, COMMUNITY
 
@@ -76,9 +77,8 @@ def check_gate(repository: str, api: Any) -> Result:
         hub_file(api, repository, "config.yaml")
     except GatedRepoError:
         page = f"{HUB}/{repository}"
-        return Result(
-            name, "FAILED", f"{repository} is gated", f"accept its conditions at {page}, with the token's account"
-        )
+        advice = f"{NO_ACCOUNT}; or accept its conditions at {page}, with the token's account"
+        return Result(name, "FAILED", f"{repository} is gated", advice)
     except Exception as error:
         detail, _, advice = str(explain(error, "DIARIZATION_MODEL", repository)).partition(": ")
         return Result(name, "FAILED", detail.removeprefix("DIARIZATION_MODEL "), advice)
