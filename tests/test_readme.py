@@ -65,6 +65,14 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("python", "max_new_tokens: Annotated"),
         ("python", "min(limit, len(initial)"),
     ],
+    "tests/docs/test_clouds.py": [
+        ("sh", "adapters/hf_serve/Dockerfile"),
+        ("sh", "base64 --wrap=0"),
+        ("yaml", "scoring_route"),
+        ("sh", "az ml online-deployment"),
+        ("sh", "gcloud ai models upload"),
+        ("json", "instances"),
+    ],
     "tests/adapters/aws/test_readme_aws.py": [
         ("sh", "scripts.sagemaker choose"),
         ("sh", "scripts.sagemaker package"),
