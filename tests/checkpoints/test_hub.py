@@ -335,7 +335,7 @@ def test_what_cannot_be_fetched_is_one_sentence(
 @pytest.mark.parametrize("variable", ["ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL"])
 def test_no_loader_takes_a_name_for_a_hub_id(variable: str, home: Path, tmp_path: Path) -> None:
     from turnscribe.asr.registry import load_asr
-    from turnscribe.diarization.pyannote import load_diarizer
+    from turnscribe.diarization.diarizer import load_diarizer
 
     load: dict[str, Callable[[], object]] = {
         "ASR_MODEL": lambda: load_asr("whisper-base", root=tmp_path),
