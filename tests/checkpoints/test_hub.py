@@ -141,7 +141,10 @@ def test_where_weights_are_said_to_be_missing_the_hub_is_asked_whether_it_is_bus
         found = explain(ValueError("Could not load model acme/gated with any of these classes"), "ASR_MODEL", MODEL)
     assert type(found) is expected
     assert words in str(found)
-    assert [path for _, path, _, _ in server.requests] == [f"/api/models/{MODEL}"]
+    asked = [
+        path for _, path, _, _ in server.requests if path.startswith("/api/models/")
+    ]  # 2.x asks for lists of its own
+    assert asked == [f"/api/models/{MODEL}"]
 
 
 @pytest.mark.parametrize("case", [case for case in KNOWN if case not in ("memory", "other", "file")])

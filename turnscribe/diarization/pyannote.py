@@ -176,5 +176,6 @@ def _gated(model: str, folder: Path, said: str) -> str:
     pages = " and ".join(f"{HUB}/{name}" for name in dict.fromkeys(names))
     return (
         f"DIARIZATION_MODEL {folder.name if folder.exists() else model} is gated or missing: check the name, accept "
-        f"the conditions at {pages}, and set HF_TOKEN to a token of the account that did."
+        f"the conditions at {pages}, and set HF_TOKEN to a token of the account that did; "
+        "DIARIZATION_MODEL=open needs no account."
     )
