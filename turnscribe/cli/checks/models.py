@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from turnscribe.checkpoints.ctranslate2_whisper import describe_ctranslate2, is_ctranslate2
 from turnscribe.checkpoints.hub import display_name, explain
 from turnscribe.checkpoints.openai_whisper import describe_checkpoint, is_checkpoint
 from turnscribe.cli.checks.access import TIMEOUT, hub_file
@@ -37,7 +38,7 @@ def look_at(variable: str, model: str, api: Any, offline: str | None) -> Facts:
     """A checkpoint, a folder, a model in the cache where the Hub cannot be reached, else one on the Hub."""
     path = Path(model)
     try:
-        if is_checkpoint(model) and variable != "DIARIZATION_MODEL":
+        if variable != "DIARIZATION_MODEL" and (is_checkpoint(model) or is_ctranslate2(model)):
             return look_at_checkpoint(variable, model)
         if path.exists():
             return look_at_folder(variable, path.parent if path.suffix == ".yaml" else path)
@@ -99,15 +100,18 @@ def look_at_folder(variable: str, folder: Path) -> Facts:
 
 
 def look_at_checkpoint(variable: str, model: str) -> Facts:
-    """A file of openai-whisper: as loading would judge it, without its weights."""
+    """A file of openai-whisper or a folder of CTranslate2: as loading would judge it, without its weights."""
+    describe, made_by = describe_checkpoint, "openai-whisper"
+    if is_ctranslate2(model):
+        describe, made_by = describe_ctranslate2, "CTranslate2"
     try:
-        dims, parameters = describe_checkpoint(model, variable=variable)
+        dims, parameters = describe(model, variable=variable)
     except SettingsError as error:
         detail, _, advice = str(error).removeprefix(f"{variable} ").rstrip(".").partition(": ")
         return Facts(Result(variable, "FAILED", detail, advice))
     config = {"vocab_size": dims.n_vocab, "num_mel_bins": dims.n_mels, "d_model": dims.n_text_state}
     config["decoder_layers"] = dims.n_text_layer
-    detail = f"checkpoint {display_name(model)} of openai-whisper"
+    detail = f"checkpoint {display_name(model)} of {made_by}"
     return Facts(Result(variable, "ok", detail), config, parameters)
 
 
