@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnscribe.checkpoints.torch_files import read_torch_file
-from turnscribe.diarization.campplus import CamPlus, campplus_from
+from turnscribe.diarization.campplus import SHORTEST_VOICE, CamPlus, campplus_from
 from turnscribe.diarization.clustering import Clustering
 from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, SEGMENTATION_SHARE
-from turnscribe.diarization.filter_bank import FRAME
 from turnscribe.diarization.frames import NOBODY, Frames, Layout, frames_to_embed, reconstruct, speaker_count, spoken
 from turnscribe.diarization.pyannet import CHECKPOINT_TYPES, PyanNet, pyannet_from
 from turnscribe.errors import SettingsError
@@ -90,7 +89,7 @@ class OpenDiarizer:
         """As `Diarizer.embed`: `[192]`."""
         with torch.inference_mode():
             samples = torch.from_numpy(np.ascontiguousarray(waveform, np.float32)).to(self.device)
-            samples = F.pad(samples, (0, max(FRAME - len(samples), 0)))
+            samples = F.pad(samples, (0, max(SHORTEST_VOICE - len(samples), 0)))
             embedding: NDArray[np.float32] = self.embedding(samples[None])[0].cpu().numpy()
             return embedding
 
@@ -107,13 +106,13 @@ class OpenDiarizer:
 
     def _embeddings(self, waveform: Waveform, speech: NDArray[np.float32], listener: Listener) -> NDArray[np.float32]:
         """The embeddings `[W, S, D]` of each window's speakers; where nobody speaks, zeros."""
-        fewest = math.ceil(speech.shape[1] * FRAME / self._length)
+        fewest = math.ceil(speech.shape[1] * SHORTEST_VOICE / self._length)
         embeddings = np.zeros((len(speech), speech.shape[2], self.embedding.dims.embedding), np.float32)
         batches = list(self._batches(np.flatnonzero(speech.any(axis=(1, 2))), "embedding"))
         for done, batch in enumerate(batches, 1):
             listener.stop_if_asked()
-            weights = torch.from_numpy(frames_to_embed(speech[batch], fewest)).to(self.device)
-            embeddings[batch] = self.embedding(self._windows(waveform, batch), weights).cpu().numpy()
+            masks = torch.from_numpy(frames_to_embed(speech[batch], fewest))  # [B, S, F]
+            embeddings[batch] = self.embedding(self._windows(waveform, batch), masks).cpu().numpy()
             listener.on_progress(done / len(batches))
         return embeddings
 
