@@ -9,7 +9,7 @@
 
 Of several speakers in one window, each is heard from its own frames alone: they are cut out of the features and pass
 the network as if nobody else had spoken. The other way, that of pyannote's own embedding models, is one pass of steps
-1 to 3 for the window, and the speakers' frames as weights in step 4. But then the context of step 3, and the mean that
+1 to 3 for the window, and the speakers' frames as weights in step 4. But then the context of step 3, and the mean which
 is subtracted from the features, are everybody's, and the voices of one window sound more alike. In 29 minutes of real
 voices (of those that the clustering was tuned on, `docs/open-diarizer.md`) pairs of voices of a recording were told
 apart with an equal error rate of 7.3 % cut out and 10.7 % weighted. The time was the same, 0.15 s a second of audio
