@@ -40,8 +40,12 @@ class Line:
 
 def levels(unpacked: Path) -> list[str]:
     """Those with an even number, counted from 1 by name, among the levels with Czech and Dutch sound."""
-    sounds = [folder_of(PACKAGES[f"fillets-ng-data-{language}"], unpacked) / FILLETS / "sound" for language in LANGUAGES]
-    voiced = [{path.parent.name for path in root.glob(f"*/{lang}")} for root, lang in zip(sounds, LANGUAGES, strict=True)]
+    sounds = [
+        folder_of(PACKAGES[f"fillets-ng-data-{language}"], unpacked) / FILLETS / "sound" for language in LANGUAGES
+    ]
+    voiced = [
+        {path.parent.name for path in root.glob(f"*/{lang}")} for root, lang in zip(sounds, LANGUAGES, strict=True)
+    ]
     return sorted(set.intersection(*voiced))[1::2]
 
 

@@ -127,7 +127,9 @@ def _from_index(package: Package, path: Path) -> None:
 
 def _indexes() -> list[str]:
     """Where pip looks: its variables first, its configuration, its own default; then the further ones."""
-    told = {name: os.environ.get(f"PIP_{name.upper().replace('-', '_')}") for name in ("index-url", "extra-index-url")}
+    told = {
+        name: os.environ.get(f"PIP_{name.upper().replace('-', '_')}") for name in ("index-url", "extra-index-url")
+    }
     for name in told:
         for section in ("download", "global"):
             told[name] = told[name] or _printed("-m", "pip", "config", "get", f"{section}.{name}")

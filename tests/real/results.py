@@ -63,7 +63,9 @@ def version_of(system: System) -> str:
 def _sources() -> Sequence[Path]:
     left_out = ("cli", "serving", "bulk")  # no request passes through them
     found = {path for pattern in SOURCES for path in REPOSITORY.glob(pattern)}
-    return sorted(path for path in found if path.relative_to(REPOSITORY).parts[1:2] not in [(one,) for one in left_out])
+    return sorted(
+        path for path in found if path.relative_to(REPOSITORY).parts[1:2] not in [(one,) for one in left_out]
+    )
 
 
 def _key(recording: Recording, spoken: Spoken) -> str:

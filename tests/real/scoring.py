@@ -62,7 +62,9 @@ def normalise(text: str, language: str | None) -> list[str]:
         digits = {word: str(number) for number, word in enumerate(NUMBERS.get(language or "", "").split())}
         words = [digits.get(word, word) for word in words]
     if language == "es":
-        words = ["".join(c for c in unicodedata.normalize("NFD", word) if c not in "\u0301\u0303\u0308") for word in words]
+        words = [
+            "".join(c for c in unicodedata.normalize("NFD", word) if c not in "\u0301\u0303\u0308") for word in words
+        ]
     return [word.replace("ё", "е") for word in words]
 
 

@@ -128,6 +128,8 @@ def transformers(models: Path) -> Transcriber:
 SYSTEMS = (
     System("Turnscribe", "whisper-base, open diarizer", turnscribe),
     System("faster-whisper", "whisper-base, beam 1", lambda models: faster_whisper(models, vad_filter=False)),
-    System("faster-whisper, voice filter", "whisper-base, beam 1", lambda models: faster_whisper(models, vad_filter=True)),
+    System(
+        "faster-whisper, voice filter", "whisper-base, beam 1", lambda models: faster_whisper(models, vad_filter=True)
+    ),
     System("transformers", "whisper-base, beam 1, chunks of 30 s", transformers),
 )
