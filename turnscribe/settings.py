@@ -111,8 +111,8 @@ def load_settings(kind: type[Settings], **given: object) -> Settings:
         variable = f"{kind.model_config.get('env_prefix') or ''}{wrong['loc'][0]}".upper()
         if variable == "ASR_MODEL":
             raise SettingsError(
-                "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=whisper-base, which needs no account, or "
-                "ASR_MODEL=openai/whisper-large-v3."
+                "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=whisper-base, which needs no "
+                "account, or ASR_MODEL=openai/whisper-large-v3."
             ) from None
         reason = wrong["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{variable} is wrong: {reason.lower()}.") from None

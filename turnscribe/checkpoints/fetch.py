@@ -151,6 +151,7 @@ def _fetch(model: NamedModel, home: Path, api: HfApi | None, say: Say, free_spac
         folder.rename(partial / "before")
     os.rename(whole, folder)
     shutil.rmtree(partial, ignore_errors=True)
+    say(f"{model.name}: here, checked by sha256")
     return folder
 
 

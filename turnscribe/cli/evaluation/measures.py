@@ -14,8 +14,8 @@ from turnscribe.cli.evaluation.references import Reference, SpokenWord, normalis
 from turnscribe.transcript import SpeakerText, Transcript, Turn
 
 RATES = (
-    "wer substitutions deletions insertions cpwer tcpwer der missed false_alarm confusion speaker speakers speakers_found"
-    " draft live"
+    "wer substitutions deletions insertions cpwer tcpwer der missed false_alarm confusion speaker speakers"
+    " speakers_found draft live"
 ).split()
 COLLAR_SECONDS = 5  # of tcpWER, as in the CHiME challenges: whoever speaks it, a word later or earlier is another one
 
