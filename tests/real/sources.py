@@ -229,8 +229,8 @@ def _dialogues(unpacked: Path) -> Iterator[Recording]:
 
 
 def _dialogue(name: str, lines: list[fillets.Line]) -> Spoken:
-    audio, passages = fillets.joined(name, lines)
-    return _conversation(audio, passages, _turns_of(passages))
+    audio, passages, turns = fillets.joined(name, lines)
+    return _conversation(audio, passages, tuple(turns))
 
 
 # Nobody speaks ---------------------------------------------------------------------------------------
