@@ -27,7 +27,7 @@ SPEAKERS = {"m": "small", "v": "big"}  # addm, addv: the small fish is a woman, 
 DIALOGUE_SECONDS = 100.0
 PAUSES = (0.2, 0.8)  # seconds between two lines
 SHORTEST_PAUSE = 0.3  # seconds of silence in a line that part it into two turns
-SILENT_BELOW = 0.01  # of the loudest 10 ms: 40 dB
+SILENT_BELOW = 0.03  # of the loudest 10 ms: 30 dB; what is below is the room's echo
 
 
 @dataclass(frozen=True)
