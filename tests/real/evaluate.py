@@ -31,7 +31,9 @@ Row = tuple[Recording, Figures, Heard]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="evaluate-real", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="evaluate-real", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     add = parser.add_argument
     add("--tested", action="store_true", help="the tests' recordings, not the table's")
     add("--only", action="append", metavar="SYSTEM", choices=[system.name for system in SYSTEMS], help="this program")

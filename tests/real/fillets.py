@@ -1,8 +1,8 @@
 """The dialogues of a game, Fish Fillets: two actors, the subtitles as text, and the scripts' order.
 
-A level's script tells which fish says which line, in an order that a player would hear. Joined in this order, with short
-pauses, the lines are a conversation whose turns are known. Only levels with an even number are heard here:
-what is tuned on such dialogues has the others.
+A level's script tells which fish says which line, in an order that a player would hear. Joined in this order, with
+short pauses, the lines are a conversation whose turns are known. Only levels with an even number are heard here: what
+is tuned on such dialogues has the others.
 """
 
 from __future__ import annotations
@@ -42,8 +42,12 @@ class Line:
 
 def levels(unpacked: Path) -> list[str]:
     """Those with an even number, counted from 1 by name, among the levels with Czech and Dutch sound."""
-    sounds = [folder_of(PACKAGES[f"fillets-ng-data-{language}"], unpacked) / FILLETS / "sound" for language in LANGUAGES]
-    voiced = [{path.parent.name for path in root.glob(f"*/{lang}")} for root, lang in zip(sounds, LANGUAGES, strict=True)]
+    sounds = [
+        folder_of(PACKAGES[f"fillets-ng-data-{language}"], unpacked) / FILLETS / "sound" for language in LANGUAGES
+    ]
+    voiced = [
+        {path.parent.name for path in root.glob(f"*/{lang}")} for root, lang in zip(sounds, LANGUAGES, strict=True)
+    ]
     return sorted(set.intersection(*voiced))[1::2]
 
 
@@ -100,7 +104,7 @@ def joined(name: str, chosen: list[Line]) -> tuple[bytes, list[SpeakerText], lis
 
 
 def loud(sound: Waveform) -> list[tuple[float, float]]:
-    """Seconds between which a voice without noise is not silent, whatever pauses are shorter than `SHORTEST_PAUSE`."""
+    """Seconds between which a voice without noise is not silent; pauses below `SHORTEST_PAUSE` are part of it."""
     frame = SAMPLE_RATE // 100
     level = np.sqrt(np.square(sound[: len(sound) // frame * frame].reshape(-1, frame)).mean(axis=1))  # [10 ms]
     stretches: list[tuple[float, float]] = []
