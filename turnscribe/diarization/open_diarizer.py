@@ -47,6 +47,9 @@ GPU_SHARE = 1 / 8  # of a GPU's memory for a pass; the recogniser lives there to
 # mel bins x 998 frames (10 MB, four with a convolution's workspace).
 GPU_WINDOWS = {"segmentation": (20e6, 512), "embedding": (40e6, 256)}
 
+# What comes of weights that are missing, of another shape (RuntimeError is torch's) or no weights at all.
+NOT_OF_THE_NETWORK = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 
 @dataclass(frozen=True)
 class OpenDiarizer:
@@ -156,11 +159,11 @@ def load_open(folder: Path, *, device: str = "cpu") -> OpenDiarizer:
     state = read_torch_file(folder / OPEN_EMBEDDING, names[1], publisher="3D-Speaker")
     try:
         segmentation, window = pyannet_from(checkpoint)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except NOT_OF_THE_NETWORK as error:
         raise SettingsError(f"{names[0]} is not a segmentation model of pyannote.audio: copy it again.") from error
     try:
         embedding = campplus_from(state)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except NOT_OF_THE_NETWORK as error:
         raise SettingsError(f"{names[1]} is not a CAM++ of 3D-Speaker: copy it again.") from error
     return OpenDiarizer(segmentation.to(device), embedding.to(device), window=window, device=device)
 

@@ -11,6 +11,7 @@ from typing import Any
 from turnscribe.checkpoints.hub import HUB, explain
 from turnscribe.cli.checks.named import NO_ACCOUNT
 from turnscribe.cli.checks.results import Result
+from turnscribe.diarization.diarizer import is_open
 from turnscribe.diarization.pyannote import ALSO_GATED, COMMUNITY
 
 TIMEOUT = 15  # seconds for an answer of the Hub
@@ -58,8 +59,11 @@ def check_token(token: str | None, api: Any, *, needed: bool, offline: str | Non
 def gates(diarizer: str, pyannote: str) -> list[str]:
     """Repositories beside the diarizer's own that loading it fetches from, each with conditions to accept.
 
-    pyannote.audio 4 takes its PLDA from the community pipeline, whatever it loads, unless a folder brings one.
+    pyannote.audio 4 takes its PLDA from the community pipeline, whatever it loads, unless a folder brings one. The
+    open diarizer needs nothing else.
     """
+    if is_open(Path(diarizer)):
+        return []
     found = [ALSO_GATED[diarizer]] if diarizer in ALSO_GATED else []
     if pyannote.split(".")[0] not in ("", "3") and diarizer != COMMUNITY:
         folder = Path(diarizer).parent if diarizer.endswith(".yaml") else Path(diarizer)

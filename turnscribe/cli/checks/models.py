@@ -19,6 +19,7 @@ from turnscribe.checkpoints.openai_whisper import describe_checkpoint, is_checkp
 from turnscribe.cli.checks.access import TIMEOUT, hub_file
 from turnscribe.cli.checks.named import NO_ACCOUNT
 from turnscribe.cli.checks.results import GB, Result, Status
+from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, is_open
 from turnscribe.errors import SettingsError
 
 
@@ -111,6 +112,9 @@ def look_at_checkpoint(variable: str, model: str) -> Facts:
 
 
 def _missing(variable: str, folder: Path) -> Iterable[str]:
+    if variable == "DIARIZATION_MODEL" and is_open(folder):
+        yield from (str(file) for file in (OPEN_SEGMENTATION, OPEN_EMBEDDING) if not _is_whole(folder / file))
+        return
     if variable == "DIARIZATION_MODEL":
         wanted = ["config.yaml"]
         if (folder / "config.yaml").is_file():
