@@ -10,7 +10,7 @@
 # - while the handler works (3 s here), the health route does not answer either: the handler runs on the event loop
 # - a body that is not UTF-8, such as a recording sent as audio/wav, is a 500 and no 4xx
 #
-# Seen: health 200, predict 404, /predict 200 {"keys":["instances","parameters"]}, audio 500, health while busy none in 2 s
+# Seen: health 200, predict 404, /predict 200 with both keys, audio 500, health while the handler works: none in 2 s
 #
 # Needs Python 3.12 (PYTHON312=...), about 90 MB of packages and half a minute. hf-serve imports torch when it starts,
 # and uses nothing of it for a custom handler, so an empty module stands for it here. Fails if any of this changes.
