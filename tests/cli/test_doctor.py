@@ -21,6 +21,7 @@ from turnscribe.cli.checks.machine import Machine, check_memory
 from turnscribe.cli.checks.models import Facts
 from turnscribe.cli.checks.results import Result, guarded
 from turnscribe.cli.doctor import main
+from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION
 from turnscribe.diarization.pyannote import COMMUNITY
 
 TOKEN = "hf_reader_token"
@@ -212,6 +213,21 @@ def test_an_assistant_of_another_vocabulary(examine, hub: HubStandIn) -> None:
 
 
 # --- The Hub --------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_the_open_diarizer(examine, tmp_path: Path) -> None:
+    """It has nothing to accept, and both files count."""
+    folder = tmp_path / "voices"
+    for file in (OPEN_SEGMENTATION, OPEN_EMBEDDING):
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).write_bytes(b"PK")
+    models = {"ASR_MODEL": str(REPOSITORY / DEMO["asr_model"]), "DIARIZATION_MODEL": str(folder)}
+    _, results = examine(**models)
+    assert results["DIARIZATION_MODEL"].status == "ok"
+    assert not [name for name in results if name.startswith("gate")]
+    (folder / OPEN_EMBEDDING).unlink()
+    _, results = examine(**models)
+    assert results["DIARIZATION_MODEL"].detail == f"voices lacks {OPEN_EMBEDDING}"
 
 
 def test_a_gated_model_names_the_page(examine, hub: HubStandIn) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.conftest import REPOSITORY
 from turnscribe.diarization import pyannote_versions
-from turnscribe.diarization.campplus import CamPlus
+from turnscribe.diarization.campplus import SHORTEST_VOICE, CamPlus
 from turnscribe.diarization.diarizer import OPEN_SEGMENTATION
 from turnscribe.diarization.open_diarizer import OpenDiarizer
 from turnscribe.diarization.pyannote import PyannoteDiarizer
@@ -20,7 +20,7 @@ from turnscribe.transcript import Turn
 
 
 class CamPlusModel(Model):  # type: ignore[misc]
-    """CAM++ as pyannote wants an embedding model: one speaker's weights `[B, F]` a pass."""
+    """CAM++ as pyannote wants an embedding model: one speaker's mask `[B, F]` a pass."""
 
     def __init__(self, network: CamPlus) -> None:
         super().__init__(sample_rate=16_000, num_channels=1)
@@ -31,6 +31,8 @@ class CamPlusModel(Model):  # type: ignore[misc]
         return self.network.dims.embedding
 
     def forward(self, waveforms: Tensor, weights: Tensor | None = None) -> Tensor:
+        if waveforms.shape[2] < SHORTEST_VOICE:
+            raise ValueError("pyannote searches for the shortest waveform in this way")
         if weights is None:
             return self.network(waveforms[:, 0])
         return self.network(waveforms[:, 0], weights[:, None])[:, 0]

@@ -29,12 +29,16 @@ class Package:
     use: str
 
 
-def _debian(name: str, version: str, sha256: str, licence: str, use: str, *files: str, machine: str = "all") -> Package:
+def _debian(
+    name: str, version: str, sha256: str, licence: str, use: str, *files: str, machine: str = "all"
+) -> Package:
     files = (*files, "usr/share/doc/*/copyright")
     return Package(name, version, "debian", f"{name}_{version}_{machine}.deb", sha256, licence, files, use)
 
 
-def _prompts(language: str, texts_sha256: str, sounds_sha256: str, licence: str, voice: str) -> tuple[Package, Package]:
+def _prompts(
+    language: str, texts_sha256: str, sounds_sha256: str, licence: str, voice: str
+) -> tuple[Package, Package]:
     name, version = f"asterisk-core-sounds-{language}", "1.6.1-1"
     return (
         _debian(name, version, texts_sha256, licence, f"what {voice} reads", TEXTS),

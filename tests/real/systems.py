@@ -1,7 +1,7 @@
 """The programs that are compared, on the same weights: a function each, from a recording's bytes to `Heard`.
 
-All of them decode greedily, in float32, on the CPU, and find the language themselves. What each does with a window that
-looks wrong (a warmer temperature, leaving it out) is its own default.
+All of them decode greedily, in float32, on the CPU, and find the language themselves. What each does with a window
+that looks wrong (a warmer temperature, leaving it out) is its own default.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ def transformers(models: Path) -> Transcriber:
 SYSTEMS = (
     System("Turnscribe", "whisper-base, open diarizer", turnscribe),
     System("faster-whisper", "whisper-base, beam 1", lambda models: faster_whisper(models, vad_filter=False)),
-    System("faster-whisper, voice filter", "whisper-base, beam 1", lambda models: faster_whisper(models, vad_filter=True)),
+    System(
+        "faster-whisper, voice filter", "whisper-base, beam 1", lambda models: faster_whisper(models, vad_filter=True)
+    ),
     System("transformers", "whisper-base, beam 1, chunks of 30 s", transformers),
 )

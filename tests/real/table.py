@@ -49,7 +49,9 @@ def nobody(measured: Mapping[str, Rows]) -> str:
     """Words where nobody speaks, and in how many recordings."""
     lines = []
     for name, rows in measured.items():
-        counts = [figures.insertions.part for one, figures, _ in rows if one.kind in NOBODY_SPEAKS and figures.insertions]
+        counts = [
+            figures.insertions.part for one, figures, _ in rows if one.kind in NOBODY_SPEAKS and figures.insertions
+        ]
         if counts:
             lines.append([name, f"{sum(counts):g}", f"{sum(map(bool, counts))} of {len(counts)}"])
     return _table(["nobody speaks", "words", "recordings with words"], lines) if lines else ""

@@ -1,6 +1,7 @@
 """Real models on real recordings: errors stay below what was measured when `bounds.json` was written.
 
-`make evaluate-real` prints the figures, and `python -m tests.real.evaluate --tested --write-bounds` takes over better ones.
+`make evaluate-real` prints the figures, `python -m tests.real.evaluate --tested --write-bounds` takes over better
+ones.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def test_word_errors_are_as_few_as_measured(measured: Measured, group: str) -> N
     assert_at_most(errors, BOUNDS["words"][group], texts)
 
 
-@pytest.mark.parametrize(("name", "measure"), [(n, m) for n, b in BOUNDS["speakers"].items() for m in b if m != "speakers"])
+@pytest.mark.parametrize(
+    ("name", "measure"), [(n, m) for n, b in BOUNDS["speakers"].items() for m in b if m != "speakers"]
+)
 def test_speaker_errors_are_as_few_as_measured(measured: Measured, name: str, measure: str) -> None:
     figures = named(measured, name)
     assert_at_most(getattr(figures, measure), BOUNDS["speakers"][name][measure], str(measured[name][2].passages))
@@ -48,7 +51,9 @@ def test_music_and_noise_have_no_more_words_than_measured(measured: Measured) ->
 
 
 def test_every_recording_with_speech_has_text(measured: Measured) -> None:
-    assert not [name for name, (one, _, heard, _) in measured.items() if one.kind not in NOBODY_SPEAKS and not heard.text]
+    assert not [
+        name for name, (one, _, heard, _) in measured.items() if one.kind not in NOBODY_SPEAKS and not heard.text
+    ]
 
 
 def test_the_bounds_are_those_of_the_recordings_that_are_chosen(measured: Measured) -> None:

@@ -1,4 +1,4 @@
-"""The open diarizer with its real weights: its embeddings are the published ones, its turns those of stock pyannote."""
+"""The open diarizer with its real weights: speakerlab's embeddings, and the turns of stock pyannote."""
 
 from __future__ import annotations
 

@@ -4,11 +4,16 @@
 2. A time-delay layer that halves the rate of frames: 20 ms from here on.
 3. Three stages of densely connected layers: each adds 32 channels to what it hears. Inside a layer a context-aware
    mask weighs the channels, from the mean of all frames and the mean of the frame's own 2 s.
-4. Pooling over time: mean and standard deviation of each channel, of the frames that are the speaker's.
+4. Pooling over time: mean and standard deviation of each channel.
 5. A linear layer.
 
-The weights of speakers act in step 4 alone, so steps 1 to 3 run once a window, however many speak in it. The context
-of step 3 is that of the window: it hears everybody. `open_diarizer.py` says what that costs.
+Of several speakers in one window, each is heard from its own frames alone: they are cut out of the features and pass
+the network as if nobody else had spoken. The other way, that of pyannote's own embedding models, is one pass of steps
+1 to 3 for the window, and the speakers' frames as weights in step 4. But then the context of step 3, and the mean which
+is subtracted from the features, are everybody's, and the voices of one window sound more alike. In 29 minutes of real
+voices (of those that the clustering was tuned on, `docs/open-diarizer.md`) pairs of voices of a recording were told
+apart with an equal error rate of 7.3 % cut out and 10.7 % weighted. The time was the same, 0.15 s a second of audio
+on one core: what is silent costs nothing, which makes up for what is heard twice.
 
 Batch normalisation is a scale and a shift once a network is trained; where it follows a convolution they are folded
 into its weights. That changes the outputs by about 1e-6.
@@ -24,10 +29,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from turnscribe.diarization.filter_bank import MEL_BINS, filter_bank
+from turnscribe.diarization.filter_bank import FRAME, MEL_BINS, STEP, filter_bank
 
 SEGMENT = 100  # frames of the context-aware mask's segments: 2 s
 DILATIONS = (1, 2, 2)  # of the three stages
+QUANTUM = 20  # frames of 10 ms: speakers are cut out in multiples of it, as those of one length share a pass
+SHORTEST_VOICE = FRAME + (QUANTUM - 1) * STEP  # samples: 0.2 s
 EPSILON = 1e-5  # of batch normalisation, PyTorch's default
 
 
@@ -44,7 +51,10 @@ class Dimensions:
 
 
 class CamPlus(nn.Module):
-    """`[B, samples]` of waveforms, 16 kHz, and weights `[B, S, F]` of their speakers to embeddings `[B, S, D]`."""
+    """Waveforms `[B, samples]`, 16 kHz, to embeddings `[B, D]`; with masks of speakers `[B, S, F]`, `[B, S, D]`.
+
+    A waveform has at least `SHORTEST_VOICE` samples.
+    """
 
     def __init__(self, dims: Dimensions = Dimensions()) -> None:
         super().__init__()
@@ -59,33 +69,37 @@ class CamPlus(nn.Module):
         self.out = _ScaleShift(channels)
         self.dense = nn.Conv1d(2 * channels, dims.embedding, 1)
 
-    def forward(self, waveforms: Tensor, weights: Tensor | None = None) -> Tensor:
-        return self.embed(self.frames(filter_bank(waveforms)), weights)
+    def forward(self, waveforms: Tensor, masks: Tensor | None = None) -> Tensor:
+        features = filter_bank(waveforms)
+        return self.embed(features) if masks is None else self.embed_speakers(features, masks)
 
-    def frames(self, features: Tensor) -> Tensor:
-        """Features `[B, T, 80]` to what is heard in each frame of 20 ms `[B, C, T / 2]`."""
+    def embed(self, features: Tensor) -> Tensor:
+        """Features `[B, T, 80]` to embeddings `[B, D]`."""
         x = F.relu(self.tdnn(self.front(features.transpose(1, 2))))
         for stage in self.stages:
             x = stage(x)
-        out: Tensor = self.out(x)
-        return out
+        x = self.out(x)  # [B, C, T / 2]
+        statistics = torch.cat([x.mean(dim=2), x.std(dim=2)], dim=1)
+        embeddings: Tensor = self.dense(statistics[:, :, None])
+        return embeddings[:, :, 0]
 
-    def embed(self, frames: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Frames `[B, C, T]`, weighted `[B, S, F]`, to embeddings `[B, S, D]`; without weights of all, `[B, D]`.
+    def embed_speakers(self, features: Tensor, masks: Tensor) -> Tensor:
+        """Features `[B, T, 80]` and each speaker's mask `[B, S, F]`, zeros and ones, to embeddings `[B, S, D]`.
 
-        Weights of another number of frames are stretched, the nearest counts. A speaker without any weight has the
-        embedding of a mean and a deviation of zero.
+        Masks of another number of frames are stretched. A speaker without a frame has an embedding of zeros.
         """
-        everything = weights is None
-        if weights is None:
-            weights = frames.new_ones(len(frames), 1, frames.shape[2])
-        elif weights.shape[2] != frames.shape[2]:
-            weights = F.interpolate(weights, size=frames.shape[2], mode="nearest")
-        statistics = torch.stack(
-            [_mean_and_deviation(frames, weights[:, s, None]) for s in range(weights.shape[1])], 2
-        )
-        embeddings: Tensor = self.dense(statistics).transpose(1, 2)  # [B, S, D]
-        return embeddings[:, 0] if everything else embeddings
+        stretched = F.interpolate(masks, size=features.shape[1], mode="nearest").cpu() > 0.5  # [B, S, T]
+        groups: dict[int, list[tuple[int, int, Tensor]]] = {}  # of one length, which pass the network together
+        for b, s in stretched.any(dim=2).nonzero().tolist():
+            own = _whole_quanta(stretched[b, s].nonzero()[:, 0])
+            groups.setdefault(len(own), []).append((b, s, own))
+        embeddings = features.new_zeros(*masks.shape[:2], self.dims.embedding)
+        for group in groups.values():
+            for first in range(0, len(group), len(features)):
+                windows, speakers, frames = zip(*group[first : first + len(features)], strict=True)
+                cut = features[torch.tensor(windows)[:, None], torch.stack(frames)]  # [N, length, 80]
+                embeddings[list(windows), list(speakers)] = self.embed(cut - cut.mean(dim=1, keepdim=True))
+        return embeddings
 
 
 class _FrontEnd(nn.Module):
@@ -169,13 +183,11 @@ class _ScaleShift(nn.Module):
         return F.relu(torch.addcmul(self.shift, x, self.scale), inplace=True)
 
 
-def _mean_and_deviation(frames: Tensor, weights: Tensor) -> Tensor:
-    """`[B, 2 C]` of frames `[B, C, T]` with weights `[B, 1, T]`: unbiased, as pyannote's `StatsPool` weighs them."""
-    total = weights.sum(dim=2) + 1e-8  # [B, 1]
-    mean = (frames * weights).sum(dim=2) / total  # [B, C]
-    apart = (frames - mean[:, :, None]).square_()
-    variance = (apart * weights).sum(dim=2) / (total - weights.square().sum(dim=2) / total + 1e-8)
-    return torch.cat([mean, variance.sqrt()], dim=1)
+def _whole_quanta(frames: Tensor) -> Tensor:
+    """Frames `[length]` without the last few, so that few lengths come up; too few are repeated."""
+    if len(frames) < QUANTUM:
+        return frames.repeat(QUANTUM)[:QUANTUM]
+    return frames[: len(frames) // QUANTUM * QUANTUM]
 
 
 # The published weights ---------------------------------------------------------------------------------
