@@ -138,7 +138,7 @@ def test_the_installation_installs_the_servers_packages_and_a_user_without_right
     assert lines[0] == "python -m pip install --no-cache-dir --requirement requirements-server.txt"
     assert any(line.startswith("useradd --uid 1000 ") and "nologin" in line for line in lines)
     assert lines[-1] == f"chown -R turnscribe {tmp_path / 'data'}"
-    assert sorted(folder.name for folder in (tmp_path / "data").iterdir()) == ["huggingface", "jobs"]
+    assert sorted(folder.name for folder in (tmp_path / "data").iterdir()) == ["huggingface", "jobs", "turnscribe"]
 
 
 def test_a_failed_installation_fails_the_build(tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ async def route(body):
 print("ANSWER" + asyncio.run(route(json.load(sys.stdin))))
 """
 
-# hf-serve 0.2.0 with each --cloud, read off compatibility/, routers/custom.py and server.py; `make test-hf-serve` holds
-# the same cases against the real one. A body that is no JSON by its type is refused, with the body in the refusal;
-# where that is no UTF-8, refusing it fails.
+# hf-serve 0.2.0 with each --cloud, read off compatibility/, routers/custom.py and server.py; `make test-hf-serve`
+# holds the same cases against the real one. A body that is no JSON by its type is refused, with the body in the
+# refusal; where that is no UTF-8, refusing it fails.
 CLOUDS = (
     SERVE.partition("class Answer")[0]
     + """

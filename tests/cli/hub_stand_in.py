@@ -91,6 +91,8 @@ class _Routes(BaseHTTPRequestHandler):
             return self._send(200, self.server.look(name)) if known else self._send(404, {"error": "Not found"})
         if path.startswith("/run/"):
             return self._send(200, {})
+        if path.startswith("/api/models/") and "/tree/" in path:
+            return self._tree(path.removeprefix("/api/models/").partition("/tree/")[0])
         if path.startswith("/api/models/"):
             return self._model(path.removeprefix("/api/models/").partition("/revision/")[0])
         return self._file(path)
@@ -151,6 +153,10 @@ class _Routes(BaseHTTPRequestHandler):
             total = found["parameters"]
             answer["safetensors"] = {"parameters": {"F16": total}, "total": total}
         return self._send(200, answer)
+
+    def _tree(self, model: str) -> None:
+        files = self.server.models.get(model, {}).get("bytes", {})
+        self._send(200, [{"type": "file", "path": name, "size": len(files[name]), "oid": "1" * 40} for name in files])
 
     def _file(self, path: str) -> None:
         model, _, rest = path.lstrip("/").partition("/resolve/")

@@ -420,7 +420,7 @@ CALM = {"compression_ratio_threshold": None, "logprob_threshold": None}  # greed
 def both(model: Any, mels: int, assistant: Any = None) -> tuple[EngineAsr, TransformersAsr]:
     extractor = WhisperFeatureExtractor(feature_size=mels)
     return (
-        EngineAsr(Engine(Models.of(model, Letters(), extractor, assistant))),
+        EngineAsr(Engine(Models.of(model, Letters(), assistant))),
         TransformersAsr(model, Letters(), extractor, assistant),
     )
 

@@ -52,7 +52,7 @@ def whisper() -> Any:
 @cache
 def models() -> Models:
     assistant = near_copy(whisper(), noise=0.03)
-    return Models.of(whisper(), Letters(), WhisperFeatureExtractor(feature_size=80), assistant)
+    return Models.of(whisper(), Letters(), assistant)
 
 
 class WatchedEngine(Engine):

@@ -92,12 +92,12 @@ def transformers(models: Path) -> Transcriber:
     import torch
     from transformers import pipeline
 
-    from turnscribe.asr.whisper_loading import load_components
+    from turnscribe.asr.whisper_loading import load_whisper
 
-    parts = load_components(str(models / "whisper-base"))
+    parts = load_whisper(str(models / "whisper-base"), assistant=None, token=None, device="cpu", dtype="float32")
     recognise = pipeline(
         "automatic-speech-recognition",
-        model=parts.model.float(),
+        model=parts.model,
         tokenizer=parts.tokenizer,
         feature_extractor=parts.feature_extractor,
         chunk_length_s=30,

@@ -40,8 +40,8 @@ FIRST_WINDOWS = 4  # of a recording are encoded before its language is judged
 
 def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> EngineAsr:
     """`registry.load_asr` for this backend."""
-    loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype)
-    models = Models.of(loaded.model, loaded.tokenizer, loaded.feature_extractor, loaded.assistant)
+    loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype, modules=False)
+    models = Models.of(loaded.model, loaded.tokenizer, loaded.assistant)
     return EngineAsr(Engine(models))
 
 

@@ -30,9 +30,9 @@ def load_asr(
 ) -> Asr:
     """Load a model, and an assistant for speculative decoding, into a backend.
 
-    `model` and `assistant` are folders (looked for in `root` first), named models (fetched if they are not there),
-    Hub ids or checkpoints of openai-whisper (`.pt`). The weights are of `dtype`: "auto" is float16 on CUDA and
-    float32 on the CPU. Raises `SettingsError` that names the variable.
+    `model` and `assistant` are folders (looked for in `root` first) or Hub ids, in the format of transformers or of
+    CTranslate2, named models (fetched if they are not there), or checkpoints of openai-whisper (`.pt`). The weights
+    are of `dtype`: "auto" is float16 on CUDA and float32 on the CPU. Raises `SettingsError` that names the variable.
     """
     if backend not in BACKENDS:
         raise SettingsError(f"ASR_BACKEND is {backend!r}: give {' or '.join(BACKENDS)}.")

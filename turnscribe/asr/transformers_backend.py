@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> TransformersAsr:
     """`registry.load_asr` for this backend."""
-    loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype)
+    loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype, modules=True)
     return TransformersAsr(loaded.model, loaded.tokenizer, loaded.feature_extractor, loaded.assistant)
 
 

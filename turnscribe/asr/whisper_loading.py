@@ -1,4 +1,7 @@
-"""Loads a Whisper and its assistant with transformers: what both backends are made of."""
+"""Loads a Whisper and its assistant: what both backends are made of.
+
+Checkpoints of openai-whisper and CTranslate2 are read directly, all others by transformers.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from typing import Any
 
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.asr.protocol import WeightsType
-from turnscribe.checkpoints.ctranslate2_whisper import is_ctranslate2, load_ctranslate2
+from turnscribe.checkpoints.ctranslate2_whisper import find_ctranslate2, load_ctranslate2
 from turnscribe.checkpoints.hub import display_name, loading
 from turnscribe.checkpoints.openai_whisper import is_checkpoint, load_checkpoint
 from turnscribe.checkpoints.transformers_versions import dtype_argument, quiet_transformers
+from turnscribe.checkpoints.whisper_components import WhisperComponents
 from turnscribe.errors import SettingsError
 from turnscribe.request import Task
 from turnscribe.whisper.generation_config import is_multilingual, languages
@@ -19,43 +23,41 @@ from turnscribe.whisper.generation_config import is_multilingual, languages
 
 @dataclass(frozen=True)
 class LoadedWhisper:
-    """A `WhisperForConditionalGeneration`, what it reads and writes with, and its assistant if there is one."""
+    """A `WhisperForConditionalGeneration`, or its weights alone, its tokenizer, and its assistant if there is one."""
 
     model: Any
     tokenizer: Any
-    feature_extractor: Any
+    feature_extractor: Any = None  # there is none beside weights alone
     assistant: Any = None
 
 
 def load_whisper(
-    model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType
+    model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType, modules: bool
 ) -> LoadedWhisper:
-    """The arguments are `registry.load_asr`'s. Raises `SettingsError` that names the variable."""
-    from transformers import pipeline
+    """The arguments are `registry.load_asr`'s. Raises `SettingsError` that names the variable.
 
+    Without `modules`, a model may be a `WhisperWeights`, which has no code to run.
+    """
     with loading("ASR_MODEL", model), quiet_transformers():
         weights = _weights_type(dtype, device)
-        loaded: Any
-        if is_checkpoint(model):
-            loaded = load_checkpoint(model, variable="ASR_MODEL", device=device, weights=weights)
-        elif is_ctranslate2(model):
-            loaded = load_ctranslate2(model, variable="ASR_MODEL", device=device, weights=weights)
+        read = _read("ASR_MODEL", model, token=token, device=device, weights=weights)
+        if read is None:
+            loaded = _load_with_transformers(model, token=token, device=device, weights=weights)
+        elif modules:
+            loaded = LoadedWhisper(read.model, read.tokenizer, read.feature_extractor)
         else:
-            options = {"device": device, "token": token, **dtype_argument(weights)}
-            loaded = pipeline(
-                "automatic-speech-recognition",
-                model=model,
-                model_kwargs={"attn_implementation": "sdpa"},
-                **options,
-            )
-    if loaded.model.config.model_type != "whisper":
-        raise SettingsError(
-            f"ASR_MODEL {display_name(model)} is a {loaded.model.config.model_type!r} model: name a Whisper model."
-        )
-    companion = None
-    if assistant:
-        with loading("ASSISTANT_MODEL", assistant), quiet_transformers():
-            companion = _load_assistant(assistant, loaded.model, token=token, device=device, weights=weights)
+            loaded = LoadedWhisper(read.weights, read.tokenizer)
+    if not assistant:
+        return loaded
+    with loading("ASSISTANT_MODEL", assistant), quiet_transformers():
+        config = loaded.model.config
+        companion: Any
+        read = _read("ASSISTANT_MODEL", assistant, token=token, device=device, weights=weights)
+        if read is None:
+            companion = _load_assistant(assistant, config, token=token, device=device, weights=weights)
+        else:
+            _check_fit(assistant, read.weights.config, config)
+            companion = _drafting(read.model) if modules else read.weights
     return LoadedWhisper(loaded.model, loaded.tokenizer, loaded.feature_extractor, companion)
 
 
@@ -82,33 +84,70 @@ def _weights_type(dtype: WeightsType, device: str) -> Any:
     return getattr(torch, dtype)
 
 
-def _load_assistant(assistant: str, model: Any, *, token: str | None, device: str, weights: Any) -> Any:
-    """distil-whisper's assistants have the main model's encoder and load as a decoder alone; one with an encoder
-    of another shape loads whole and encodes for itself, as one of openai-whisper always does."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, GenerationMixin
+def _read(variable: str, model: str, *, token: str | None, device: str, weights: Any) -> WhisperComponents | None:
+    """A checkpoint that transformers does not read itself."""
+    if is_checkpoint(model):
+        return load_checkpoint(model, variable=variable, device=device, weights=weights)
+    folder = find_ctranslate2(model, token)
+    if folder is None:
+        return None
+    return load_ctranslate2(folder, variable=variable, device=device, weights=weights, title=display_name(model))
 
-    loaded: Any = None
-    if is_checkpoint(assistant):
-        loaded = load_checkpoint(assistant, variable="ASSISTANT_MODEL", device=device, weights=weights).model
-    elif is_ctranslate2(assistant):
-        loaded = load_ctranslate2(assistant, variable="ASSISTANT_MODEL", device=device, weights=weights).model
-    config = AutoConfig.from_pretrained(assistant, token=token) if loaded is None else loaded.config
+
+def _load_with_transformers(model: str, *, token: str | None, device: str, weights: Any) -> LoadedWhisper:
+    """A folder or a Hub id. What kind of model it is, is read before its weights."""
+    from transformers import AutoConfig
+
+    kind = AutoConfig.from_pretrained(model, token=token).model_type
+    if kind != "whisper":
+        raise SettingsError(f"ASR_MODEL {display_name(model)} is a {kind!r} model: name a Whisper model.")
+    from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
+
+    options = {"attn_implementation": "sdpa", "token": token, **dtype_argument(weights)}
+    loaded: Any = WhisperForConditionalGeneration.from_pretrained(model, **options)
+    tokenizer = AutoTokenizer.from_pretrained(model, token=token)
+    extractor = AutoFeatureExtractor.from_pretrained(model, token=token)
+    return LoadedWhisper(loaded.to(device).eval(), tokenizer, extractor)
+
+
+def _load_assistant(assistant: str, main: Any, *, token: str | None, device: str, weights: Any) -> Any:
+    """With transformers, for a model of the configuration `main`.
+
+    distil-whisper's assistants have the main model's encoder and load as a decoder alone; one with an encoder of
+    another shape loads whole and encodes for itself, as those of other formats always do.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(assistant, token=token)
+    _check_fit(assistant, config, main)
+    from transformers import AutoModelForCausalLM, AutoModelForSpeechSeq2Seq
+
+    shared = all(
+        getattr(config, name) == getattr(main, name)
+        for name in ("d_model", "encoder_layers", "encoder_attention_heads")
+    )
+    kind = AutoModelForCausalLM if shared else AutoModelForSpeechSeq2Seq
+    options = {"attn_implementation": "sdpa", "token": token, **dtype_argument(weights)}
+    loaded: Any = kind.from_pretrained(assistant, **options)
+    loaded = loaded.to(device).eval()
+    return loaded if shared else _drafting(loaded)
+
+
+def _check_fit(assistant: str, config: Any, main: Any) -> None:
     for name, noun in (("vocab_size", "tokens"), ("num_mel_bins", "mel bins")):
-        theirs, ours = getattr(config, name, None), getattr(model.config, name)
+        theirs, ours = getattr(config, name, None), getattr(main, name)
         if theirs != ours:
             raise SettingsError(
                 f"ASSISTANT_MODEL {display_name(assistant)} has {theirs} {noun} and ASR_MODEL has {ours}: name an "
                 "assistant of the same vocabulary and generation."
             )
-    shared = loaded is None and all(
-        getattr(config, name) == getattr(model.config, name)
-        for name in ("d_model", "encoder_layers", "encoder_attention_heads")
-    )
-    if loaded is None:
-        kind = AutoModelForCausalLM if shared else AutoModelForSpeechSeq2Seq
-        loaded = kind.from_pretrained(assistant, token=token, attn_implementation="sdpa", **dtype_argument(weights))
-    if not shared:
-        # Whisper's own `generate` moves the start of the main model's timestamp rules with every draft, and text is
-        # lost; the general one drafts as well and leaves them alone.
-        loaded.generate = MethodType(GenerationMixin.generate, loaded)
-    return loaded.to(device).eval()
+
+
+def _drafting(model: Any) -> Any:
+    """A whole Whisper as an assistant."""
+    from transformers import GenerationMixin
+
+    # Whisper's own `generate` moves the start of the main model's timestamp rules with every draft, and text is
+    # lost; the general one drafts as well and leaves them alone.
+    model.generate = MethodType(GenerationMixin.generate, model)
+    return model

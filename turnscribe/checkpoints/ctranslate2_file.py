@@ -1,8 +1,8 @@
 """Reads a model file of CTranslate2 (`model.bin`): which variables it has, and each one when it is asked for.
 
 The format is that of CTranslate2 4.8, `ctranslate2/specs/model_spec.py`: binary version 6, the model's kind and
-revision, the variables one after another, then aliases; numbers are little-endian. Nothing in it is code, and no memory
-is reserved by a number of the file that the file's own size does not bear out. Does not know what a Whisper is.
+revision, the variables one after another, then aliases; numbers are little-endian. Nothing in it is code, and no
+memory is reserved by a number of it that the file's own size does not bear out. Does not know what a Whisper is.
 """
 
 from __future__ import annotations

@@ -8,30 +8,32 @@ weights. `config.json` brings what the converter knew of decoding, and what it l
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from turnscribe.checkpoints.ctranslate2_file import COPY_AGAIN, QUANTIZED, ModelFile, Variable, open_model_file
 from turnscribe.checkpoints.ctranslate2_vocabulary import FILES, load_tokenizer, vocabulary_file
-from turnscribe.checkpoints.hub import display_name
+from turnscribe.checkpoints.hub import display_name, is_hub_id
 from turnscribe.checkpoints.openai_generation import generation_config
 from turnscribe.checkpoints.openai_vocabulary import END, START
 from turnscribe.checkpoints.whisper_components import (
     FRAMES,
     Dimensions,
     WhisperComponents,
-    empty_model,
-    fill,
+    WhisperWeights,
     weight_shapes,
+    whisper_config,
+    with_output,
 )
 from turnscribe.errors import SettingsError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from transformers import GenerationConfig, WhisperForConditionalGeneration
+    from transformers import GenerationConfig
 
 WEIGHTS, CONFIG = "model.bin", "config.json"
 WANTED = (WEIGHTS, CONFIG, *FILES)  # of a folder or a repository; nothing else is read
@@ -60,6 +62,28 @@ def is_ctranslate2(model: str) -> bool:
     return (folder / WEIGHTS).is_file() and not names_a_model(folder / CONFIG)
 
 
+def find_ctranslate2(model: str, token: str | None) -> str | None:
+    """The folder of a model in this format, else `None`: `model` itself, or where a Hub id was fetched to.
+
+    Of the Hub's files only those that are read are fetched; of other models the configuration alone.
+    """
+    if Path(model).exists() or not is_hub_id(model):
+        return model if is_ctranslate2(model) else None
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        config = hf_hub_download(model, CONFIG, token=token)
+    except LocalEntryNotFoundError:  # the Hub did not answer
+        raise
+    except EntryNotFoundError:  # the repository has no such file
+        return None
+    if names_a_model(Path(config)):
+        return None
+    folder = snapshot_download(model, token=token, allow_patterns=list(WANTED))
+    return folder if is_ctranslate2(folder) else None
+
+
 def names_a_model(config: Path) -> bool:
     """Whether a `config.json` is one of transformers."""
     try:
@@ -76,23 +100,18 @@ def load_ctranslate2(
     Beside the model itself memory holds one tensor at a time. `title` is the model's name where the folder is one of
     the Hub's cache. Raises `SettingsError` that names `variable`.
     """
-    import torch
-    from transformers import WhisperFeatureExtractor
-
     folder, title = Path(model), title or display_name(model)
     name = f"{variable} {title}"
     file = _open(folder, name)
     dims = _dimensions(file, name)
     tokenizer = load_tokenizer(folder, dims.n_vocab, name)
-    tokens = tokenizer.get_vocab()
-    whisper = empty_model(dims, weights, end=tokens[END], start=tokens[START])
-    parts = _parts(whisper, file, name)
-    fill(whisper, _tensors(file, parts), device=torch.device(device), weights=weights)
-    decoding = generation_config(whisper.config, tokenizer, _released_name(title))
+    parts = _parts(dims, file, name)
+    end, start = cast("list[int]", tokenizer.convert_tokens_to_ids([END, START]))
+    config = whisper_config(dims, end=end, start=start)
+    decoding = generation_config(config, tokenizer, _released_name(title))
     _adopt(decoding, _config(folder, name), dims, name)
-    whisper.generation_config = decoding
-    feature_extractor = WhisperFeatureExtractor(feature_size=dims.n_mels)  # type: ignore[no-untyped-call]
-    return WhisperComponents(whisper, tokenizer, feature_extractor)
+    tensors = with_output((ours, tensor.to(device, weights)) for ours, tensor in _tensors(file, parts))
+    return WhisperComponents(WhisperWeights(tensors, config, decoding), tokenizer)
 
 
 def describe_ctranslate2(model: str, *, variable: str, title: str = "") -> tuple[Dimensions, int]:
@@ -101,17 +120,14 @@ def describe_ctranslate2(model: str, *, variable: str, title: str = "") -> tuple
     Its vocabulary and the shapes of its weights are checked, and no weight is read. Raises `SettingsError` as
     `load_ctranslate2` would.
     """
-    import torch
-
     folder, name = Path(model), f"{variable} {title or display_name(model)}"
     file = _open(folder, name)
     dims = _dimensions(file, name)
-    load_tokenizer(folder, dims.n_vocab, name)
-    whisper = empty_model(dims, torch.float32, end=0, start=1)
-    _parts(whisper, file, name)
-    decoding = whisper.generation_config
+    tokenizer = load_tokenizer(folder, dims.n_vocab, name)
+    _parts(dims, file, name)
+    decoding = generation_config(whisper_config(dims, end=0, start=1), tokenizer, "")
     _adopt(decoding, _config(folder, name), dims, name)
-    return dims, sum(weight.numel() for weight in whisper.parameters())
+    return dims, sum(math.prod(shape) for shape in weight_shapes(dims).values())
 
 
 def _open(folder: Path, name: str) -> ModelFile:
@@ -150,14 +166,14 @@ def _dimensions(file: ModelFile, name: str) -> Dimensions:
     )
 
 
-def _parts(model: WhisperForConditionalGeneration, file: ModelFile, name: str) -> dict[str, list[str]]:
+def _parts(dims: Dimensions, file: ModelFile, name: str) -> dict[str, list[str]]:
     """Each variable's parts by transformers' names, in order ("" where there is none).
 
     Raises `SettingsError` unless variables and shapes all fit.
     """
     parts: dict[str, list[str]] = {}
     expected: dict[str, tuple[int, ...]] = {}
-    for ours, shape in weight_shapes(model).items():
+    for ours, shape in weight_shapes(dims).items():
         theirs, index, number = _variable_of(ours)
         parts.setdefault(theirs, [""] * number)[index] = ours
         expected[theirs] = (number * shape[0], *shape[1:])
@@ -246,7 +262,7 @@ def _adopt(decoding: GenerationConfig, config: Mapping[str, Any], dims: Dimensio
         for pair in heads if isinstance(heads, list) else [heads]:
             if not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_below, pair, most))):
                 raise SettingsError(
-                    f"{name} has alignment_heads in its {CONFIG} that the model lacks: copy the file that belongs to it."
+                    f"{name} has alignment_heads in its {CONFIG} that it lacks: copy the file that belongs to it."
                 )
         decoding.alignment_heads = heads  # type: ignore[attr-defined]
 

@@ -9,11 +9,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from turnscribe.checkpoints.catalogue import Catalogue, Kind, find
 from turnscribe.checkpoints.fetch import fetch
 from turnscribe.checkpoints.store import folder_of
 from turnscribe.errors import ModelUnavailable, SettingsError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 HUB = "https://huggingface.co"
 BUSY_STATUSES = (408, 425, 429)  # a later request may be answered otherwise, as after a status from 500 on
@@ -34,7 +38,9 @@ def resolve_model(name: str, root: Path, *, catalogue: Catalogue | None = None) 
     return name
 
 
-def available_model(variable: str, name: str, root: Path, *, catalogue: Catalogue | None = None) -> str:
+def available_model(
+    variable: str, name: str, root: Path, *, catalogue: Catalogue | None = None, api: HfApi | None = None
+) -> str:
     """As `resolve_model`, for loading: a named model that is not there is fetched, but with HF_HUB_OFFLINE.
 
     Raises `SettingsError` that begins with `variable`, the setting that names the model.
@@ -54,7 +60,7 @@ def available_model(variable: str, name: str, root: Path, *, catalogue: Catalogu
             f"run `{get_command(model.name)}` first."
         )
     try:
-        return str(fetch(model.name, catalogue=catalogue, say=log.warning))
+        return str(fetch(model.name, catalogue=catalogue, api=api, say=log.warning))
     except SettingsError as error:
         raise type(error)(f"{variable} {error}") from error.__cause__
 
@@ -109,6 +115,11 @@ def explain(error: BaseException, variable: str, model: str) -> SettingsError:
 def display_name(model: str) -> str:
     """A Hub id as it is; of a path only the last name, since messages hold no path of the server."""
     return Path(model).name if _is_path(model) else model
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether `model` can be an id on the Hub; a folder of that name comes first."""
+    return not _is_path(model)
 
 
 def _explain_hub_error(error: BaseException, name: str, model: str) -> SettingsError | None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnscribe.checkpoints.hub import explain
+from turnscribe.checkpoints.progress import without_hub_bars
 from turnscribe.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -62,7 +65,8 @@ def fetch_from_hub(model: str, api: HfApi | None = None) -> Path:
     try:
         info = hub.model_info(model, timeout=10.0)
         names = [file.rfilename for file in info.siblings or ()]
-        folder = Path(hub.snapshot_download(model, allow_patterns=_escaped(needed_files(names))))
+        with nullcontext() if sys.stderr.isatty() else without_hub_bars():
+            folder = Path(hub.snapshot_download(model, allow_patterns=_escaped(needed_files(names))))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SettingsError(
@@ -75,14 +79,17 @@ def fetch_from_hub(model: str, api: HfApi | None = None) -> Path:
     return folder
 
 
-def snapshot_of(model: str, api: HfApi | None = None) -> Path | None:
+def snapshot_of(model: str) -> Path | None:
     """The newest snapshot in the cache, without asking the Hub."""
-    from huggingface_hub import HfApi
-
-    try:
-        return Path((api or HfApi()).snapshot_download(model, local_files_only=True))
-    except (OSError, ValueError):  # not there, or no id at all
-        return None
+    info = _cache()
+    revisions = [
+        revision
+        for repository in (info.repos if info else ())
+        if repository.repo_id == model and repository.repo_type == "model"
+        for revision in repository.revisions
+    ]
+    newest = max(revisions, key=lambda revision: ("main" in revision.refs, revision.last_modified), default=None)
+    return Path(newest.snapshot_path) if newest else None
 
 
 def remove_from_cache(model: str) -> int:

@@ -17,7 +17,7 @@ from turnscribe.errors import SettingsError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerFast
 
 TIMESTAMPS = 1501  # <|0.00|> to <|30.00|>
 SECONDS_PER_TIMESTAMP = 0.02
@@ -59,7 +59,7 @@ def special_tokens(languages: int) -> list[str]:
     return [END, START, *codes, TRANSLATE, TRANSCRIBE, START_OF_LM, PREVIOUS, NO_SPEECH, NO_TIMESTAMPS]
 
 
-def make_tokenizer(ranks: Mapping[bytes, int], special: Sequence[str]) -> PreTrainedTokenizerBase:
+def make_tokenizer(ranks: Mapping[bytes, int], special: Sequence[str]) -> PreTrainedTokenizerFast:
     """A `WhisperTokenizerFast` with the ids of openai/whisper.
 
     `special` are the special tokens in order, the end first; the timestamps follow them.
@@ -82,7 +82,7 @@ def make_tokenizer(ranks: Mapping[bytes, int], special: Sequence[str]) -> PreTra
     add_timestamps(backend)
     tokenizer = WhisperTokenizerFast(tokenizer_object=backend, additional_special_tokens=special[1:])
     tokenizer.set_prefix_tokens()
-    made: PreTrainedTokenizerBase = tokenizer
+    made: PreTrainedTokenizerFast = tokenizer
     return made
 
 

@@ -15,13 +15,19 @@ from turnscribe.checkpoints.hub import display_name
 from turnscribe.checkpoints.openai_generation import generation_config
 from turnscribe.checkpoints.openai_vocabulary import find_vocabulary, make_tokenizer, read_ranks, special_tokens
 from turnscribe.checkpoints.torch_files import read_torch_file
-from turnscribe.checkpoints.whisper_components import Dimensions, WhisperComponents, empty_model, fill, weight_shapes
+from turnscribe.checkpoints.whisper_components import (
+    Dimensions,
+    WhisperComponents,
+    WhisperWeights,
+    weight_shapes,
+    whisper_config,
+    with_output,
+)
 from turnscribe.errors import SettingsError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from transformers import WhisperForConditionalGeneration
 
 _ATTENTION = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}
 _IN_BLOCK = {
@@ -55,21 +61,16 @@ def load_checkpoint(model: str, *, variable: str, device: str, weights: torch.dt
     Beside the model itself memory holds one tensor at a time: the file is mapped, not read.
     Raises `SettingsError` that names `variable`.
     """
-    import torch
-    from transformers import WhisperFeatureExtractor
-
     path, name = Path(model), f"{variable} {display_name(model)}"
     dims, state = _read(path, name)
     ranks = _ranks(path, dims, name)
-    whisper = _model(dims, weights)
-    names = _names(whisper, state, name)
+    names = _names(dims, state, name)
     # copied even if the type is right: the model must not depend on the file any more
-    copies = ((ours, state.pop(theirs).to(device, weights, copy=True)) for ours, theirs in names.items())
-    fill(whisper, copies, device=torch.device(device), weights=weights)
+    tensors = with_output((ours, state.pop(theirs).to(device, weights, copy=True)) for ours, theirs in names.items())
     tokenizer = make_tokenizer(ranks, special_tokens(dims.languages))
-    whisper.generation_config = generation_config(whisper.config, tokenizer, path.stem.lower())
-    feature_extractor = WhisperFeatureExtractor(feature_size=dims.n_mels)  # type: ignore[no-untyped-call]
-    return WhisperComponents(whisper, tokenizer, feature_extractor)
+    config = whisper_config(dims, end=dims.text_tokens, start=dims.text_tokens + 1)
+    decoding = generation_config(config, tokenizer, path.stem.lower())
+    return WhisperComponents(WhisperWeights(tensors, config, decoding), tokenizer)
 
 
 def describe_checkpoint(model: str, *, variable: str) -> tuple[Dimensions, int]:
@@ -78,12 +79,10 @@ def describe_checkpoint(model: str, *, variable: str) -> tuple[Dimensions, int]:
     Its vocabulary and the shapes of its weights are checked, and no weight is read. Raises `SettingsError` as
     `load_checkpoint` would.
     """
-    import torch
-
     path, name = Path(model), f"{variable} {display_name(model)}"
     dims, state = _read(path, name)
     _ranks(path, dims, name)
-    _names(_model(dims, torch.float32), state, name)
+    _names(dims, state, name)
     return dims, sum(weight.numel() for weight in state.values())
 
 
@@ -126,15 +125,10 @@ def _ranks(path: Path, dims: Dimensions, name: str) -> dict[bytes, int]:
     return ranks
 
 
-def _model(dims: Dimensions, weights: torch.dtype) -> WhisperForConditionalGeneration:
-    return empty_model(dims, weights, end=dims.text_tokens, start=dims.text_tokens + 1)
-
-
-def _names(model: WhisperForConditionalGeneration, state: Mapping[str, Tensor], name: str) -> dict[str, str]:
-    """The name in `state` of each weight of `model`. Raises `SettingsError` unless names and shapes all fit."""
-    expected = weight_shapes(model)
+def _names(dims: Dimensions, state: Mapping[str, Tensor], name: str) -> dict[str, str]:
+    """Each weight's name in `state`, by transformers' name. Raises `SettingsError` unless names and shapes fit."""
     names = {_transformers_name(str(key)): key for key in state}
-    if {ours: _shape(state[theirs]) for ours, theirs in names.items()} != expected:
+    if {ours: _shape(state[theirs]) for ours, theirs in names.items()} != weight_shapes(dims):
         raise SettingsError(f"{name} does not hold the weights that its dims name: copy it again.")
     return names
 

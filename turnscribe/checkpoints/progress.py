@@ -19,17 +19,17 @@ def growing(
 
     Folders named `without` do not count.
     """
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from tqdm import tqdm
 
     if not sys.stderr.isatty():
-        yield
+        with without_hub_bars():
+            yield
         return
     before, ended = bytes_in(folder, without), threading.Event()
-    theirs = not are_progress_bars_disabled()
-    if theirs:  # one a file, and they would write over this one
-        disable_progress_bars()
-    with tqdm(total=total, desc=name, unit="B", unit_scale=True, unit_divisor=1000, leave=False) as bar:
+    with (
+        without_hub_bars(),
+        tqdm(total=total, desc=name, unit="B", unit_scale=True, unit_divisor=1000, leave=False) as bar,
+    ):
 
         def watch() -> None:
             while not ended.wait(interval):
@@ -42,8 +42,21 @@ def growing(
         finally:
             ended.set()
             watching.join()
-            if theirs:
-                enable_progress_bars()
+
+
+@contextmanager
+def without_hub_bars() -> Iterator[None]:
+    """huggingface_hub shows none of its own bars, of which it has one a file, terminal or not."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    shown = not are_progress_bars_disabled()
+    if shown:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def bytes_in(folder: Path, without: str = "") -> int:

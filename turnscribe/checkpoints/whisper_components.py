@@ -1,30 +1,31 @@
-"""A transformers Whisper made of weights from elsewhere: what the readers of foreign checkpoints share."""
+"""A Whisper made of weights from elsewhere: what the readers of foreign checkpoints share.
+
+The weights carry transformers' names, so they are a transformers model's `state_dict`. The modules around them are
+made where somebody asks for them: transformers takes longer to import those than to load a small model.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from turnscribe.checkpoints.openai_vocabulary import ENGLISH_ONLY, LANGUAGES, TIMESTAMPS, special_tokens
 from turnscribe.checkpoints.transformers_versions import dtype_argument
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase, WhisperFeatureExtractor, WhisperForConditionalGeneration
+    from transformers import (
+        GenerationConfig,
+        PreTrainedTokenizerBase,
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+    )
 
 FRAMES, POSITIONS = 1500, 448  # of every Whisper: the encoder's frames of 30 s, and the longest text in tokens
 _OUTPUT, _EMBEDDING = "proj_out.weight", "model.decoder.embed_tokens.weight"  # one and the same
-
-
-@dataclass(frozen=True)
-class WhisperComponents:
-    """What transformers would have loaded."""
-
-    model: WhisperForConditionalGeneration
-    tokenizer: PreTrainedTokenizerBase
-    feature_extractor: WhisperFeatureExtractor
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,56 @@ class Dimensions:
         )
 
 
-def empty_model(dims: Dimensions, weights: torch.dtype, *, end: int, start: int) -> WhisperForConditionalGeneration:
-    """A model on the device `meta`: its weights have shapes and no values.
+@dataclass(frozen=True)
+class WhisperWeights:
+    """A `WhisperForConditionalGeneration` without its modules: all that the engine reads of one."""
 
-    `end` and `start` are the tokens that end a text and begin one.
-    """
-    import torch
-    from transformers import WhisperConfig, WhisperForConditionalGeneration
+    tensors: Mapping[str, Tensor]
+    config: WhisperConfig
+    generation_config: GenerationConfig
 
-    config = WhisperConfig(
+    def state_dict(self) -> Mapping[str, Tensor]:
+        return self.tensors
+
+
+@dataclass(frozen=True)
+class WhisperComponents:
+    """What transformers would have loaded."""
+
+    weights: WhisperWeights
+    tokenizer: PreTrainedTokenizerBase
+
+    @cached_property
+    def model(self) -> WhisperForConditionalGeneration:
+        """The modules around the weights, which are not copied."""
+        import torch
+        from transformers import WhisperForConditionalGeneration
+
+        dtype = self.weights.tensors[_EMBEDDING].dtype
+        with torch.device("meta"):  # shapes and no values
+            build = WhisperForConditionalGeneration._from_config
+            model: WhisperForConditionalGeneration = build(  # type: ignore[no-untyped-call]
+                self.weights.config, attn_implementation="sdpa", **dtype_argument(dtype)
+            )
+        model.load_state_dict(self.weights.tensors, assign=True)
+        model.tie_weights()
+        model.generation_config = self.weights.generation_config
+        model.train(False)
+        return model
+
+    @cached_property
+    def feature_extractor(self) -> WhisperFeatureExtractor:
+        from transformers import WhisperFeatureExtractor
+
+        mels = self.weights.config.num_mel_bins
+        return WhisperFeatureExtractor(feature_size=mels)  # type: ignore[no-untyped-call]
+
+
+def whisper_config(dims: Dimensions, *, end: int, start: int) -> WhisperConfig:
+    """`end` and `start` are the tokens that end a text and begin one."""
+    from transformers import WhisperConfig
+
+    return WhisperConfig(
         vocab_size=dims.n_vocab,
         num_mel_bins=dims.n_mels,
         d_model=dims.n_audio_state,
@@ -93,28 +135,37 @@ def empty_model(dims: Dimensions, weights: torch.dtype, *, end: int, start: int)
         suppress_tokens=None,  # in the generation configuration
         begin_suppress_tokens=None,
     )
-    with torch.device("meta"):
-        build = WhisperForConditionalGeneration._from_config
-        empty: WhisperForConditionalGeneration = build(  # type: ignore[no-untyped-call]
-            config, attn_implementation="sdpa", **dtype_argument(weights)
-        )
-    return empty
 
 
-def weight_shapes(model: WhisperForConditionalGeneration) -> Mapping[str, tuple[int, ...]]:
+def weight_shapes(dims: Dimensions) -> dict[str, tuple[int, ...]]:
     """The shape of each weight that a checkpoint has to bring, by transformers' name."""
-    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items() if key != _OUTPUT}
+    width = dims.n_audio_state
+
+    def pair(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+    def attention(name: str) -> dict[str, tuple[int, ...]]:
+        products = pair(f"{name}.q_proj", width, width) | pair(f"{name}.v_proj", width, width)
+        key = {f"{name}.k_proj.weight": (width, width)}
+        return products | key | pair(f"{name}.out_proj", width, width) | pair(f"{name}_layer_norm", width)
+
+    shapes = pair("model.encoder.conv1", width, dims.n_mels, 3) | pair("model.encoder.conv2", width, width, 3)
+    shapes[_EMBEDDING] = (dims.n_vocab, width)
+    for part, positions, layers, attentions in (
+        ("encoder", dims.n_audio_ctx, dims.n_audio_layer, ("self_attn",)),
+        ("decoder", dims.n_text_ctx, dims.n_text_layer, ("self_attn", "encoder_attn")),
+    ):
+        shapes[f"model.{part}.embed_positions.weight"] = (positions, width)
+        shapes |= pair(f"model.{part}.layer_norm", width)
+        for layer in (f"model.{part}.layers.{index}" for index in range(layers)):
+            for name in attentions:
+                shapes |= attention(f"{layer}.{name}")
+            shapes |= pair(f"{layer}.fc1", 4 * width, width) | pair(f"{layer}.fc2", width, 4 * width)
+            shapes |= pair(f"{layer}.final_layer_norm", width)
+    return shapes
 
 
-def fill(
-    model: WhisperForConditionalGeneration,
-    tensors: Iterable[tuple[str, Tensor]],
-    *,
-    device: torch.device,
-    weights: torch.dtype,
-) -> None:
-    """Give the empty `model` its weights: `tensors` are all of `weight_shapes` by name, in memory of their own."""
-    filled = {key: tensor.to(device, weights) for key, tensor in tensors}
-    model.load_state_dict(filled | {_OUTPUT: filled[_EMBEDDING]}, assign=True)
-    model.tie_weights()
-    model.train(False)
+def with_output(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """All of `weight_shapes` by name, and the output layer, whose weights are the embedding's."""
+    found = dict(tensors)
+    return found | {_OUTPUT: found[_EMBEDDING]}

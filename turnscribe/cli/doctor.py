@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turnscribe.checkpoints.catalogue import find
 from turnscribe.checkpoints.hub import display_name, resolve_model
 from turnscribe.cli.checks.access import check_gate, check_token, gates, unreachable
 from turnscribe.cli.checks.machine import Machine, check_disk, check_memory, this_machine
@@ -138,7 +137,7 @@ def check_models(settings: ModelSettings, api: HfApi, machine: Machine) -> Itera
     }
     yield from (found.result for found in facts.values())
     diarizer = models.get("DIARIZATION_MODEL")
-    if diarizer and not offline and find(named["DIARIZATION_MODEL"]) is None:
+    if diarizer and not offline and "DIARIZATION_MODEL" not in missing:
         for repository in gates(diarizer, version_of("pyannote.audio") or ""):
             yield check_gate(repository, api)
     if "ASSISTANT_MODEL" in facts:

@@ -3,7 +3,7 @@
     turnscribe models list
     turnscribe models get whisper-base open-diarizer
     turnscribe models get openai/whisper-large-v3
-    ASR_MODEL=$(turnscribe models where whisper-base) ...
+    turnscribe models where whisper-base
     turnscribe models remove whisper-base
 
 `whisper-base`, `whisper-tiny.en` and `open-diarizer` need no account: they come from the Hub where it answers, else
@@ -63,7 +63,7 @@ def main(
             return _list(catalogue, args.json)
         actions: dict[str, Callable[[str], None]] = {
             "get": lambda name: _get(name, catalogue, api),
-            "where": lambda name: _where(name, catalogue, api),
+            "where": lambda name: _where(name, catalogue),
             "remove": lambda name: _remove(name, catalogue),
         }
         return max([_attempted(actions[args.action], name) for name in args.names])
@@ -78,14 +78,13 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     listing.add_argument("--json", action="store_true", help="print the list as JSON")
     summaries = {
         "get": "fetch models, and print their folders",
-        "where": "print the folder of a model that is there",
+        "where": "print the folders of models that are there",
         "remove": "remove models from this machine",
     }
     for action, summary in summaries.items():
         command = actions.add_parser(action, help=summary, description=f"{summary[0].upper() + summary[1:]}.")
-        number = "+" if action != "where" else 1
         names = ", ".join(model.name for model in NAMED)
-        command.add_argument("names", nargs=number, metavar="NAME", help=f"{names}, or a Hub id (owner/model)")
+        command.add_argument("names", nargs="+", metavar="NAME", help=f"{names}, or a Hub id (owner/model)")
     return parser
 
 
@@ -137,14 +136,14 @@ def _get(name: str, catalogue: Catalogue, api: HfApi | None) -> None:
     print(folder, flush=True)
 
 
-def _where(name: str, catalogue: Catalogue, api: HfApi | None) -> None:
+def _where(name: str, catalogue: Catalogue) -> None:
     folder = Path(resolve_model(name, Path(), catalogue=catalogue))
     if folder.exists():
         print(folder.absolute())
         return
     if find(name, catalogue) is None:
         _check_id(name)
-        if found := snapshot_of(name, api):
+        if found := snapshot_of(name):
             print(found)
             return
     raise SettingsError(f"{display_name(name)} is not on this machine: `turnscribe models get {name}` fetches it.")

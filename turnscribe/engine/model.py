@@ -26,8 +26,8 @@ class Encoder:
 
     @classmethod
     def of(cls, model: Any) -> Encoder:
-        """The encoder of a `WhisperForConditionalGeneration`."""
-        return cls(encoder_weights(model.get_encoder()))
+        """The encoder of a `WhisperForConditionalGeneration`, or of its weights with its `config`."""
+        return cls(encoder_weights(model.state_dict(), model.config))
 
     def __call__(self, features: Tensor) -> Tensor:
         weights = self.weights
@@ -57,8 +57,7 @@ class Decoder:
     def of(cls, model: Any, *, allow_bfloat16: bool = False) -> Decoder:
         """The decoder of a `WhisperForConditionalGeneration` or a `WhisperForCausalLM`; `allow_bfloat16`, see
         `Linear`, is for one that only drafts."""
-        vocabulary = model.get_output_embeddings()
-        return cls(decoder_weights(model.get_decoder(), vocabulary, allow_bfloat16=allow_bfloat16))
+        return cls(decoder_weights(model.state_dict(), model.config, allow_bfloat16=allow_bfloat16))
 
     @property
     def positions(self) -> int:

@@ -1,4 +1,4 @@
-"""A Whisper's parts and its draft's, taken from loaded transformers models."""
+"""A Whisper's parts and its draft's, taken from loaded models."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ class Models:
     draft_encoder: Encoder | None = None  # where the draft does not share the main one
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, feature_extractor: Any, assistant: Any = None) -> Models:
-        """From loaded transformers models, which can be let go afterwards."""
-        embedding = model.get_input_embeddings().weight
+    def of(cls, model: Any, tokenizer: Any, assistant: Any = None) -> Models:
+        """From models of transformers, or their weights and configurations; they can be let go afterwards."""
+        decoder = Decoder.of(model)
+        embedding = decoder.weights.embedding
         draft_encoder = None
         if assistant is not None and assistant.config.is_encoder_decoder:
             draft_encoder = Encoder.of(assistant)
         return cls(
             encoder=Encoder.of(model),
-            decoder=Decoder.of(model),
-            log_mel=LogMel(feature_extractor, embedding.device, embedding.dtype),
+            decoder=decoder,
+            log_mel=LogMel(model.config.num_mel_bins, embedding.device, embedding.dtype),
             tokenizer=tokenizer,
             config=model.generation_config,
             heads=tuple(alignment_heads(model)),

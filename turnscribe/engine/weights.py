@@ -1,12 +1,13 @@
 """Where each weight of a transformers Whisper goes in the engine's passes.
 
-The names of the modules are the same from transformers 4.46 to 5.x. Products that share their input are joined:
+The names of the weights are the same from transformers 4.46 to 5.x. Products that share their input are joined:
 query, key and value of self-attention, key and value of cross-attention. The model that the weights were taken from
 can be let go: what is joined or packed is copied, the rest is shared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from turnscribe.engine.linear import Linear
+
+NORM_EPSILON = 1e-5  # PyTorch's own, which Whisper was trained with
 
 
 @dataclass(frozen=True)
@@ -71,70 +74,84 @@ class DecoderWeights:
     heads: int
 
 
-def encoder_weights(encoder: Any) -> EncoderWeights:
-    """From a `WhisperEncoder`."""
+def encoder_weights(tensors: Mapping[str, Tensor], config: Any) -> EncoderWeights:
+    """From the `state_dict` and the `config` of a `WhisperForConditionalGeneration`."""
+    weights = _Weights(tensors, "model.encoder.")
     layers = [
         EncoderLayer(
-            attention_norm=_norm(layer.self_attn_layer_norm),
-            query_key_value=_joined(layer.self_attn, "q_proj", "k_proj", "v_proj"),
-            attention_out=_linear(layer.self_attn.out_proj),
-            norm=_norm(layer.final_layer_norm),
-            fc1=_linear(layer.fc1),
-            fc2=_linear(layer.fc2),
+            attention_norm=layer.norm("self_attn_layer_norm"),
+            query_key_value=layer.joined("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+            attention_out=layer.linear("self_attn.out_proj"),
+            norm=layer.norm("final_layer_norm"),
+            fc1=layer.linear("fc1"),
+            fc2=layer.linear("fc2"),
         )
-        for layer in encoder.layers
+        for layer in weights.layers(config.encoder_layers)
     ]
-    convolutions = tuple((conv.weight.detach(), conv.bias.detach()) for conv in (encoder.conv1, encoder.conv2))
     return EncoderWeights(
-        convolutions=convolutions,
-        positions=encoder.embed_positions.weight.detach(),
+        convolutions=tuple((weights[f"{name}.weight"], weights[f"{name}.bias"]) for name in ("conv1", "conv2")),
+        positions=weights["embed_positions.weight"],
         layers=tuple(layers),
-        norm=_norm(encoder.layer_norm),
-        heads=encoder.config.encoder_attention_heads,
+        norm=weights.norm("layer_norm"),
+        heads=config.encoder_attention_heads,
     )
 
 
-def decoder_weights(decoder: Any, vocabulary: Any, *, allow_bfloat16: bool = False) -> DecoderWeights:
-    """From a `WhisperDecoder` and the `proj_out` above it, for which `allow_bfloat16` is meant: see `Linear`."""
+def decoder_weights(tensors: Mapping[str, Tensor], config: Any, *, allow_bfloat16: bool = False) -> DecoderWeights:
+    """From the `state_dict` and the `config` of a `WhisperForConditionalGeneration` or a `WhisperForCausalLM`.
+
+    `allow_bfloat16`, see `Linear`, is for the output layer.
+    """
+    weights = _Weights(tensors, "model.decoder.")
     layers = [
         DecoderLayer(
-            attention_norm=_norm(layer.self_attn_layer_norm),
-            query_key_value=_joined(layer.self_attn, "q_proj", "k_proj", "v_proj"),
-            attention_out=_linear(layer.self_attn.out_proj),
-            cross_norm=_norm(layer.encoder_attn_layer_norm),
-            cross_query=_linear(layer.encoder_attn.q_proj),
-            cross_key_value=_joined(layer.encoder_attn, "k_proj", "v_proj"),
-            cross_out=_linear(layer.encoder_attn.out_proj),
-            norm=_norm(layer.final_layer_norm),
-            fc1=_linear(layer.fc1),
-            fc2=_linear(layer.fc2),
+            attention_norm=layer.norm("self_attn_layer_norm"),
+            query_key_value=layer.joined("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+            attention_out=layer.linear("self_attn.out_proj"),
+            cross_norm=layer.norm("encoder_attn_layer_norm"),
+            cross_query=layer.linear("encoder_attn.q_proj"),
+            cross_key_value=layer.joined("encoder_attn.k_proj", "encoder_attn.v_proj"),
+            cross_out=layer.linear("encoder_attn.out_proj"),
+            norm=layer.norm("final_layer_norm"),
+            fc1=layer.linear("fc1"),
+            fc2=layer.linear("fc2"),
         )
-        for layer in decoder.layers
+        for layer in weights.layers(config.decoder_layers)
     ]
     return DecoderWeights(
-        embedding=decoder.embed_tokens.weight.detach(),
-        positions=decoder.embed_positions.weight.detach(),
+        embedding=weights["embed_tokens.weight"],
+        positions=weights["embed_positions.weight"],
         layers=tuple(layers),
-        norm=_norm(decoder.layer_norm),
-        vocabulary=Linear(vocabulary.weight.detach(), allow_bfloat16=allow_bfloat16),
-        heads=decoder.config.decoder_attention_heads,
+        norm=weights.norm("layer_norm"),
+        vocabulary=Linear(tensors["proj_out.weight"].detach(), allow_bfloat16=allow_bfloat16),
+        heads=config.decoder_attention_heads,
     )
 
 
-def _norm(module: Any) -> Norm:
-    return Norm(module.weight.detach(), module.bias.detach(), module.eps)
+@dataclass(frozen=True)
+class _Weights:
+    """Those whose names begin with `prefix`."""
 
+    tensors: Mapping[str, Tensor]
+    prefix: str
 
-def _linear(module: Any) -> Linear:
-    return Linear(module.weight.detach(), None if module.bias is None else module.bias.detach())
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[self.prefix + name].detach()
 
+    def layers(self, number: int) -> list[_Weights]:
+        return [_Weights(self.tensors, f"{self.prefix}layers.{index}.") for index in range(number)]
 
-def _joined(attention: Any, *names: str) -> Linear:
-    """Products of one input as one; Whisper's keys have no bias."""
-    modules = [getattr(attention, name) for name in names]
-    weight = torch.cat([module.weight.detach() for module in modules])
-    biases = [
-        module.weight.new_zeros(module.weight.shape[0]) if module.bias is None else module.bias.detach()
-        for module in modules
-    ]
-    return Linear(weight, torch.cat(biases))
+    def norm(self, name: str) -> Norm:
+        return Norm(self[f"{name}.weight"], self[f"{name}.bias"], NORM_EPSILON)
+
+    def linear(self, name: str) -> Linear:
+        return Linear(self[f"{name}.weight"], self[f"{name}.bias"])
+
+    def joined(self, *names: str) -> Linear:
+        """Products of one input as one; Whisper's keys have no bias."""
+        weights = [self[f"{name}.weight"] for name in names]
+        biases = [
+            self[f"{name}.bias"] if f"{self.prefix}{name}.bias" in self.tensors else weight.new_zeros(len(weight))
+            for name, weight in zip(names, weights, strict=True)
+        ]
+        return Linear(torch.cat(weights), torch.cat(biases))

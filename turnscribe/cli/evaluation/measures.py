@@ -5,6 +5,7 @@ Figures of several recordings add up: errors are summed, then divided.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -13,8 +14,8 @@ from turnscribe.cli.evaluation.references import Reference, SpokenWord, normalis
 from turnscribe.transcript import SpeakerText, Transcript, Turn
 
 RATES = (
-    "wer substitutions deletions insertions cpwer tcpwer der missed false_alarm confusion speaker speakers speakers_found"
-    " draft live"
+    "wer substitutions deletions insertions cpwer tcpwer der missed false_alarm confusion speaker speakers"
+    " speakers_found draft live"
 ).split()
 COLLAR_SECONDS = 5  # of tcpWER, as in the CHiME challenges: whoever speaks it, a word later or earlier is another one
 
@@ -244,6 +245,8 @@ def tcp_errors(reference: Sequence[SpeakerText], heard: Sequence[SpeakerText]) -
             ]
         )
 
+    # It warns where passages of one speaker overlap, which is what is measured.
+    logging.getLogger("preprocess").setLevel(logging.ERROR)
     rate = time_constrained_minimum_permutation_word_error_rate(
         segments(reference), segments(heard), collar=COLLAR_SECONDS
     )
