@@ -89,7 +89,7 @@ test-flyte: .venv-flyte/installed
 test-ray: .venv-ray/installed
 	.venv-ray/bin/python -m pytest tests/adapters/ray
 
-# The newer serving container's own server, which needs Python 3.12. Not in CI: 10 GB and some minutes.
+# The newer serving container's own server, which needs Python 3.12. Not in CI: 6 GB and about five minutes.
 test-hf-serve:
 	@if ! $(PYTHON312) -c '' 2> /dev/null; then \
 		echo "Nothing was tested: there is no $(PYTHON312). Name one: make test-hf-serve PYTHON312=/path/to/python3.12"; \

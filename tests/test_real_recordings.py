@@ -101,7 +101,9 @@ def test_the_licence_of_each_package_is_listed() -> None:
 
 
 def test_subtitles_are_read_with_their_quotes_and_over_lines() -> None:
-    lua = 'dialogId("a-m-ja", "font_small", "He said \\"yes\\".")\ndialogStr("Hij zei \\"ja\\".")\n\ndialogId("b", "f", "x")'
+    lua = (
+        'dialogId("a-m-ja", "font", "He said \\"yes\\".")\ndialogStr("Hij zei \\"ja\\".")\n\ndialogId("b", "f", "x")'
+    )
     assert fillets.subtitles(lua) == {"a-m-ja": 'Hij zei "ja".'}
 
 

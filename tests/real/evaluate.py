@@ -23,7 +23,7 @@ from tests.real.recordings import Unavailable, fetch
 from tests.real.results import Kept
 from tests.real.scoring import Heard, score
 from tests.real.sources import Recording, Spoken, recordings
-from tests.real.systems import SYSTEMS, System
+from tests.real.systems import SEVERAL_VOICES, SYSTEMS, System, Transcriber
 from tests.real.table import tables
 from turnscribe.cli.evaluation.measures import Figures
 
@@ -72,12 +72,22 @@ def measure(system: System, chosen: Sequence[Recording], models: Path, *, text: 
         heard = kept.get(recording, spoken)
         if heard is None:
             transcribe = transcribe or system.load(models)
-            heard = transcribe(recording, spoken.audio)
+            heard = _attempt(transcribe, recording, spoken)
             kept.add(recording, spoken, heard)
         if text:
             tqdm.write(f"{recording.name} ({system.name}, {heard.language})\n  {spoken.text}\n  {heard.text}")
         rows.append((recording, score(recording, spoken, heard), heard))
     return rows
+
+
+def _attempt(transcribe: Transcriber, recording: Recording, spoken: Spoken) -> Heard:
+    """A recording that a program fails on has no text, and all its words are missing."""
+    try:
+        return transcribe(recording, spoken.audio)
+    except Exception as error:
+        tqdm.write(f"error: {recording.name}: {error}", file=sys.stderr)
+        several = recording.kind in SEVERAL_VOICES
+        return Heard("", None, 0.0, 0.0, (), () if several else None)
 
 
 if __name__ == "__main__":

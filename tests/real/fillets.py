@@ -1,8 +1,8 @@
 """The dialogues of a game, Fish Fillets: two actors, the subtitles as text, and the scripts' order.
 
-A level's script tells which fish says which line, in an order that a player would hear. Joined in this order, with short
-pauses, the lines are a conversation whose turns are known to the sample. Only levels with an even number are heard here:
-what is tuned on such dialogues has the others.
+A level's script tells which fish says which line, in an order that a player would hear. Joined in this order, with
+short pauses, the lines are a conversation whose turns are known. Only levels with an even number are heard here: what
+is tuned on such dialogues has the others.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ import numpy as np
 from tests.real.packages import FILLETS, PACKAGES
 from tests.real.recordings import folder_of
 from turnscribe.inputs.decode import decode_audio
-from turnscribe.transcript import SpeakerText
-from turnscribe.waveform import SAMPLE_RATE, to_wav
+from turnscribe.transcript import SpeakerText, Turn
+from turnscribe.waveform import SAMPLE_RATE, Waveform, to_wav
 
 LANGUAGES = ("cs", "nl")
 SPEAKERS = {"m": "small", "v": "big"}  # addm, addv: the small fish is a woman, the big one a man
 DIALOGUE_SECONDS = 100.0
 PAUSES = (0.2, 0.8)  # seconds between two lines
+SHORTEST_PAUSE = 0.3  # seconds of silence in a line that part it into two turns
+SILENT_BELOW = 0.03  # of the loudest 10 ms: 30 dB; what is below is the room's echo
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,33 @@ def dialogues(unpacked: Path, language: str) -> Iterator[tuple[str, list[Line]]]
             chosen, seconds = [], 0.0
 
 
-def joined(name: str, chosen: list[Line]) -> tuple[bytes, list[SpeakerText]]:
-    """The lines after one another with pauses between, which the name determines, and who says what when."""
+def joined(name: str, chosen: list[Line]) -> tuple[bytes, list[SpeakerText], list[Turn]]:
+    """The lines after one another with pauses between, which the name determines, who says what when, and the turns:
+    a turn ends where the speaker is silent."""
     rng = random.Random(name)
-    pieces, passages, position = [], [], 0
+    pieces, passages, turns, position = [], [], [], 0
     for line in chosen:
         sound = decode_audio(line.path.read_bytes()).mono
         pause = np.zeros(round(rng.uniform(*PAUSES) * SAMPLE_RATE), np.float32)
         start, end = position / SAMPLE_RATE, (position + len(sound)) / SAMPLE_RATE
         passages.append(SpeakerText(line.speaker, line.text, start, end))
+        turns += [Turn(line.speaker, start + first, start + last) for first, last in loud(sound)]
         pieces += [sound, pause]
         position += len(sound) + len(pause)
-    return to_wav(np.concatenate(pieces)), passages
+    return to_wav(np.concatenate(pieces)), passages, turns
+
+
+def loud(sound: Waveform) -> list[tuple[float, float]]:
+    """Seconds between which a voice without noise is not silent; pauses below `SHORTEST_PAUSE` are part of it."""
+    frame = SAMPLE_RATE // 100
+    level = np.sqrt(np.square(sound[: len(sound) // frame * frame].reshape(-1, frame)).mean(axis=1))  # [10 ms]
+    stretches: list[tuple[float, float]] = []
+    for index in np.flatnonzero(level > level.max() * SILENT_BELOW):
+        start, end = index / 100, (index + 1) / 100
+        if stretches and start - stretches[-1][1] < SHORTEST_PAUSE:
+            start, _ = stretches.pop()
+        stretches.append((float(start), float(end)))
+    return stretches
 
 
 @cache

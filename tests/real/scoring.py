@@ -1,9 +1,9 @@
 """How a transcript is scored against what was said, the same way for every program that is compared.
 
-Both texts are normalised as OpenAI did for the Whisper paper (appendix C), by transformers' copy of that code: English with
-its contractions, fillers and numbers, other languages in lower case without punctuation. Besides, a number from 0 to 10
-counts the same as a word or as a digit in every language here, Spanish loses its accents, since some of its texts have
-none, and so does the Russian letter yo. The measures are those of `turnscribe evaluate`.
+Both texts are normalised as OpenAI did for the Whisper paper (appendix C), by transformers' copy of that code:
+English with its contractions, fillers and numbers, other languages in lower case without punctuation. Besides, a
+number from 0 to 10 counts the same as a word or as a digit in every language here, Spanish loses its accents, since
+some of its texts have none, and so does the Russian letter yo. The measures are those of `turnscribe evaluate`.
 """
 
 from __future__ import annotations
@@ -83,8 +83,10 @@ def _other() -> Any:
 
 
 def score(recording: Recording, spoken: Spoken, heard: Heard) -> Figures:
-    """Errors of the words, and of the speakers where both sides know them. Where nothing is said, every word counts as
-    inserted, into a reference of no words."""
+    """Errors of the words, and of the speakers where both sides know them.
+
+    Where nothing is said, every word counts as inserted, into a reference of no words.
+    """
     figures = Figures(recordings=1, seconds=heard.duration, took=heard.seconds)
     if spoken.text is not None:
         reference = normalise(spoken.text, recording.language)

@@ -1,7 +1,7 @@
 """What is said in the recordings that were fetched: audio, text, and who speaks when, as far as each package tells.
 
-Prompts, captions and lines are one voice each and have a text. A conversation has passages and turns, too. Of music and
-noise it is known that nothing is said.
+Prompts, captions and lines are one voice each and have a text. A conversation has passages and turns, too. Of music
+and noise it is known that nothing is said.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Spoken:
-    """What a recording is held against; `text` is `None` where nobody wrote it down, and empty where nothing is said."""
+    """What a recording is held against; `text` is `None` where nobody wrote it down, empty where nothing is said."""
 
     audio: bytes
     text: str | None = None
@@ -46,7 +46,7 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording of a kind (`prompt`, `caption`, `line`, `reading`, `conversation`, `dialogue`, `music`, `noise`)."""
+    """`kind` is prompt, caption, line, reading, conversation, dialogue, music or noise."""
 
     name: str
     kind: str
@@ -103,7 +103,7 @@ def _prompts(unpacked: Path) -> Iterator[Recording]:
 
 
 def _usable(text: str) -> bool:
-    """Enough words, and none that can be read in several ways: numbers of several digits, remarks, a language's name."""
+    """Enough words, and none that can be read in several ways, such as numbers of several digits or remarks."""
     return len(re.findall(r"\w+", text)) >= FEWEST_WORDS and not re.search(r"[\[\]()<>{}|$%@#*=]|\d\d|\d\w|IAX", text)
 
 
@@ -229,8 +229,8 @@ def _dialogues(unpacked: Path) -> Iterator[Recording]:
 
 
 def _dialogue(name: str, lines: list[fillets.Line]) -> Spoken:
-    audio, passages = fillets.joined(name, lines)
-    return _conversation(audio, passages, _turns_of(passages))
+    audio, passages, turns = fillets.joined(name, lines)
+    return _conversation(audio, passages, tuple(turns))
 
 
 # Nobody speaks ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The programs that are compared, on the same weights: a function each, from a recording's bytes to `Heard`.
 
-All of them decode greedily, in float32, on the CPU, and find the language themselves. What each does with a window that
-looks wrong (a warmer temperature, leaving it out) is its own default.
+All of them decode greedily, in float32, on the CPU, and find the language themselves. What each does with a window
+that looks wrong (a warmer temperature, leaving it out) is its own default.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Real models on real recordings: errors stay below what was measured when `bounds.json` was written.
 
-`make evaluate-real` prints the figures, and `python -m tests.real.evaluate --tested --write-bounds` takes over better ones.
+`make evaluate-real` prints the figures, `python -m tests.real.evaluate --tested --write-bounds` takes over better
+ones.
 """
 
 from __future__ import annotations

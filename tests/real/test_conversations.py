@@ -35,7 +35,7 @@ def test_the_call_is_told_by_two_people(real_handler: Any, real_recordings: dict
 def test_the_channels_of_a_call_are_two_people(real_handler: Any, real_recordings: dict[str, Recording]) -> None:
     call = real_recordings["conversation/know"]
     answer = real_handler({"inputs": call.load().audio, "parameters": {"channels": "split"}})
-    said = {name: "" for name in ("CHANNEL_00", "CHANNEL_01")}
+    said = dict.fromkeys(("CHANNEL_00", "CHANNEL_01"), "")
     for chunk in answer["chunks"]:
         said[chunk["speaker"]] += chunk["text"]
     texts = {name: " ".join(normalise(text, "en")) for name, text in said.items()}

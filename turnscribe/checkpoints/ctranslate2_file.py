@@ -83,18 +83,16 @@ def open_model_file(path: Path, name: str, *, kind: str, revision: int) -> Model
     """
     try:
         with path.open("rb") as opened:
-            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise SettingsError(
-                    f"{name} has a git-lfs pointer in place of {path.name}: fetch it with git lfs pull."
-                )
-            # writable for torch's sake, and a page that were written would be this process's own
-            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
+            # an empty file cannot be mapped; writable for torch's sake: a page that were written would be our own
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY) if opened.read(1) else None
     except FileNotFoundError as error:
         raise SettingsError(f"{name} lacks {path.name}: copy the whole model.") from error
-    except ValueError as error:  # an empty file cannot be mapped
-        raise SettingsError(f"{name} has an empty {path.name}: {COPY_AGAIN}.") from error
     except OSError as error:
         raise SettingsError(f"{name} cannot be read: check the permissions of {path.name}.") from error
+    if mapped is None:
+        raise SettingsError(f"{name} has an empty {path.name}: {COPY_AGAIN}.")
+    if mapped[: len(LFS_POINTER)] == LFS_POINTER:
+        raise SettingsError(f"{name} has a git-lfs pointer in place of {path.name}: fetch it with git lfs pull.")
     try:
         return _Parser(mapped, f"{name} has a {path.name} that").model_file(kind, revision)
     except _CutOff as error:

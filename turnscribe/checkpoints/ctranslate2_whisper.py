@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG = "model.bin", "config.json"
 WANTED = (WEIGHTS, CONFIG, *FILES)  # of a folder or a repository; nothing else is read
+KEYS = ("suppress_ids", "suppress_ids_begin", "lang_ids", "alignment_heads")  # of the configuration
 KIND, REVISION = "WhisperSpec", 3
 
 # A module of a transformers layer: the variables that hold it, which of their parts it is, and of how many.
@@ -78,10 +79,9 @@ def find_ctranslate2(model: str, token: str | None) -> str | None:
         raise
     except EntryNotFoundError:  # the repository has no such file
         return None
-    if names_a_model(Path(config)):
+    if not _is_the_converters(Path(config)):
         return None
-    folder = snapshot_download(model, token=token, allow_patterns=list(WANTED))
-    return folder if is_ctranslate2(folder) else None
+    return snapshot_download(model, token=token, allow_patterns=list(WANTED))
 
 
 def names_a_model(config: Path) -> bool:
@@ -90,6 +90,11 @@ def names_a_model(config: Path) -> bool:
         return "model_type" in json.loads(config.read_bytes())
     except (OSError, ValueError, TypeError):
         return False
+
+
+def _is_the_converters(config: Path) -> bool:
+    """Whether a `config.json` was written by CTranslate2's converter for a Whisper."""
+    return not names_a_model(config) and any(key.encode() in config.read_bytes() for key in KEYS)
 
 
 def load_ctranslate2(
@@ -107,7 +112,7 @@ def load_ctranslate2(
     tokenizer = load_tokenizer(folder, dims.n_vocab, name)
     parts = _parts(dims, file, name)
     end, start = cast("list[int]", tokenizer.convert_tokens_to_ids([END, START]))
-    config = whisper_config(dims, end=end, start=start)
+    config = whisper_config(dims, end=end, start=start, ffn=_ffn(file))
     decoding = generation_config(config, tokenizer, _released_name(title))
     _adopt(decoding, _config(folder, name), dims, name)
     tensors = with_output((ours, tensor.to(device, weights)) for ours, tensor in _tensors(file, parts))
@@ -125,9 +130,9 @@ def describe_ctranslate2(model: str, *, variable: str, title: str = "") -> tuple
     dims = _dimensions(file, name)
     tokenizer = load_tokenizer(folder, dims.n_vocab, name)
     _parts(dims, file, name)
-    decoding = generation_config(whisper_config(dims, end=0, start=1), tokenizer, "")
+    decoding = generation_config(whisper_config(dims, end=0, start=1, ffn=_ffn(file)), tokenizer, "")
     _adopt(decoding, _config(folder, name), dims, name)
-    return dims, sum(math.prod(shape) for shape in weight_shapes(dims).values())
+    return dims, sum(math.prod(shape) for shape in weight_shapes(dims, _ffn(file)).values())
 
 
 def _open(folder: Path, name: str) -> ModelFile:
@@ -166,6 +171,15 @@ def _dimensions(file: ModelFile, name: str) -> Dimensions:
     )
 
 
+def _ffn(file: ModelFile) -> tuple[int, int] | None:
+    """The inner widths of the layers of encoder and decoder."""
+    names = [f"{part}/layer_0/ffn/linear_0/weight" for part in ("encoder", "decoder")]
+    if not all(name in file.variables and file.variables[name].shape for name in names):
+        return None  # and what is missing will be found out
+    encoder, decoder = (file.variables[name].shape[0] for name in names)
+    return encoder, decoder
+
+
 def _parts(dims: Dimensions, file: ModelFile, name: str) -> dict[str, list[str]]:
     """Each variable's parts by transformers' names, in order ("" where there is none).
 
@@ -173,7 +187,7 @@ def _parts(dims: Dimensions, file: ModelFile, name: str) -> dict[str, list[str]]
     """
     parts: dict[str, list[str]] = {}
     expected: dict[str, tuple[int, ...]] = {}
-    for ours, shape in weight_shapes(dims).items():
+    for ours, shape in weight_shapes(dims, _ffn(file)).items():
         theirs, index, number = _variable_of(ours)
         parts.setdefault(theirs, [""] * number)[index] = ours
         expected[theirs] = (number * shape[0], *shape[1:])

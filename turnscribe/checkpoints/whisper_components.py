@@ -112,20 +112,21 @@ class WhisperComponents:
         return WhisperFeatureExtractor(feature_size=mels)  # type: ignore[no-untyped-call]
 
 
-def whisper_config(dims: Dimensions, *, end: int, start: int) -> WhisperConfig:
-    """`end` and `start` are the tokens that end a text and begin one."""
+def whisper_config(dims: Dimensions, *, end: int, start: int, ffn: tuple[int, int] | None = None) -> WhisperConfig:
+    """`end` and `start` are the tokens that end a text and begin one; `ffn` as for `weight_shapes`."""
     from transformers import WhisperConfig
 
+    encoder_ffn, decoder_ffn = ffn or (4 * dims.n_audio_state, 4 * dims.n_text_state)
     return WhisperConfig(
         vocab_size=dims.n_vocab,
         num_mel_bins=dims.n_mels,
         d_model=dims.n_audio_state,
         encoder_layers=dims.n_audio_layer,
         encoder_attention_heads=dims.n_audio_head,
-        encoder_ffn_dim=4 * dims.n_audio_state,
+        encoder_ffn_dim=encoder_ffn,
         decoder_layers=dims.n_text_layer,
         decoder_attention_heads=dims.n_text_head,
-        decoder_ffn_dim=4 * dims.n_text_state,
+        decoder_ffn_dim=decoder_ffn,
         max_source_positions=dims.n_audio_ctx,
         max_target_positions=dims.n_text_ctx,
         pad_token_id=end,
@@ -137,9 +138,13 @@ def whisper_config(dims: Dimensions, *, end: int, start: int) -> WhisperConfig:
     )
 
 
-def weight_shapes(dims: Dimensions) -> dict[str, tuple[int, ...]]:
-    """The shape of each weight that a checkpoint has to bring, by transformers' name."""
+def weight_shapes(dims: Dimensions, ffn: tuple[int, int] | None = None) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight that a checkpoint has to bring, by transformers' name.
+
+    `ffn` are the inner widths of the encoder's and the decoder's layers, in released models four times the outer.
+    """
     width = dims.n_audio_state
+    encoder_ffn, decoder_ffn = ffn or (4 * width, 4 * width)
 
     def pair(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
         return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
@@ -151,16 +156,16 @@ def weight_shapes(dims: Dimensions) -> dict[str, tuple[int, ...]]:
 
     shapes = pair("model.encoder.conv1", width, dims.n_mels, 3) | pair("model.encoder.conv2", width, width, 3)
     shapes[_EMBEDDING] = (dims.n_vocab, width)
-    for part, positions, layers, attentions in (
-        ("encoder", dims.n_audio_ctx, dims.n_audio_layer, ("self_attn",)),
-        ("decoder", dims.n_text_ctx, dims.n_text_layer, ("self_attn", "encoder_attn")),
+    for part, positions, layers, inner, attentions in (
+        ("encoder", dims.n_audio_ctx, dims.n_audio_layer, encoder_ffn, ("self_attn",)),
+        ("decoder", dims.n_text_ctx, dims.n_text_layer, decoder_ffn, ("self_attn", "encoder_attn")),
     ):
         shapes[f"model.{part}.embed_positions.weight"] = (positions, width)
         shapes |= pair(f"model.{part}.layer_norm", width)
         for layer in (f"model.{part}.layers.{index}" for index in range(layers)):
             for name in attentions:
                 shapes |= attention(f"{layer}.{name}")
-            shapes |= pair(f"{layer}.fc1", 4 * width, width) | pair(f"{layer}.fc2", width, 4 * width)
+            shapes |= pair(f"{layer}.fc1", inner, width) | pair(f"{layer}.fc2", width, inner)
             shapes |= pair(f"{layer}.final_layer_norm", width)
     return shapes
 
