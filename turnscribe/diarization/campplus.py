@@ -207,7 +207,8 @@ def campplus_from(state: Mapping[str, Tensor]) -> CamPlus:
     expected = {name: weight.shape for name, weight in network.state_dict().items()}
     if {name: weight.shape for name, weight in folded.items()} != expected:
         raise ValueError("names or shapes are not those of a CAM++")
-    network.load_state_dict(folded, assign=True)
+    # Copied, where folding has not done so: the network must not depend on the file any more.
+    network.load_state_dict({name: weight.clone() for name, weight in folded.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
 
