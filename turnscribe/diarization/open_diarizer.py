@@ -80,7 +80,7 @@ class OpenDiarizer:
             if not count.any():
                 return []
             if counts.get("num_speakers", counts.get("max_speakers")) == 1:
-                clusters = np.zeros((len(speech), speech.shape[2]), np.int8)
+                clusters = np.zeros((len(speech), speech.shape[2]), np.int16)
             else:
                 embeddings = self._embeddings(waveform, speech, _part(listener, SEGMENTATION_SHARE, 1.0))
                 listener.stop_if_asked()
