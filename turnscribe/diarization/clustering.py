@@ -29,7 +29,7 @@ class Clustering:
 
     def clusters(
         self, voices: NDArray[np.floating[Any]], speech: NDArray[Any], counts: Mapping[str, int]
-    ) -> NDArray[np.int8]:
+    ) -> NDArray[np.int16]:
         """The cluster `[W, S]` of each voice `[W, S, D]`, given who speaks when: zeros and ones `[W, F, S]`.
 
         `counts` may hold `num_speakers`, `min_speakers` and `max_speakers`. Voices that are NaN are unknown.
@@ -40,11 +40,11 @@ class Clustering:
         fewest = max(1, min(len(certain), exactly or counts.get("min_speakers") or 1))
         most = max(1, min(len(certain), exactly or counts.get("max_speakers") or len(certain)))
         if most < 2:
-            return np.zeros(voices.shape[:2], np.int8)
+            return np.zeros(voices.shape[:2], np.int16)
         own = self._joined(certain, fewest, most)
         centroids = np.stack([certain[own == cluster].mean(axis=0) for cluster in range(own.max() + 1)])
         nearest = np.argmax(2 - _cosine_distances(voices.reshape(-1, voices.shape[2]), centroids), axis=1)
-        return np.asarray(nearest.reshape(voices.shape[:2]), dtype=np.int8)
+        return np.asarray(nearest.reshape(voices.shape[:2]), dtype=np.int16)
 
     def _certain(
         self, voices: NDArray[np.floating[Any]], speech: NDArray[Any]

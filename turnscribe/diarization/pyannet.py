@@ -138,7 +138,8 @@ def pyannet_from(checkpoint: Mapping[str, Any]) -> tuple[PyanNet, float]:
     expected = {name: weight.shape for name, weight in network.state_dict().items()}
     if {name: weight.shape for name, weight in weights.items()} != expected:
         raise ValueError("names or shapes are not those of a PyanNet")
-    network.load_state_dict(weights, assign=True)
+    # Copied (6 MB): the network must not depend on the file any more.
+    network.load_state_dict({name: weight.clone() for name, weight in weights.items()}, assign=True)
     network.register_buffer("members", _members(dims.speakers, dims.at_once), persistent=False)
     network.lstm.flatten_parameters()
     return network.eval().requires_grad_(False), float(specifications.duration)
