@@ -26,13 +26,15 @@ __all__ = [
 class ModelSettings(settings.ModelSettings):
     """The models of this endpoint and its limits; `turnscribe.settings.ModelSettings` has the rest.
 
-    A model is a folder or an openai-whisper checkpoint in this repository, or a Hub id. To deploy a copy of this
-    repository without setting a variable, give `asr_model` a default here.
+    A model is a folder or an openai-whisper checkpoint in this repository, a named model such as whisper-base, or a
+    Hub id. To deploy a copy of this repository without setting a variable, give `asr_model` a default here.
     """
 
     # asr_model: str = "openai/whisper-large-v3-turbo"
     assistant_model: str | None = None  # a distil-whisper, for assisted requests
-    diarization_model: str | None = None  # "pyannote/speaker-diarization-3.1": its conditions have to be accepted
+    diarization_model: str | None = (
+        None  # "open", which needs no account, or pyannote's: its conditions have to be accepted
+    )
     max_audio_seconds: PositiveFloat = 4 * 3600
     max_input_bytes: PositiveInt = 512 * 2**20
     allow_url_inputs: bool = False

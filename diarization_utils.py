@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from turnscribe.diarization import merge
+from turnscribe.diarization.diarizer import Diarizer, diarize, embed, load_diarizer
 from turnscribe.diarization.merge import Speech, group_turns
-from turnscribe.diarization.pyannote import Diarizer, diarize, embed, load_diarizer
 from turnscribe.transcript import Chunk, Turn, Word
 
 __all__ = ["Diarizer", "assign_speakers", "diarize", "embed", "group_turns", "load_diarizer", "speaker_of"]

@@ -24,8 +24,11 @@ from turnscribe.asr.protocol import Asr  # noqa: E402
 from turnscribe.asr.registry import load_asr  # noqa: E402
 from turnscribe.errors import BadAudio  # noqa: E402
 from turnscribe.incidents import incidents  # noqa: E402
+from turnscribe.inputs.limits import check_size  # noqa: E402
 from turnscribe.inputs.read import read_input  # noqa: E402
+from turnscribe.instances import each_instance, has_instances, read_instances  # noqa: E402
 from turnscribe.pipeline import Pipeline, best_device  # noqa: E402
+from turnscribe.request import Request  # noqa: E402
 from turnscribe.settings import ModelSettings  # noqa: E402
 
 
@@ -72,14 +75,28 @@ class EndpointHandler:
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """`{"inputs": ..., "parameters": {...}}` to the answer, a JSON object of plain values.
 
+        `{"instances": [...]}`, as Vertex AI sends it, to `{"predictions": [...]}` (`turnscribe/instances.py`). All
+        instances are read before the first is transcribed, and are together at most as large as one input may be; one
+        that is wrong is an error of the whole request.
         Raises `RequestError` (`BadAudio`, `BadParameters`) for what the caller can mend, and `InferenceFailed`
         with an id for anything else; the log holds the details under that id.
         """
         with incidents(secret=self.settings.token):
-            if not isinstance(data, Mapping) or data.get("inputs") is None:
-                raise BadAudio("inputs is missing: send the audio as base64 in inputs, or as the body.")
-            request = parse_config(data.get("parameters"))
-            limits, allow_urls = self.settings.limits, self.settings.allow_url_inputs
-            audio = read_input(data["inputs"], limits=limits, allow_urls=allow_urls)
-            transcript = self.pipeline.transcribe(audio, request)
-            return to_answer(transcript, request)
+            if not has_instances(data):
+                return self._answer(self._read(data))
+            read: list[tuple[bytes, Request]] = []
+            for one in each_instance(read_instances(data), self._read):
+                read.append(one)
+                check_size(sum(len(audio) for audio, _ in read), self.settings.limits)
+            return {"predictions": list(each_instance(read, self._answer))}
+
+    def _read(self, data: object) -> tuple[bytes, Request]:
+        if not isinstance(data, Mapping) or data.get("inputs") is None:
+            raise BadAudio("inputs is missing: send the audio as base64 in inputs, or as the body.")
+        request = parse_config(data.get("parameters"))
+        limits, allow_urls = self.settings.limits, self.settings.allow_url_inputs
+        return read_input(data["inputs"], limits=limits, allow_urls=allow_urls), request
+
+    def _answer(self, read: tuple[bytes, Request]) -> dict[str, Any]:
+        audio, request = read
+        return to_answer(self.pipeline.transcribe(audio, request), request)

@@ -45,7 +45,7 @@ SETTINGS = {
     "diarization_model": None,
     "max_input_bytes": 2**20,
     "allow_url_inputs": False,
-    "speaker_similarity": 0.5,
+    "speaker_similarity": None,
     "token": None,
 }
 

@@ -407,7 +407,7 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         "max_audio_seconds": 4 * 3600,
         "max_input_bytes": 512 * 2**20,
         "allow_url_inputs": False,
-        "speaker_similarity": 0.5,
+        "speaker_similarity": None,
     }
     assert settings.token is None
 

@@ -22,7 +22,7 @@ DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 SERVER = """
 import json, os, signal, sys, time
 import beside
-names = ("PORT", "HOST", "HF_HOME", "JOBS_FOLDER", "ASR_MODEL")
+names = ("PORT", "HOST", "HF_HOME", "TURNSCRIBE_HOME", "JOBS_FOLDER", "ASR_MODEL")
 shown = {name: os.environ.get(name) for name in names}
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 print(json.dumps({**shown, "folder": os.getcwd(), "pid": os.getpid(), "code": beside.__file__}), flush=True)
@@ -64,6 +64,7 @@ def test_without_a_model_repository_everything_is_in_the_data_folder(environment
     said = start(environment)
     assert (said["PORT"], said["HOST"], said["ASR_MODEL"]) == ("8000", "0.0.0.0", None)
     assert said["HF_HOME"] == f"{environment['DATA']}/huggingface"
+    assert said["TURNSCRIBE_HOME"] == f"{environment['DATA']}/turnscribe"
     assert said["JOBS_FOLDER"] == f"{environment['DATA']}/jobs"
 
 
@@ -71,6 +72,7 @@ def test_what_is_set_stays(environment: dict[str, str]) -> None:
     Path(environment["REPOSITORY"]).mkdir()
     (Path(environment["REPOSITORY"]) / "config.json").touch()
     given = {"PORT": "80", "HOST": "::", "HF_HOME": "/h", "JOBS_FOLDER": "/j", "ASR_MODEL": "openai/whisper-large-v3"}
+    given |= {"TURNSCRIBE_HOME": "/t"}
     said = start(environment, **given)
     assert {name: said[name] for name in given} == given
 
@@ -82,6 +84,7 @@ def test_a_whisper_in_the_model_repository_is_served(environment: dict[str, str]
     said = start(environment)
     assert said["ASR_MODEL"] == str(repository)
     assert said["HF_HOME"] == f"{repository}/.cache/huggingface"
+    assert said["TURNSCRIBE_HOME"] == f"{repository}/.cache/turnscribe"
 
 
 def test_the_images_code_serves_in_the_folder_of_the_model_repository(environment: dict[str, str]) -> None:
@@ -135,7 +138,7 @@ def test_the_installation_installs_the_servers_packages_and_a_user_without_right
     assert lines[0] == "python -m pip install --no-cache-dir --requirement requirements-server.txt"
     assert any(line.startswith("useradd --uid 1000 ") and "nologin" in line for line in lines)
     assert lines[-1] == f"chown -R turnscribe {tmp_path / 'data'}"
-    assert sorted(folder.name for folder in (tmp_path / "data").iterdir()) == ["huggingface", "jobs"]
+    assert sorted(folder.name for folder in (tmp_path / "data").iterdir()) == ["huggingface", "jobs", "turnscribe"]
 
 
 def test_a_failed_installation_fails_the_build(tmp_path: Path) -> None:

@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tests.adapters.hf_serve.cases import cases
 from tests.conftest import DEMO, REPOSITORY
+from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 # huggingface-inference-toolkit 0.5.6: the folder first on sys.path, the module registered as "handler".
 TOOLKIT = """
@@ -31,8 +35,8 @@ except Exception as error:
 print("ANSWER" + json.dumps(answer))
 """
 
-# hf-serve 0.1.3: the file by its path, neither on sys.path nor registered, called on the event loop, the answer
-# through a pydantic root model; ValueError is the caller's.
+# hf-serve 0.1.3 and 0.2.0: the file by its path, neither on sys.path nor registered, called on the event loop, the
+# answer through a pydantic root model; ValueError is the caller's.
 SERVE = """
 import asyncio, importlib.util, json, sys
 from typing import Any
@@ -55,6 +59,52 @@ async def route(body):
 
 print("ANSWER" + asyncio.run(route(json.load(sys.stdin))))
 """
+
+# hf-serve 0.2.0 with each --cloud, read off compatibility/, routers/custom.py and server.py; `make test-hf-serve`
+# holds the same cases against the real one. A body that is no JSON by its type is refused, with the body in the
+# refusal; where that is no UTF-8, refusing it fails.
+CLOUDS = (
+    SERVE.partition("class Answer")[0]
+    + """
+import base64
+
+class Answer(RootModel):
+    root: Any
+
+async def respond(cloud, path, body, content_type):
+    if body is None:
+        healthy = path == "/health" or (cloud == "sagemaker" and path == "/ping")
+        return (200, {"status": "ok"}) if healthy else (404, {"detail": "Not Found"})
+    if cloud == "azure" and path == "/score":
+        return 307, ""
+    if cloud == "sagemaker" and path == "/invocations":
+        path = "/predict"
+    if path not in ("/", "/predict"):
+        return 404, {"detail": "Not Found"}
+    try:
+        sent = base64.b64decode(body).decode()
+    except UnicodeDecodeError:
+        return 500, "Internal Server Error"
+    if content_type == "application/json":
+        try:
+            sent = json.loads(sent)
+        except ValueError:
+            pass
+    if not isinstance(sent, dict):
+        return 422, {"detail": [{"type": "dict_type"}], "body": sent}
+    try:
+        return 200, json.loads(Answer(handler(sent)).model_dump_json())
+    except ValueError as error:
+        return 400, {"detail": str(error)}
+    except Exception as error:
+        return 500, {"detail": str(error)}
+
+async def respond_to(requests):
+    return [await respond(*request) for request in requests]
+
+print("ANSWER" + json.dumps(asyncio.run(respond_to(json.load(sys.stdin)))))
+"""
+)
 
 IMPORTED = """
 import sys
@@ -120,6 +170,24 @@ def test_the_container_passes_the_callers_error_on(container: str, tmp_path: Pat
     (message,) = answer.values()
     assert message.endswith(".")
     assert "audio" in message.lower()
+
+
+@pytest.mark.models
+def test_every_cloud_of_hf_serve_gets_what_its_clients_expect(
+    tmp_path: Path, conversation_waveform: NDArray[np.float32]
+) -> None:
+    asked = cases(to_wav(conversation_waveform[: 3 * SAMPLE_RATE]))
+    requests = [
+        (case.cloud, case.path, case.body and base64.b64encode(case.body).decode(), case.content_type)
+        for case in asked
+    ]
+    answers = run(CLOUDS, tmp_path, requests, **environment("asr_model"))
+    wrong = {
+        case.name: (status, answer)
+        for case, (status, answer) in zip(asked, answers, strict=True)
+        if status != case.status or not case.check(answer)
+    }
+    assert not wrong
 
 
 def test_no_model_named_ends_in_one_sentence(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from diarization_utils import Diarizer, assign_speakers, diarize, group_turns, load_diarizer
 from turnscribe.diarization import pyannote_versions
+from turnscribe.diarization.pyannote import PyannoteDiarizer
 from turnscribe.errors import Cancelled, SettingsError
 from turnscribe.listener import Listener
 from turnscribe.request import Request
@@ -316,12 +317,12 @@ SECOND = np.full(16_000, 0.1, np.float32)
 
 def test_turns_come_by_time_and_end_with_the_recording() -> None:
     pipeline = FakePipeline((0.5, 1.4, "SPEAKER_01"), (-0.01, 0.5, "SPEAKER_00"), (1.1, 2.0, "SPEAKER_00"))
-    assert diarize(Diarizer(pipeline), SECOND) == [Turn("SPEAKER_00", 0.0, 0.5), Turn("SPEAKER_01", 0.5, 1.0)]
+    assert diarize(PyannoteDiarizer(pipeline), SECOND) == [Turn("SPEAKER_00", 0.0, 0.5), Turn("SPEAKER_01", 0.5, 1.0)]
 
 
 def test_pipeline_gets_the_waveform_in_memory_and_the_counts_that_were_given() -> None:
     pipeline = FakePipeline()
-    diarize(Diarizer(pipeline), SECOND, Request(min_speakers=2, max_speakers=4))
+    diarize(PyannoteDiarizer(pipeline), SECOND, Request(min_speakers=2, max_speakers=4))
     ((file, limits),) = pipeline.calls
     assert file["waveform"].shape == (1, 16_000)
     assert file["sample_rate"] == 16_000
@@ -341,13 +342,13 @@ def test_pipeline_gets_the_waveform_in_memory_and_the_counts_that_were_given() -
 )
 def test_silence_has_no_turns_and_costs_nothing(waveform: np.ndarray) -> None:
     pipeline = FakePipeline((0.0, 1.0, "SPEAKER_00"))
-    assert diarize(Diarizer(pipeline), waveform) == []
+    assert diarize(PyannoteDiarizer(pipeline), waveform) == []
     assert not pipeline.calls
 
 
 def test_progress_rises_to_one() -> None:
     seen: list[float] = []
-    diarize(Diarizer(FakePipeline()), SECOND, listener=Listener(on_progress=seen.append))
+    diarize(PyannoteDiarizer(FakePipeline()), SECOND, listener=Listener(on_progress=seen.append))
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 
@@ -355,7 +356,7 @@ def test_progress_rises_to_one() -> None:
 def test_should_stop_ends_it_between_batches() -> None:
     answers = iter([False, False, True])
     with pytest.raises(Cancelled):
-        diarize(Diarizer(FakePipeline()), SECOND, listener=Listener(should_stop=lambda: next(answers)))
+        diarize(PyannoteDiarizer(FakePipeline()), SECOND, listener=Listener(should_stop=lambda: next(answers)))
 
 
 def test_tf32_is_as_it_was_after_a_call() -> None:
@@ -369,7 +370,7 @@ def test_tf32_is_as_it_was_after_a_call() -> None:
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     try:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        diarize(Diarizer(Switching()), SECOND)
+        diarize(PyannoteDiarizer(Switching()), SECOND)
         assert torch.backends.cuda.matmul.allow_tf32
         assert torch.backends.cudnn.allow_tf32
     finally:

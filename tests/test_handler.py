@@ -169,6 +169,87 @@ def test_split_channels_are_speakers_merged_by_time() -> None:
     assert answer["speculation"] == {"proposed": 8, "accepted": 6}
 
 
+# Several recordings in one request -------------------------------------------------------------------
+
+
+def test_instances_have_an_answer_each_in_their_order() -> None:
+    asr = FakeAsr()
+    short = to_wav(np.zeros(8_000, np.float32))
+    wanted = {"language": "en", "timestamps": "word"}
+    answer = handler_with(asr)(
+        {
+            "instances": [
+                encoded(TONE),
+                {"inputs": encoded(short), "parameters": {"timestamps": "segment", "task": "transcribe"}},
+                {"b64": encoded(TONE)},
+                {"inputs": {"b64": encoded(TONE)}, "parameters": None},
+            ],
+            "parameters": wanted,
+        }
+    )
+    assert list(answer) == ["predictions"]
+    assert [prediction["duration"] for prediction in answer["predictions"]] == [1.0, 0.5, 1.0, 1.0]
+    assert ["words" in prediction for prediction in answer["predictions"]] == [True, False, True, True]
+    assert [options.language for options in asr.options] == ["en"] * 4
+
+
+def test_one_instance_is_answered_as_the_same_request_is_alone() -> None:
+    request = {"inputs": encoded(TONE), "parameters": {"language": "en", "response_format": "srt"}}
+    alone, among = handler_with(FakeAsr())(request), handler_with(FakeAsr())({"instances": [request]})
+    for answer in (alone, *among["predictions"]):
+        del answer["timings"]
+    assert among == {"predictions": [alone]}
+
+
+@pytest.mark.parametrize(
+    ("instances", "message"),
+    [
+        ([], "instances must be a list of one recording or more"),
+        (encoded(TONE), "instances must be a list"),
+        ({"inputs": encoded(TONE)}, "instances must be a list"),
+        ([{}], "^inputs is missing"),
+        ([encoded(TONE), {}], r"^instances\[1\]: inputs is missing"),
+        ([encoded(TONE), None], r"^instances\[1\]: inputs is missing"),
+        ([encoded(TONE), 5], r"^instances\[1\]: inputs must be bytes"),
+        ([encoded(TONE), "!"], r"^instances\[1\]: inputs is text and not base64"),
+        (
+            [encoded(TONE), {"inputs": encoded(TONE), "parameters": {"task": "sing"}}],
+            r"^instances\[1\]: task is 'sing'",
+        ),
+        ([{"inputs": encoded(TONE), "parameters": "en"}], "^parameters is a str"),
+    ],
+)
+def test_a_wrong_instance_is_named_before_anything_is_transcribed(instances: Any, message: str) -> None:
+    asr = FakeAsr()
+    with pytest.raises(RequestError, match=message):
+        handler_with(asr)({"instances": instances, "parameters": {"language": "en"}})
+    assert not asr.options
+
+
+def test_what_fails_on_the_way_names_the_instance_too() -> None:
+    broken = encoded(TONE[:40])
+    with pytest.raises(BadAudio, match=r"^instances\[1\]: "):
+        handler_with(FakeAsr())({"instances": [encoded(TONE), broken]})
+    with pytest.raises(InferenceFailed, match="log has the details"):
+        handler_with(FakeAsr(RuntimeError("CUDA error")))({"instances": [encoded(TONE), encoded(TONE)]})
+
+
+def test_wrong_parameters_of_all_instances_are_refused() -> None:
+    with pytest.raises(BadParameters, match="parameters is a list"):
+        handler_with(FakeAsr())({"instances": [{"inputs": encoded(TONE), "parameters": {}}], "parameters": ["en"]})
+
+
+def test_instances_are_together_at_most_as_large_as_one_input() -> None:
+    handler = handler_with(FakeAsr(), max_input_bytes=2 * len(TONE))
+    assert len(handler({"instances": [encoded(TONE)] * 2})["predictions"]) == 2
+    with pytest.raises(BadAudio, match="The input is over"):
+        handler({"instances": [encoded(TONE)] * 3})
+
+
+def test_inputs_go_before_instances() -> None:
+    assert handler_with(FakeAsr())({"inputs": TONE, "instances": []})["text"] == "hello"
+
+
 # Errors and logs -------------------------------------------------------------------------------------
 
 
@@ -176,7 +257,7 @@ def test_what_the_caller_cannot_mend_is_an_incident_without_detail(caplog: pytes
     asr = FakeAsr(RuntimeError(f"CUDA error at /srv/models/x {SECRET}"))
     with pytest.raises(InferenceFailed) as caught, caplog.at_level(logging.DEBUG):
         handler_with(asr)({"inputs": TONE})
-    assert not isinstance(caught.value, RequestError)
+    assert not isinstance(caught.value, RequestError | ValueError)  # a ValueError is a 400 in hf-serve
     assert "/srv" not in str(caught.value)
     incident = str(caught.value).rsplit(" ", 1)[1].strip(".")
     assert incident in caplog.text

@@ -51,6 +51,9 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("python", "transcript.to("),
         ("python", "should_stop=stop.is_set"),
     ],
+    "tests/cli/test_models.py": [
+        ("sh", "scripts.models get"),
+    ],
     "tests/serving/test_clients.py": [
         ("sh", "make serve"),
         ("python", "from openai import OpenAI"),
@@ -61,6 +64,14 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("python", "class OwnAsr"),
         ("python", "max_new_tokens: Annotated"),
         ("python", "min(limit, len(initial)"),
+    ],
+    "tests/docs/test_clouds.py": [
+        ("sh", "adapters/hf_serve/Dockerfile"),
+        ("sh", "base64 --wrap=0"),
+        ("yaml", "scoring_route"),
+        ("sh", "az ml online-deployment"),
+        ("sh", "gcloud ai models upload"),
+        ("json", "instances"),
     ],
     "tests/adapters/aws/test_readme_aws.py": [
         ("sh", "scripts.sagemaker choose"),
@@ -85,6 +96,7 @@ RUN = {  # the blocks that each file runs: their language and a marker
 LONG = (  # pages whose commands take minutes or hours: each is held against the program's own command line
     "CONTRIBUTING.md",
     "demo/README.md",
+    "docs/accuracy.md",
     "docs/figures/index.md",
     "docs/figures/platforms.md",
     "docs/figures/serving.md",
@@ -255,7 +267,8 @@ def test_the_commands_create_an_endpoint_wait_for_it_change_it_and_delete_it(tmp
     assert all(words in line for words, line in zip(done, printed.splitlines(), strict=True))
     (created,), (updated,) = server.sent("POST"), server.sent("PUT")
     assert created["model"]["repository"] == "your-name/turnscribe"
-    assert created["model"]["env"]["ASR_MODEL"] == "openai/whisper-large-v3"
+    models = {name: created["model"]["env"][name] for name in ("ASR_MODEL", "DIARIZATION_MODEL")}
+    assert models == {"ASR_MODEL": "openai/whisper-large-v3", "DIARIZATION_MODEL": "open"}
     assert created["model"]["secrets"] == {"HF_TOKEN": "hf_read"}
     assert updated == {"compute": {"scaling": {"maxReplica": 2}}}
     assert server.endpoints == {}

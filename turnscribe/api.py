@@ -60,7 +60,7 @@ def load(
     diarization_model: str | None = None,
     hf_token: str | None = None,
 ) -> Transcriber:
-    """Load models by folder or Hub id; what is not given is the environment's (`ASR_MODEL` and the others).
+    """Load models by folder, name or Hub id; what is not given is the environment's (`ASR_MODEL` and the others).
 
     Raises `SettingsError` that says what is missing.
     """

@@ -19,9 +19,9 @@ from typing import TypeAlias
 from turnscribe.asr.protocol import Asr, Recognition
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
+from turnscribe.diarization.diarizer import Diarizer, diarize, embed, load_diarizer
 from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers
 from turnscribe.diarization.merge import assign_speakers, group_turns
-from turnscribe.diarization.pyannote import Diarizer, diarize, embed, load_diarizer
 from turnscribe.errors import BadParameters
 from turnscribe.incidents import incidents
 from turnscribe.inputs.decode import Audio, decode_audio
@@ -139,7 +139,9 @@ class Pipeline:
         with self._diarizing, stages.timed("diarization"), torch.inference_mode():  # of this thread
             listener = replace(listener, on_progress=stages.part(DIARIZATION_SHARE))
             turns = self._diarize(self.diarizer, waveform, request, listener)
-            threshold = self.settings.speaker_similarity
+            if not clips:
+                return turns
+            threshold = self.settings.speaker_similarity or self.diarizer.speaker_similarity
             return name_known_speakers(
                 turns, waveform, clips, embed=partial(embed, self.diarizer), threshold=threshold
             )

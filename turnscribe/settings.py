@@ -30,7 +30,7 @@ class ModelSettings(BaseSettings):
     """Models and limits.
 
     A model is a folder or a `.pt` file of openai-whisper (relative ones: in the repository, then in the working
-    directory), or a Hub id.
+    directory), a named model (`turnscribe models list`), or a Hub id.
     """
 
     model_config = FROM_ENVIRONMENT
@@ -44,7 +44,7 @@ class ModelSettings(BaseSettings):
     max_audio_seconds: PositiveFloat = 4 * 3600
     max_input_bytes: PositiveInt = 512 * 2**20
     allow_url_inputs: bool = False
-    speaker_similarity: float = Field(default=0.5, gt=0, lt=1)  # below it nobody is taken for a known speaker
+    speaker_similarity: float | None = Field(default=None, gt=0, lt=1)  # None: the diarizer's own
 
     @field_validator("asr_backend")
     @classmethod
@@ -111,7 +111,8 @@ def load_settings(kind: type[Settings], **given: object) -> Settings:
         variable = f"{kind.model_config.get('env_prefix') or ''}{wrong['loc'][0]}".upper()
         if variable == "ASR_MODEL":
             raise SettingsError(
-                "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=openai/whisper-large-v3."
+                "ASR_MODEL is not set: name a Whisper model, for example ASR_MODEL=whisper-base, which needs no "
+                "account, or ASR_MODEL=openai/whisper-large-v3."
             ) from None
         reason = wrong["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{variable} is wrong: {reason.lower()}.") from None

@@ -54,7 +54,7 @@ def _package(commands: argparse._SubParsersAction) -> None:
         default=[],
         metavar="NAME=PATH",
         help="weights to take along. A folder is then --asr-model NAME (or the like), a checkpoint FILE.pt "
-        "--asr-model NAME/FILE.pt. Repeatable",
+        "--asr-model NAME/FILE.pt. PATH may be a named model, such as whisper-base. Repeatable",
     )
     add("--upload", metavar="S3", help="upload it below this address, s3://bucket/prefix")
     add("--region", help="AWS's region; default: the AWS configuration's")
@@ -139,7 +139,7 @@ def _model(add: Add, *, needed: bool = True) -> None:
         add(
             "--" + name.lower().replace("_", "-"),
             metavar="MODEL",
-            help=f"{name}: a Hub id, or what `package` printed",
+            help=f"{name}: a named model, a Hub id, or what `package` printed",
         )
     add("--env", action="append", default=[], metavar="NAME=VALUE", help="any other variable; repeatable. " + _ENV)
     add("--token-file", metavar="FILE", help="the Hub's token, as HF_TOKEN; whoever may describe the model reads it")

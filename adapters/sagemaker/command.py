@@ -34,6 +34,8 @@ from adapters.sagemaker.errors import Refused, explained
 from adapters.sagemaker.package import build_archive, name_inside
 from adapters.sagemaker.request import check_name, check_s3
 from adapters.sagemaker.steps import token_of
+from turnscribe.checkpoints.catalogue import find
+from turnscribe.checkpoints.fetch import fetch
 from turnscribe.cli.endpoints.request import masked
 from turnscribe.cli.endpoints.waiting import Tell
 from turnscribe.errors import SettingsError
@@ -147,6 +149,12 @@ def _choose(args: argparse.Namespace, tell: Tell) -> int:
     return 0 if choice.way else 1
 
 
+def weights_of(path: str, tell: Tell) -> Path:
+    """Weights at a path, or those of a named model, which is fetched if it is not there. Raises `SettingsError`."""
+    model = None if Path(path).exists() else find(path)
+    return fetch(model.name, say=tell) if model else Path(path)
+
+
 def _package(args: argparse.Namespace, clients: Clients, tell: Tell) -> int:
     from tqdm import tqdm
 
@@ -157,7 +165,7 @@ def _package(args: argparse.Namespace, clients: Clients, tell: Tell) -> int:
         name, equals, path = pair.partition("=")
         if not equals or not path:
             raise SettingsError("--model takes NAME=PATH, for example --model whisper=models/whisper.")
-        models[name] = Path(path)
+        models[name] = weights_of(path, tell)
     with tqdm(total=100, unit="%", desc="package", leave=False) as bar:
         archive = build_archive(
             Path(args.output), models=models, on_progress=lambda share: bar.update(int(100 * share) - bar.n)

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl
 from turnscribe.errors import BadParameters, SettingsError, TurnscribeError
 from turnscribe.formats import FORMATS
 from turnscribe.formats.format import JSON
+from turnscribe.instances import has_instances
 
 if TYPE_CHECKING:
     from handler import EndpointHandler
@@ -158,6 +159,8 @@ def choose_format(accept: str | None) -> str | None:
 
 
 def _in_format(request: dict[str, Any], response_format: str) -> dict[str, Any]:
+    if has_instances(request):
+        raise BadParameters("Accept asks for one text, and instances have an answer each: ask for application/json.")
     parameters = request["parameters"]
     if not isinstance(parameters, Mapping):
         return request  # as above

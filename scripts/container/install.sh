@@ -12,5 +12,5 @@ set -eu
 if ! id "$USER_NAME" > /dev/null 2>&1; then
     useradd --uid 1000 --user-group --create-home --shell /usr/sbin/nologin "$USER_NAME"
 fi
-mkdir -p "$DATA/jobs" "$DATA/huggingface"
+mkdir -p "$DATA/jobs" "$DATA/huggingface" "$DATA/turnscribe"
 chown -R "$USER_NAME" "$DATA"

@@ -3,7 +3,7 @@
 #
 # Inference Endpoints puts the model repository in /repository. That is a Whisper model, which is then the default of
 # ASR_MODEL, or a copy of this project, whose folders (demo/whisper) are found since the server runs there.
-# A volume mounted there and writable also keeps what is downloaded from the Hub.
+# A volume mounted there and writable also keeps the models that are downloaded.
 set -eu
 
 : "${REPOSITORY:=/repository}" "${APP:=/app}" "${DATA:=/data}" "${PYTHON:=python}"
@@ -27,6 +27,7 @@ fi
 export HOST="${HOST:-0.0.0.0}"  # the server's own default answers within the container alone
 export PORT="${PORT:-8000}"
 export HF_HOME="${HF_HOME:-$cache}"
+export TURNSCRIBE_HOME="${TURNSCRIBE_HOME:-${cache%/huggingface}/turnscribe}"  # of named models
 export JOBS_FOLDER="${JOBS_FOLDER:-$DATA/jobs}"
 export PYTHONPATH="$APP${PYTHONPATH:+:$PYTHONPATH}"
 

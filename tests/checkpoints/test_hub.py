@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import errors
+from huggingface_hub import HfApi, errors
 
+from tests.checkpoints import index_stand_in
 from tests.cli.hub_stand_in import online
-from turnscribe.checkpoints.hub import explain, loading, resolve_model
+from turnscribe.checkpoints.catalogue import NAMED, NamedModel
+from turnscribe.checkpoints.hub import available_model, explain, loading, resolve_model
 from turnscribe.errors import ModelUnavailable, SettingsError
 
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
@@ -262,3 +264,83 @@ def test_a_model_is_sought_in_the_repository_then_here_then_on_the_hub(
 
 def test_an_absolute_folder_is_itself(tmp_path: Path) -> None:
     assert resolve_model(str(tmp_path), Path("/somewhere/else")) == str(tmp_path)
+
+
+# --- named models ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TURNSCRIBE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def put(model: NamedModel, home: Path) -> str:
+    """Files of its sizes: by them a model is known to be there."""
+    for file in model.files:
+        path = home / "models" / model.name / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as opened:
+            opened.truncate(file.size)
+    return str(home / "models" / model.name)
+
+
+def test_a_named_model_is_sought_in_folders_of_its_name_then_in_the_store(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model("whisper-base", tmp_path) == "whisper-base"  # not there: nothing is fetched
+    assert resolve_model("open", tmp_path) == "open-diarizer"
+    stored = put(NAMED[0], home)
+    assert resolve_model("whisper-base", tmp_path) == stored
+    (tmp_path / "whisper-base").mkdir()
+    assert resolve_model("whisper-base", tmp_path) == str(tmp_path / "whisper-base")
+    assert available_model("ASR_MODEL", "whisper-base", tmp_path) == str(tmp_path / "whisper-base")
+
+
+def test_a_named_model_that_is_missing_is_fetched_for_loading(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with online(monkeypatch) as server:
+        server.models[index_stand_in.REPOSITORY_ID] = {"bytes": index_stand_in.CONTENTS}
+        folder = available_model(
+            "ASR_MODEL", "small", tmp_path, catalogue=index_stand_in.CATALOGUE, api=HfApi(endpoint=server.url)
+        )
+    assert index_stand_in.contents(Path(folder)) == index_stand_in.CONTENTS
+    assert "tiny: 0 MB from the Hub" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("variable", "name", "words"),
+    [
+        ("ASR_MODEL", "open", "ASR_MODEL open-diarizer is a diarizer: name a Whisper model."),
+        ("ASSISTANT_MODEL", "open-diarizer", "ASSISTANT_MODEL open-diarizer is a diarizer: name a Whisper model."),
+        ("DIARIZATION_MODEL", "whisper-base", "DIARIZATION_MODEL whisper-base is a Whisper model: name a diarizer."),
+        (
+            "DIARIZATION_MODEL",
+            "open",
+            "DIARIZATION_MODEL open-diarizer is not on this machine and HF_HUB_OFFLINE is set: "
+            "run `turnscribe models get open-diarizer` first.",
+        ),
+    ],
+)
+def test_what_cannot_be_fetched_is_one_sentence(
+    variable: str, name: str, words: str, home: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        available_model(variable, name, tmp_path)
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize("variable", ["ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL"])
+def test_no_loader_takes_a_name_for_a_hub_id(variable: str, home: Path, tmp_path: Path) -> None:
+    from turnscribe.asr.registry import load_asr
+    from turnscribe.diarization.diarizer import load_diarizer
+
+    load: dict[str, Callable[[], object]] = {
+        "ASR_MODEL": lambda: load_asr("whisper-base", root=tmp_path),
+        "ASSISTANT_MODEL": lambda: load_asr(str(tmp_path), assistant="whisper-tiny.en", root=tmp_path),
+        "DIARIZATION_MODEL": lambda: load_diarizer("open", root=tmp_path),
+    }
+    with pytest.raises(SettingsError, match=f"^{variable} .* is not on this machine and HF_HUB_OFFLINE is set"):
+        load[variable]()

@@ -7,6 +7,7 @@ It does as much as the project's commands and the calls in its manual ask: whoam
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pytest
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
+COMMIT = "1" * 40
 NOW = "2026-01-01T00:00:00.000Z"
 READER = {"name": "your-name", "type": "user", "orgs": [], "auth": {"accessToken": {"role": "read"}}}
 
@@ -38,8 +40,12 @@ class HubStandIn(ThreadingHTTPServer):
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.states: list[str] = ["pending"]
         self.me: dict[str, Any] | None = READER  # None: the token is not known
-        self.models: dict[str, dict[str, Any]] = {}  # id: {"sizes": {file: bytes}, "files": {file: content}}
+        self.models: dict[
+            str, dict[str, Any]
+        ] = {}  # id: {"sizes": {file: bytes}, "files": {file: JSON}, "bytes": {file: content}}
         self.gated: set[str] = set()
+        self.stops_after = 0  # bytes of a file of `bytes`, after which the connection breaks once
+        self.sent_bytes = 0
 
     @property
     def url(self) -> str:
@@ -85,9 +91,14 @@ class _Routes(BaseHTTPRequestHandler):
             return self._send(200, self.server.look(name)) if known else self._send(404, {"error": "Not found"})
         if path.startswith("/run/"):
             return self._send(200, {})
+        if path.startswith("/api/models/") and "/tree/" in path:
+            return self._tree(path.removeprefix("/api/models/").partition("/tree/")[0])
         if path.startswith("/api/models/"):
             return self._model(path.removeprefix("/api/models/").partition("/revision/")[0])
         return self._file(path)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def do_POST(self) -> None:
         if self.path == "/":
@@ -135,20 +146,28 @@ class _Routes(BaseHTTPRequestHandler):
         found = self.server.models.get(model)
         if found is None:
             return self._send(401, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
-        siblings = [{"rfilename": name, "size": size} for name, size in found.get("sizes", {}).items()]
-        answer = {"id": model, "sha": "1", "private": False, "siblings": siblings, "tags": [], "downloads": 0}
+        sizes = {name: len(content) for name, content in found.get("bytes", {}).items()} | found.get("sizes", {})
+        siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
+        answer = {"id": model, "sha": COMMIT, "private": False, "siblings": siblings, "tags": [], "downloads": 0}
         if "parameters" in found:
             total = found["parameters"]
             answer["safetensors"] = {"parameters": {"F16": total}, "total": total}
         return self._send(200, answer)
 
+    def _tree(self, model: str) -> None:
+        files = self.server.models.get(model, {}).get("bytes", {})
+        self._send(200, [{"type": "file", "path": name, "size": len(files[name]), "oid": "1" * 40} for name in files])
+
     def _file(self, path: str) -> None:
-        model, _, file = path.lstrip("/").partition("/resolve/main/")
+        model, _, rest = path.lstrip("/").partition("/resolve/")
+        file = rest.partition("/")[2]
         if model in self.server.gated:
             return self._send(403, {"error": f"Access to model {model} is restricted"}, {"X-Error-Code": "GatedRepo"})
         found = self.server.models.get(model)
         if found is None:
             return self._send(401, {}, {"X-Error-Code": "RepoNotFound"})
+        if file in found.get("bytes", {}):
+            return self._send_bytes(found["bytes"][file])
         if file not in found.get("files", {}):
             return self._send(404, {}, {"X-Error-Code": "EntryNotFound"})
         return self._send(200, found["files"][file])
@@ -177,6 +196,24 @@ class _Routes(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+    def _send_bytes(self, content: bytes) -> None:
+        """As the Hub sends a file, from where a client goes on; up to `stops_after` bytes, once."""
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        self.send_response(206 if start else 200)
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        for name, value in {**headers, "Content-Length": str(len(content) - start)}.items():
+            self.send_header(name, value)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if 0 < self.server.stops_after < len(content):
+            content, self.server.stops_after = content[: self.server.stops_after], 0
+            self.close_connection = True
+        self.server.sent_bytes += len(content[start:])
+        self.wfile.write(content[start:])
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -21,6 +21,7 @@ from turnscribe.cli.checks.machine import Machine, check_memory
 from turnscribe.cli.checks.models import Facts
 from turnscribe.cli.checks.results import Result, guarded
 from turnscribe.cli.doctor import main
+from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION
 from turnscribe.diarization.pyannote import COMMUNITY
 
 TOKEN = "hf_reader_token"
@@ -214,6 +215,21 @@ def test_an_assistant_of_another_vocabulary(examine, hub: HubStandIn) -> None:
 # --- The Hub --------------------------------------------------------------------------------------------------
 
 
+def test_a_folder_of_the_open_diarizer(examine, tmp_path: Path) -> None:
+    """It has nothing to accept, and both files count."""
+    folder = tmp_path / "voices"
+    for file in (OPEN_SEGMENTATION, OPEN_EMBEDDING):
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).write_bytes(b"PK")
+    models = {"ASR_MODEL": str(REPOSITORY / DEMO["asr_model"]), "DIARIZATION_MODEL": str(folder)}
+    _, results = examine(**models)
+    assert results["DIARIZATION_MODEL"].status == "ok"
+    assert not [name for name in results if name.startswith("gate")]
+    (folder / OPEN_EMBEDDING).unlink()
+    _, results = examine(**models)
+    assert results["DIARIZATION_MODEL"].detail == f"voices lacks {OPEN_EMBEDDING}"
+
+
 def test_a_gated_model_names_the_page(examine, hub: HubStandIn) -> None:
     hub.gated |= {PIPELINE, SEGMENTATION}
     status, results = examine(hub, **LARGE, DIARIZATION_MODEL=PIPELINE)
@@ -302,3 +318,44 @@ def test_a_gpu_that_torch_cannot_use_is_told() -> None:
 def test_a_full_disk(examine, hub: HubStandIn) -> None:
     _, results = examine(hub, Machine("cpu", "a test", 64e9, 1e9), **LARGE)
     assert "HF_HOME" in results["disk"].advice
+
+
+# --- Named models ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TURNSCRIBE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_a_named_model_that_is_missing_is_told_with_its_command(examine, hub: HubStandIn, home: Path) -> None:
+    status, results = examine(hub, ASR_MODEL="whisper-base", DIARIZATION_MODEL="open")
+    assert status == 0
+    assert results["ASR_MODEL"].status == results["DIARIZATION_MODEL"].status == "warning"
+    assert "whisper-base is not on this machine, 0.1 GB; it is fetched at the start" in results["ASR_MODEL"].detail
+    assert results["ASR_MODEL"].advice == "run turnscribe models get whisper-base"
+    assert results["DIARIZATION_MODEL"].advice == "run turnscribe models get open-diarizer"
+    assert "0.2 GB to download" in results["disk"].detail
+    assert hub.requests == []  # a name is no Hub id, and the open diarizer has no gate
+    assert not home.exists()
+
+
+def test_offline_a_named_model_that_is_missing_is_a_failure(examine, home: Path) -> None:
+    status, results = examine(ASR_MODEL="whisper-base")
+    assert status == 1
+    assert "HF_HUB_OFFLINE is set" in results["ASR_MODEL"].detail
+    assert results["ASR_MODEL"].advice == "run turnscribe models get whisper-base"
+
+
+def test_a_named_model_of_the_other_kind_is_a_failure(examine, home: Path) -> None:
+    _, results = examine(ASR_MODEL="open", DIARIZATION_MODEL="whisper-tiny.en")
+    assert (results["ASR_MODEL"].status, results["ASR_MODEL"].detail) == ("FAILED", "open-diarizer is a diarizer")
+    assert results["DIARIZATION_MODEL"].advice == "name a diarizer"
+
+
+def test_where_a_diarizer_is_gated_the_one_without_an_account_is_named_first(examine, hub: HubStandIn) -> None:
+    hub.gated |= {PIPELINE, SEGMENTATION}
+    _, results = examine(hub, **LARGE, DIARIZATION_MODEL=PIPELINE)
+    for check in ("DIARIZATION_MODEL", "gate segmentation-3.0"):
+        assert results[check].advice.startswith("no account needed: DIARIZATION_MODEL=open; or accept ")

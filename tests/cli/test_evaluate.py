@@ -271,6 +271,7 @@ def test_the_table_has_a_column_for_each_group() -> None:
         "WER": ["50.0 %", "-"],
         "substituted, deleted, inserted": ["1 0 1 of 4", "-"],
         "cpWER": ["100.0 %", "-"],
+        "tcpWER": ["100.0 %", "-"],
         "word boundaries, median": ["0.025 s", "-"],
         "90th percentile": ["0.075 s", "-"],
         "DER": ["50.0 %", "-"],

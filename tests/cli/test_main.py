@@ -141,7 +141,7 @@ def test_a_command_that_runs_no_model_does_not_import_torch() -> None:
     code = """
 import sys
 from turnscribe.cli.main import COMMANDS
-for name in ("transcribe", "doctor", "evaluate", "deploy"):
+for name in ("transcribe", "doctor", "models", "evaluate", "deploy"):
     COMMANDS[name].build_parser()
 print("torch" in sys.modules)
 """
@@ -162,6 +162,7 @@ def test_the_package_runs_as_a_module() -> None:
         ("turnscribe d", {"doctor", "deploy"}),
         ("turnscribe transcribe --asr", {"--asr-model"}),
         ("turnscribe deploy cr", {"create"}),
+        ("turnscribe models wh", {"where"}),
     ],
 )
 def test_a_shell_completes_commands_and_their_options(line: str, expected: set[str], tmp_path: Path) -> None:

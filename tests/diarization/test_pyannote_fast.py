@@ -17,9 +17,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from diarization_utils import Diarizer, diarize, load_diarizer
+from diarization_utils import diarize, load_diarizer
 from tests.conftest import REPOSITORY
 from turnscribe.diarization import pyannote_versions
+from turnscribe.diarization.pyannote import PyannoteDiarizer
 
 pyannote_versions.silence_pyannote()
 
@@ -122,7 +123,7 @@ def test_demo_answers_are_stocks_with_silence_and_counts(
 
 @pytest.mark.models
 def test_demo_turns_are_stocks(demo_twins: Any, with_silence: Any) -> None:
-    slow, fast = (diarize(Diarizer(pipeline), with_silence) for pipeline in demo_twins)
+    slow, fast = (diarize(PyannoteDiarizer(pipeline), with_silence) for pipeline in demo_twins)
     assert len({turn.speaker for turn in fast}) > 1
     assert fast == slow
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from config import load_settings
 from turnscribe.asr.registry import load_asr
-from turnscribe.checkpoints.hub import resolve_model
+from turnscribe.checkpoints.hub import available_model
 from turnscribe.cli.evaluation.references import synthesized
 from turnscribe.errors import TurnscribeError
 from turnscribe.inputs.decode import decode_audio
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("name recordings, or give --synthesize SEED.")
     try:
         settings, device = load_settings(), best_device()
-        model = resolve_model(settings.asr_model, ROOT)
+        model = available_model("ASR_MODEL", settings.asr_model, ROOT)
         options = DecodingOptions(chunk_length_s=args.chunk_length_s, word_times=True)
         waveforms = [decode_audio(audio).mono for audio in _recordings(args)]
         transcripts: dict[str, list[list[Word]]] = {}

@@ -64,7 +64,7 @@ def _named(options: argparse.Namespace) -> Any:
 def _diarizer(options: argparse.Namespace) -> Callable[[Any], dict[str, Any]] | None:
     if options.diarization is None:
         return None
-    from turnscribe.diarization.pyannote import diarize, load_diarizer
+    from turnscribe.diarization.diarizer import diarize, load_diarizer
 
     diarizer = load_diarizer(str(options.diarizer.resolve()), fast=options.diarization == "fast")
 

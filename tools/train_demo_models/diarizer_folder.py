@@ -153,7 +153,7 @@ def measure(folder: Path, seeds: Iterable[int], *, noise_db: float = 20.0) -> di
     `words`, the share of words whose speaker is right at the word's midpoint."""
     from pyannote.core import Annotation, Segment
 
-    from turnscribe.diarization.pyannote import diarize, load_diarizer
+    from turnscribe.diarization.diarizer import diarize, load_diarizer
 
     diarizer, metric = load_diarizer(str(folder.resolve())), _error_rate()
     right = words = 0

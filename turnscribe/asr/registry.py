@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 
 from turnscribe.asr.protocol import Asr, LoadAsr, WeightsType
-from turnscribe.checkpoints.hub import resolve_model
+from turnscribe.checkpoints.hub import available_model
 from turnscribe.errors import SettingsError
 
 BACKENDS = {  # by the name that ASR_BACKEND gives
@@ -31,11 +31,12 @@ def load_asr(
     """Load a model, and an assistant for speculative decoding, into a backend.
 
     `model` and `assistant` are folders (looked for in `root` first) or Hub ids, in the format of transformers or of
-    CTranslate2, or checkpoints of openai-whisper (`.pt`). The weights are of `dtype`: "auto" is float16 on CUDA and
-    float32 on the CPU. Raises `SettingsError` that names the variable.
+    CTranslate2, named models (fetched if they are not there), or checkpoints of openai-whisper (`.pt`). The weights
+    are of `dtype`: "auto" is float16 on CUDA and float32 on the CPU. Raises `SettingsError` that names the variable.
     """
     if backend not in BACKENDS:
         raise SettingsError(f"ASR_BACKEND is {backend!r}: give {' or '.join(BACKENDS)}.")
     load: LoadAsr = importlib.import_module(BACKENDS[backend]).load
-    assistant = resolve_model(assistant, root) if assistant else None
-    return load(resolve_model(model, root), assistant=assistant, token=token, device=device, dtype=dtype)
+    model = available_model("ASR_MODEL", model, root)
+    assistant = available_model("ASSISTANT_MODEL", assistant, root) if assistant else None
+    return load(model, assistant=assistant, token=token, device=device, dtype=dtype)

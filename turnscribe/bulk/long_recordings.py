@@ -15,9 +15,9 @@ from itertools import pairwise
 from turnscribe.assemble import GroupTurns, assemble
 from turnscribe.bulk.voices import PartSpeaker, Voice, name_speakers
 from turnscribe.deployment import Deployment
+from turnscribe.diarization.diarizer import Diarizer, embed
 from turnscribe.diarization.known_speakers import voice_of
 from turnscribe.diarization.merge import assign_speakers, group_turns
-from turnscribe.diarization.pyannote import Diarizer, embed
 from turnscribe.errors import InferenceFailed
 from turnscribe.parameters import parameters_of
 from turnscribe.pipeline import AssignSpeakers, Pipeline
@@ -39,6 +39,7 @@ class PartTranscript:
     offset: float  # seconds from the start of the recording
     transcript: Transcript
     voices: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    similarity: float = 0.5  # the least cosine of two voices of one person, as the part's diarizer judges
 
     def to_json(self) -> str:
         return json.dumps(
@@ -46,13 +47,15 @@ class PartTranscript:
                 "offset": self.offset,
                 "transcript": json.loads(to_json(self.transcript)),
                 "voices": {speaker: list(voice) for speaker, voice in self.voices.items()},
+                "similarity": self.similarity,
             }
         )
 
     @staticmethod
     def from_json(text: str) -> PartTranscript:
         values = json.loads(text)
-        return PartTranscript(values["offset"], from_json(json.dumps(values["transcript"])), values["voices"])
+        transcript = from_json(json.dumps(values["transcript"]))
+        return PartTranscript(values["offset"], transcript, values["voices"], values.get("similarity", 0.5))
 
 
 # --- Splitting ----------------------------------------------------------------------------------------------
@@ -147,7 +150,8 @@ def transcribe_part(
         return PartTranscript(offset, transcript)
     assert pipeline.diarizer is not None
     waveform = decode_audio(audio, limits=pipeline.limits).mono
-    return PartTranscript(offset, transcript, _embeddings(waveform, transcript.turns, pipeline.diarizer))
+    voices = _embeddings(waveform, transcript.turns, pipeline.diarizer)
+    return PartTranscript(offset, transcript, voices, pipeline.diarizer.speaker_similarity)
 
 
 def _embeddings(waveform: Waveform, turns: Sequence[Turn], diarizer: Diarizer) -> dict[str, Sequence[float]]:
@@ -170,20 +174,21 @@ def merge(
     parts: Sequence[PartTranscript],
     request: Request | None = None,
     *,
-    threshold: float,
+    threshold: float | None = None,
     assign_speakers: AssignSpeakers = assign_speakers,
     group_turns: GroupTurns = group_turns,
 ) -> Transcript:
     """One transcript of the whole recording; speakers are numbered in the order in which they first speak.
 
-    `threshold` is the least cosine of the angle between two voices of one person (`SPEAKER_SIMILARITY`); the speaker
-    counts of the whole recording's `request` win over it. Two speakers of one part stay two.
+    `threshold` is the least cosine of the angle between two voices of one person (`SPEAKER_SIMILARITY`); without it,
+    the parts' own counts. The speaker counts of the whole recording's `request` win over it. Two speakers of one part
+    stay two.
     """
     request = request or Request()
     parts = sorted(parts, key=lambda part: part.offset)
     names = name_speakers(
         _voices(parts),
-        threshold=threshold,
+        threshold=threshold or max((part.similarity for part in parts if part.voices), default=0.5),
         fewest=request.num_speakers or request.min_speakers,
         most=request.num_speakers or request.max_speakers,
     )

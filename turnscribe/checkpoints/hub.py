@@ -1,27 +1,78 @@
 """Where models come from, and what to tell the operator when one cannot be loaded.
 
-The settings name a model by a folder or by its id on the Hugging Face Hub.
+The settings name a model by a folder, by a name of the catalogue or by its id on the Hugging Face Hub.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from turnscribe.checkpoints.catalogue import Catalogue, Kind, find
+from turnscribe.checkpoints.fetch import fetch
+from turnscribe.checkpoints.store import folder_of
 from turnscribe.errors import ModelUnavailable, SettingsError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 HUB = "https://huggingface.co"
 BUSY_STATUSES = (408, 425, 429)  # a later request may be answered otherwise, as after a status from 500 on
 TIMEOUT_SECONDS = 10.0
+log = logging.getLogger("turnscribe")
 
 
-def resolve_model(name: str, root: Path) -> str:
-    """A folder in the repository at `root`, then one in the working directory, else `name` as a Hub id."""
-    for base in (root, Path.cwd()):
-        if (base / name).exists():
-            return str(base / name)
+def resolve_model(name: str, root: Path, *, catalogue: Catalogue | None = None) -> str:
+    """Where a model is now: fetches nothing.
+
+    A folder in the repository at `root`, then one in the working directory, then the store's folder of a named model;
+    a named model that is not there as its name; else `name` as a Hub id.
+    """
+    if folder := _folder(name, root):
+        return str(folder)
+    if model := find(name, catalogue):
+        return str(folder_of(model.name, catalogue=catalogue) or model.name)
     return name
+
+
+def available_model(
+    variable: str, name: str, root: Path, *, catalogue: Catalogue | None = None, api: HfApi | None = None
+) -> str:
+    """As `resolve_model`, for loading: a named model that is not there is fetched, but with HF_HUB_OFFLINE.
+
+    Raises `SettingsError` that begins with `variable`, the setting that names the model.
+    """
+    from huggingface_hub import constants
+
+    model = find(name, catalogue)
+    if model is None or _folder(name, root):
+        return resolve_model(name, root, catalogue=catalogue)
+    if model.kind != (wanted := kind_of(variable)):
+        raise SettingsError(f"{variable} {model.name} is a {model.kind}: name a {wanted}.")
+    if found := folder_of(model.name, catalogue=catalogue):
+        return str(found)
+    if constants.HF_HUB_OFFLINE:
+        raise SettingsError(
+            f"{variable} {model.name} is not on this machine and HF_HUB_OFFLINE is set: "
+            f"run `{get_command(model.name)}` first."
+        )
+    try:
+        return str(fetch(model.name, catalogue=catalogue, api=api, say=log.warning))
+    except SettingsError as error:
+        raise type(error)(f"{variable} {error}") from error.__cause__
+
+
+def kind_of(variable: str) -> Kind:
+    """What kind of model a setting names."""
+    return "diarizer" if variable == "DIARIZATION_MODEL" else "Whisper model"
+
+
+def get_command(name: str) -> str:
+    """The command that fetches a model ahead of its loading."""
+    return f"turnscribe models get {name}"
 
 
 @contextmanager
@@ -131,6 +182,11 @@ def _is_connection_error(error: BaseException) -> bool:
     """Whether the http library of huggingface_hub raised `error` without an answer of the server."""
     library = type(error).__module__.partition(".")[0]
     return library in ("requests", "httpx", "httpx2") and getattr(error, "response", None) is None
+
+
+def _folder(name: str, root: Path) -> Path | None:
+    """In the repository or the working directory; a file is one too."""
+    return next((base / name for base in (root, Path.cwd()) if (base / name).exists()), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

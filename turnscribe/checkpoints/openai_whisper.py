@@ -6,8 +6,6 @@ elsewhere: the tokenizer from a vocabulary file (`openai_vocabulary.py`), the re
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from turnscribe.checkpoints.hub import display_name
 from turnscribe.checkpoints.openai_generation import generation_config
 from turnscribe.checkpoints.openai_vocabulary import find_vocabulary, make_tokenizer, read_ranks, special_tokens
+from turnscribe.checkpoints.torch_files import read_torch_file
 from turnscribe.checkpoints.whisper_components import (
     Dimensions,
     WhisperComponents,
@@ -89,26 +88,7 @@ def describe_checkpoint(model: str, *, variable: str) -> tuple[Dimensions, int]:
 
 def _read(path: Path, name: str) -> tuple[Dimensions, dict[str, Tensor]]:
     """The checkpoint's dimensions and its weights, still in the file."""
-    import torch
-
-    if not path.is_file():
-        raise SettingsError(f"{name} is not there: name a checkpoint file that exists.")
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise SettingsError(f"{name} cannot be read: check the permissions of the file.") from error
-    if not _is_plain_zip(path):
-        raise SettingsError(
-            f"{name} is not a whole file of torch.save in its zip format: copy it again, or save it again."
-        )
-    try:
-        # `mmap` also refuses torch's older file format, in which torch 2.5 may run code in spite of `weights_only`
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        raise SettingsError(
-            f"{name} holds code or objects beside weights, and nothing of it was run: name a checkpoint as "
-            "openai-whisper publishes them."
-        ) from error
+    loaded = read_torch_file(path, name, publisher="openai-whisper")
     match loaded:
         case {"dims": dict() as dims, "model_state_dict": dict() as state}:
             return _dimensions(dims, state, name), state
@@ -116,22 +96,6 @@ def _read(path: Path, name: str) -> tuple[Dimensions, dict[str, Tensor]]:
         f"{name} is not a checkpoint of openai-whisper, which holds dims and model_state_dict: name one, or a folder "
         "in the format of transformers."
     )
-
-
-def _is_plain_zip(path: Path) -> bool:
-    """Whether a zip can be mapped, so is neither cut off nor compressed, and is no TorchScript, which torch 2.5 runs.
-
-    The list of contents comes from torch's own reader: a crafted file can show another reader other contents.
-    """
-    import torch
-
-    try:
-        records = torch._C.PyTorchFileReader(str(path)).get_all_records()
-        with zipfile.ZipFile(path) as archive:
-            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-    except (RuntimeError, zipfile.BadZipFile):
-        return False
-    return stored and not any(record.endswith("constants.pkl") for record in records)
 
 
 def _dimensions(values: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> Dimensions:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from turnscribe.checkpoints.hub import display_name, resolve_model
 from turnscribe.cli.checks.access import check_gate, check_token, gates, unreachable
 from turnscribe.cli.checks.machine import Machine, check_disk, check_memory, this_machine
-from turnscribe.cli.checks.models import check_assistant, look_at
+from turnscribe.cli.checks.models import Facts, check_assistant, look_at
+from turnscribe.cli.checks.named import check_named
 from turnscribe.cli.checks.packages import (
     check_decoding,
     check_import,
@@ -122,13 +123,21 @@ def check_models(settings: ModelSettings, api: HfApi, machine: Machine) -> Itera
     """Each model, then what they need together."""
     named = {variable: getattr(settings, variable.lower()) for variable in MODELS}
     models = {variable: resolve_model(model, HERE) for variable, model in named.items() if model}
-    remote = [model for model in models.values() if not Path(model).exists()]
+    missing = {
+        variable: found for variable in models if (found := check_named(variable, named[variable], models[variable]))
+    }
+    remote = [model for variable, model in models.items() if variable not in missing and not Path(model).exists()]
     offline = unreachable(api) if remote else None
     yield from guarded("HF_TOKEN", lambda: check_token(settings.token, api, needed=bool(remote), offline=offline))
-    facts = {variable: look_at(variable, model, api, offline) for variable, model in models.items()}
+    facts = {
+        variable: Facts(missing[variable][0], download=missing[variable][1].size)
+        if variable in missing
+        else look_at(variable, model, api, offline)
+        for variable, model in models.items()
+    }
     yield from (found.result for found in facts.values())
     diarizer = models.get("DIARIZATION_MODEL")
-    if diarizer and not offline:
+    if diarizer and not offline and "DIARIZATION_MODEL" not in missing:
         for repository in gates(diarizer, version_of("pyannote.audio") or ""):
             yield check_gate(repository, api)
     if "ASSISTANT_MODEL" in facts:

@@ -8,6 +8,7 @@ dialogues and sentences (Debian: `flite`, `espeak-ng`) in the demo models' vocab
 Needs `jiwer`, `meeteval` and `pyannote.metrics`; the models come from the options, else from the environment.
 
     WER, cpWER    errors per reference word, in lower case without punctuation; cpWER by speaker
+    tcpWER        as cpWER, and a word counts only where it is said, give or take 5 s
     boundaries    seconds from a correctly recognised word's start or end to the reference's
     DER           pyannote.metrics, no collar, overlap counted, over the whole recording
     speaker       share of correctly recognised words with the right speaker, under the best mapping of names
@@ -52,7 +53,7 @@ from turnscribe.pipeline import Pipeline
 from turnscribe.request import Request
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
-AT_MOST = ("wer", "cpwer", "boundary", "boundary90", "der")
+AT_MOST = ("wer", "cpwer", "tcpwer", "boundary", "boundary90", "der")
 AT_LEAST = ("speaker", "speakers", "draft", "live", "speed")
 VERSIONS = "torch transformers pyannote.audio pyannote.metrics jiwer meeteval numpy".split()
 
@@ -266,6 +267,7 @@ def table(groups: Mapping[str, Figures]) -> str:
         ("WER", lambda f: _percent(f.wer)),
         ("  substituted, deleted, inserted", lambda f: _parts(f.substitutions, f.deletions, f.insertions)),
         ("cpWER", lambda f: _percent(f.cpwer)),
+        ("tcpWER", lambda f: _percent(f.tcpwer)),
         ("word boundaries, median", lambda f: _boundary(f, "boundary")),
         ("  90th percentile", lambda f: _boundary(f, "boundary90")),
         ("DER", lambda f: _percent(f.der)),
@@ -355,7 +357,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     speech("--sentences", type=_count, default=0, metavar="N", help="and so many sentences, each in a recording (0)")
     speech("--noise-db", type=float, default=20.0, metavar="DB", help="how far the noise is below the speech (20)")
     speech("--save", metavar="FOLDER", help="write what is synthesized, with references in every form")
-    models = parser.add_argument_group("models (a folder or a Hub id; default: the environment)").add_argument
+    models = parser.add_argument_group(
+        "models (a folder, a named model or a Hub id; default: the environment)"
+    ).add_argument
     for name in MODELS:
         models(f"--{name.lower().replace('_', '-')}", metavar="MODEL", help=name)
     request = parser.add_argument_group("request, as for transcribe").add_argument

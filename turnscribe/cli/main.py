@@ -58,6 +58,7 @@ COMMANDS = {
         Command("transcribe", "turnscribe.cli.transcribe", "transcribe recordings: who said what"),
         Command("serve", "turnscribe.serving.server", "answer requests over HTTP, with a page for people", "server"),
         Command("doctor", "turnscribe.cli.doctor", "check whether these settings can be served from here"),
+        Command("models", "turnscribe.cli.models", "get models ahead of their use, and see which are there"),
         Command("evaluate", "turnscribe.cli.evaluate", "measure transcripts against references"),
         Command("deploy", "turnscribe.cli.deploy", "manage an Inference Endpoint of a repository"),
     )

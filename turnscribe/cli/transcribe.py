@@ -269,7 +269,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     add("--output-dir", metavar="DIR", help="write a file for each recording; default: print")
     add("--overwrite", action="store_true", help="replace outputs that are there already")
     add("--quiet", action="store_true", help="no progress bar and no summary")
-    models = parser.add_argument_group("models (a folder or a Hub id; default: the environment)").add_argument
+    models = parser.add_argument_group(
+        "models (a folder, a named model or a Hub id; default: the environment)"
+    ).add_argument
     models("--asr-model", metavar="MODEL", help="ASR_MODEL")
     models("--assistant-model", metavar="MODEL", help="ASSISTANT_MODEL, for --assisted")
     models("--diarization-model", metavar="MODEL", help="DIARIZATION_MODEL")

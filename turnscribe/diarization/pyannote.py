@@ -8,21 +8,20 @@ import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turnscribe.checkpoints.hub import HUB, loading, resolve_model
+from turnscribe.checkpoints.hub import HUB, loading
 from turnscribe.diarization import pyannote_versions as compat
+from turnscribe.diarization.diarizer import SEGMENTATION_SHARE
 from turnscribe.errors import SettingsError
-from turnscribe.listener import SILENT, Listener
+from turnscribe.listener import Listener
 from turnscribe.request import Request
 from turnscribe.transcript import Turn
-from turnscribe.waveform import SAMPLE_RATE, Waveform, is_silent
+from turnscribe.waveform import SAMPLE_RATE, Waveform
 
-ANYBODY = Request()  # any number of speakers
-SHORTEST = SAMPLE_RATE // 10  # samples: in less than 0.1 s nobody says anything
 BATCH_SIZE = 32  # windows at a time; pyannote's own default is 1
 GPU_SHARE = 1 / 8  # of a GPU's memory for a batch; the recogniser lives there too
 # Bytes of a window of 10 s there, and the most windows worth a batch; reckoned, not measured on a GPU. The widest
@@ -30,7 +29,6 @@ GPU_SHARE = 1 / 8  # of a GPU's memory for a batch; the recogniser lives there t
 # four of them); its LSTM takes 589 steps in turn, so wide batches pay. ResNet34's has 32 channels x 80 mel bins x 998
 # frames (10 MB, six with a convolution's workspace). So 16 GB: 100 and 32 windows; 140 GB: 512 and 128.
 WINDOW_BYTES = {"segmentation_batch_size": (20e6, 512), "embedding_batch_size": (64e6, 128)}
-SEGMENTATION_SHARE = 0.3  # of a diarization's time, for progress; the embeddings take the rest
 
 COMMUNITY = "pyannote/speaker-diarization-community-1"  # 4.x takes its PLDA from here, whatever it loads
 ALSO_GATED = {
@@ -40,25 +38,61 @@ ALSO_GATED = {
 
 
 @dataclass(frozen=True)
-class Diarizer:
+class PyannoteDiarizer:
     """A loaded pyannote pipeline: callable with `{"waveform": [1, N], "sample_rate": 16000}` and a hook."""
 
     pipeline: Any
 
+    speaker_similarity: ClassVar[float] = 0.5  # measured with the demo's embedding
 
-def load_diarizer(
-    model: str, *, token: str | None = None, device: str = "cpu", root: Path = Path("."), fast: bool = True
-) -> Diarizer:
-    """Load the pipeline in the folder `model` (relative to `root`), or of that name on the Hugging Face Hub.
+    def turns(self, waveform: Waveform, request: Request, listener: Listener) -> list[Turn]:
+        """As `Diarizer.turns`."""
+        done = 0.0
+
+        def hook(step: str, artefact: Any = None, *, total: int = 0, completed: int = 0, **_: Any) -> None:
+            nonlocal done
+            listener.stop_if_asked()
+            if not total:
+                return
+            share = min(completed / total, 1.0)
+            first, width = (0.0, SEGMENTATION_SHARE) if step == "segmentation" else (SEGMENTATION_SHARE, 0.7)
+            done = max(done, first + width * share)
+            listener.on_progress(done)
+
+        with compat.tf32_kept():
+            output = self.pipeline(
+                {"uri": "recording", **compat.in_memory(waveform)},
+                hook=compat.one_speaker_at_a_time(hook),
+                **request.speaker_counts,
+            )
+        duration = len(waveform) / SAMPLE_RATE
+        annotation = compat.exclusive_annotation(output)
+        return [
+            Turn(str(speaker), round(max(segment.start, 0.0), 3), round(min(segment.end, duration), 3))
+            for segment, _, speaker in annotation.itertracks(yield_label=True)
+        ]
+
+    def embed(self, waveform: Waveform) -> NDArray[np.float32]:
+        """What the pipeline's embedding model makes of one voice: `[D]`."""
+        model = self.pipeline._embedding  # public in neither version
+        shortest = int(model.min_num_samples)
+        samples = compat.in_memory(np.pad(waveform, (0, max(shortest - len(waveform), 0))))["waveform"]  # [1, N]
+        with compat.tf32_kept():
+            return np.asarray(model(samples[None])[0], dtype=np.float32)
+
+
+def load_pyannote(
+    model: str, resolved: str, *, token: str | None = None, device: str = "cpu", fast: bool = True
+) -> PyannoteDiarizer:
+    """Load the pipeline `model`, which `resolved` names: a folder, or an id on the Hugging Face Hub.
 
     Imports pyannote, which takes seconds. Works with pyannote.audio 3.4 and 4.x; a folder holds a `config.yaml` and
     what it calls `$model/...`. Checkpoints are unpickled with a list of harmless types, so a model cannot bring code
     (`pyannote_versions.CHECKPOINT_TYPES`). A stock pipeline is made to give the same answer sooner
     (`turnscribe.diarization.pyannote_fast`); with `fast=False` it is left as it is. Raises `SettingsError`, one
-    sentence that
-    names the page whose conditions to accept and the variable to set.
+    sentence that names the page whose conditions to accept and the variable to set.
     """
-    folder = Path(resolve_model(model, root))
+    folder = Path(resolved)
     with loading("DIARIZATION_MODEL", model), contextlib.redirect_stdout(io.StringIO()) as printed:
         compat.silence_pyannote()
         try:
@@ -79,7 +113,7 @@ def load_diarizer(
             from turnscribe.diarization.pyannote_fast import accelerate  # imports pyannote, as loading has by now
 
             pipeline = accelerate(pipeline)
-    return Diarizer(pipeline)
+    return PyannoteDiarizer(pipeline)
 
 
 def _load(folder: Path, model: str, token: str | None) -> Any:
@@ -144,49 +178,3 @@ def _gated(model: str, folder: Path, said: str) -> str:
         f"DIARIZATION_MODEL {folder.name if folder.exists() else model} is gated or missing: check the name, accept "
         f"the conditions at {pages}, and set HF_TOKEN to a token of the account that did."
     )
-
-
-def diarize(
-    diarizer: Diarizer, waveform: Waveform, request: Request = ANYBODY, listener: Listener = SILENT
-) -> list[Turn]:
-    """The turns in a waveform `[samples]`, mono, 16 kHz: by time, one speaker at a time.
-
-    The request says how many speakers there are, if it does. Empty for silence and for less than 0.1 s. Where people
-    speak at once, the more active one has the turn (pyannote's exclusive diarization). Raises `Cancelled`.
-    """
-    if len(waveform) < SHORTEST or is_silent(waveform):
-        return []
-    done = 0.0
-
-    def hook(step: str, artefact: Any = None, *, total: int = 0, completed: int = 0, **_: Any) -> None:
-        nonlocal done
-        listener.stop_if_asked()
-        if not total:
-            return
-        share = min(completed / total, 1.0)
-        first, width = (0.0, SEGMENTATION_SHARE) if step == "segmentation" else (SEGMENTATION_SHARE, 0.7)
-        done = max(done, first + width * share)
-        listener.on_progress(done)
-
-    with compat.tf32_kept():
-        output = diarizer.pipeline(
-            {"uri": "recording", **compat.in_memory(waveform)},
-            hook=compat.one_speaker_at_a_time(hook),
-            **request.speaker_counts,
-        )
-    duration = len(waveform) / SAMPLE_RATE
-    annotation = compat.exclusive_annotation(output)
-    turns = [
-        Turn(str(speaker), round(max(segment.start, 0.0), 3), round(min(segment.end, duration), 3))
-        for segment, _, speaker in annotation.itertracks(yield_label=True)
-    ]
-    return sorted((turn for turn in turns if turn.end > turn.start), key=lambda turn: (turn.start, turn.end))
-
-
-def embed(diarizer: Diarizer, waveform: Waveform) -> NDArray[np.float32]:
-    """What the pipeline's embedding model makes of one voice `[samples]`, mono, 16 kHz: `[D]`."""
-    model = diarizer.pipeline._embedding  # public in neither version
-    shortest = int(model.min_num_samples)
-    samples = compat.in_memory(np.pad(waveform, (0, max(shortest - len(waveform), 0))))["waveform"]  # [1, N]
-    with compat.tf32_kept():
-        return np.asarray(model(samples[None])[0], dtype=np.float32)

@@ -35,6 +35,7 @@ from pyannote.audio.pipelines.speaker_diarization import SpeakerDiarization
 from pyannote.audio.pipelines.speaker_verification import PyannoteAudioPretrainedSpeakerEmbedding
 from pyannote.core import Annotation, SlidingWindow, SlidingWindowFeature
 
+from turnscribe.diarization import frames as arrays
 from turnscribe.diarization.pyannote_versions import pyannote_major
 
 # The models that pool weighted frames and end with one linear layer, and where its bias is. A speaker whose weights
@@ -51,7 +52,6 @@ OUTPUT_BIAS = {
 # ResNet34) get too large for malloc to keep, so each is made of fresh pages. CPU time of 10 s windows on one core:
 # ResNet34 484 ms each by 2 (and by 1), 663 by 4, 762 by 8; the demo's XVectorMFCC 44 by 2, 90 by 32.
 CPU_WINDOWS = 2
-NOBODY = -2  # the cluster of a speaker slot without speech
 
 
 def accelerate(pipeline: Any) -> Any:
@@ -102,7 +102,7 @@ class FastSpeakerDiarization(SpeakerDiarization):
         hook("embeddings", None, total=len(batches), completed=0)
         for completed, batch in enumerate(batches, 1):
             waveforms = self._waveforms(file["waveform"], starts[batch], length)  # [B, 1, samples]
-            weights = torch.from_numpy(_weights(data[batch], fewest))  # [B, S, F]
+            weights = torch.from_numpy(arrays.frames_to_embed(data[batch], fewest))  # [B, S, F]
             embeddings[batch] = self._embedding(waveforms, masks=weights)
             hook("embeddings", embeddings[batch], total=len(batches), completed=completed)
         return embeddings
@@ -145,16 +145,8 @@ class FastSpeakerDiarization(SpeakerDiarization):
     ) -> SlidingWindowFeature:
         """How many speak at once `[T, 1]`: the windows' average, rounded, from zeros and ones `[W, F, S]`."""
         trimmed = Inference.trim(binarized_segmentations, warm_up=warm_up)
-        speakers = np.sum(trimmed.data, axis=-1)  # [W, F]
-        known = ~np.isnan(speakers)
-        speakers = np.where(known, speakers, 0)
-        frames, starts, length = _layout(trimmed, frames)
-        total, seen = np.zeros((2, length), np.float32)  # [T] each
-        for start, window, there in zip(starts, speakers, known, strict=True):
-            total[start : start + len(window)] += window
-            seen[start : start + len(window)] += there
-        average = total / np.maximum(seen, 1e-12)  # no window, no speaker
-        return SlidingWindowFeature(np.rint(average).astype(np.uint8)[:, None], frames)
+        frames, layout = _layout(trimmed, frames)
+        return SlidingWindowFeature(arrays.speaker_count(trimmed.data, layout)[:, None], frames)
 
     def reconstruct(
         self, segmentations: SlidingWindowFeature, hard_clusters: NDArray[np.int8], count: SlidingWindowFeature
@@ -164,19 +156,10 @@ class FastSpeakerDiarization(SpeakerDiarization):
         From scores `[W, F, S]` and their clusters `[W, S]`. A cluster's score is the sum over the windows, in their
         order, as stock's is: float32 sums of soft scores depend on it.
         """
-        frames, starts, length = _layout(segmentations, count.sliding_window)
-        if length != len(count) or frames.start != count.sliding_window.start:
+        frames, layout = _layout(segmentations, count.sliding_window)
+        if layout.length != len(count) or frames.start != count.sliding_window.start:
             return super().reconstruct(segmentations, hard_clusters, count)
-        clusters = max(int(hard_clusters.max()) + 1, int(count.data.max()))
-        scores = np.zeros((clusters, length), np.float32)  # [K, T]
-        for start, window, speakers in zip(starts, segmentations.data, hard_clusters.tolist(), strict=True):
-            for cluster in set(speakers) - {NOBODY}:
-                best = functools.reduce(np.maximum, [window[:, s] for s, k in enumerate(speakers) if k == cluster])
-                scores[cluster, start : start + len(best)] += np.where(np.isnan(best), 0, best)
-        # Ties go to whom numpy's sort puts first, so this has to be stock's call, on rows of the same layout.
-        ranked = np.argsort(-np.ascontiguousarray(scores.T), axis=-1)  # [T, K]
-        speaking = np.zeros((length, clusters), np.float32)
-        np.put_along_axis(speaking, ranked, (np.arange(clusters) < count.data).astype(np.float32), axis=-1)
+        speaking = arrays.reconstruct(segmentations.data, hard_clusters, count.data[:, 0], layout)
         return SlidingWindowFeature(speaking, frames)
 
     @staticmethod
@@ -185,8 +168,7 @@ class FastSpeakerDiarization(SpeakerDiarization):
     ) -> Annotation:
         """The turns of who speaks `[T, K]`: stock's method sees only the frames in which something changes."""
         data = discrete_diarization.data
-        changed = (data[1:] != data[:-1]).any(axis=1)  # [T - 1]
-        kept = np.unique([0, *(np.flatnonzero(changed) + 1).tolist(), len(data) - 1])  # first and last count too
+        kept = arrays.changes(data)
         return SpeakerDiarization.to_annotation(
             SlidingWindowFeature(data[kept], _ChosenFrames(discrete_diarization.sliding_window, kept)),
             min_duration_on=min_duration_on,
@@ -204,27 +186,15 @@ class _ChosenFrames:
         return self.frames[int(self.kept[index])]
 
 
-def _layout(scores: SlidingWindowFeature, frames: SlidingWindow) -> tuple[SlidingWindow, list[int], int]:
-    """The recording's frames, the first frame of each window `[W]` and the number of frames, as in `Inference`."""
+def _layout(scores: SlidingWindowFeature, frames: SlidingWindow) -> tuple[SlidingWindow, arrays.Layout]:
+    """The recording's frames and where those of each window lie, as in `Inference`."""
     windows = scores.sliding_window
-    frames = SlidingWindow(start=windows.start, duration=frames.duration, step=frames.step)
-    half = 0.5 * frames.duration
-    starts = [frames.closest_frame(windows[w].start + half) for w in range(len(scores))]
-    end = windows.start + windows.duration + (len(scores) - 1) * windows.step
-    return frames, starts, frames.closest_frame(end + half) + 1
-
-
-def _weights(speech: NDArray[Any], fewest: int | None) -> NDArray[np.float32]:
-    """The frames `[B, S, F]` to embed each speaker from, given who speaks in which `[B, F, S]`.
-
-    With `fewest`, only the frames in which the speaker is alone, unless there are no more than `fewest` of those.
-    """
-    used = np.nan_to_num(speech, nan=0.0).astype(np.float32)  # [B, F, S]
-    if fewest is not None:
-        alone = np.sum(speech, axis=2, keepdims=True) < 2  # [B, F, 1], false where one is unknown
-        clean = used * alone
-        used = np.where(clean.sum(axis=1, keepdims=True) > fewest, clean, used)
-    return np.ascontiguousarray(used.transpose(0, 2, 1))
+    layout = arrays.Layout.of(
+        arrays.Frames(windows.duration, windows.step, windows.start),
+        len(scores),
+        arrays.Frames(frames.duration, frames.step, windows.start),
+    )
+    return SlidingWindow(start=windows.start, duration=frames.duration, step=frames.step), layout
 
 
 def _ignore_progress(*_: Any, **__: Any) -> None:

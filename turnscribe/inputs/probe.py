@@ -218,8 +218,10 @@ def _walk(
         check_decoding_time(deadline)
         if packet is None or (ticks := packet.dts if packet.pts is None else packet.pts) is None:
             continue
-        i = packet.stream_index
-        ends[i] = max(ends[i], (ticks + (packet.duration or 0)) * bases[i] - origin)
+        i, duration = packet.stream_index, packet.duration or 0
+        if duration >= 2**31:  # FFmpeg's for the last packet of an Ogg file that ends before this packet begins
+            duration -= 2**32
+        ends[i] = max(ends[i], (ticks + duration) * bases[i] - origin)
         if i == track.index:
             check_duration(ends[i], limits)
     return ends[track.index], max(ends)

@@ -33,11 +33,11 @@ def test_a_folder_is_transcribed_on_this_machine(conversation_waveform: NDArray,
         (tmp_path / name).symlink_to(REPOSITORY / name)
     text = block("sh", "requirements-ray.txt")
     for name, model in {
-        "openai/whisper-large-v3": "whisper",
-        "pyannote/speaker-diarization-3.1": "diarizer",
+        "ASR_MODEL=openai/whisper-large-v3": "whisper",
+        "DIARIZATION_MODEL=open": "diarizer",
     }.items():
         assert name in text
-        text = text.replace(name, str(REPOSITORY / "demo" / model))
+        text = text.replace(name, f"{name.partition('=')[0]}={REPOSITORY / 'demo' / model}")
     text = text.replace("python -m", "exec python -m")  # a Ray ends with its job, and the job with this process
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as short:  # Ray's sockets are in it

@@ -15,8 +15,10 @@ import pytest
 from packaging.requirements import Requirement
 
 from adapters.sagemaker import inference
-from adapters.sagemaker.package import build_archive, build_requirements
+from adapters.sagemaker.command import weights_of
+from adapters.sagemaker.package import _weights, build_archive, build_requirements
 from tests.conftest import REPOSITORY
+from turnscribe.checkpoints.catalogue import NAMED
 from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, SettingsError
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
@@ -38,6 +40,20 @@ def whisper(tmp_path: Path) -> Path:
 def contents(archive: Path) -> dict[str, bytes]:
     with tarfile.open(archive) as file:
         return {member.name: file.extractfile(member).read() for member in file.getmembers()}  # type: ignore[union-attr]
+
+
+def test_a_named_model_goes_along_as_the_folder_that_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNSCRIBE_HOME", str(tmp_path))
+    for file in NAMED[0].files:
+        path = tmp_path / "models" / "whisper-base" / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as opened:
+            opened.truncate(file.size)
+    monkeypatch.chdir(tmp_path)
+    weights = weights_of("whisper-base", lambda line, **_: None)
+    assert weights == tmp_path / "models" / "whisper-base"
+    assert weights_of("elsewhere", lambda line, **_: None) == Path("elsewhere")
+    assert {name for name, _ in _weights("whisper", weights)} == {file.path for file in NAMED[0].files}
 
 
 # The archive ----------------------------------------------------------------------------------------
@@ -315,6 +331,11 @@ def test_accept_and_response_format_may_not_disagree() -> None:
     assert json.loads(inference.transform_fn(model, b"audio", None, None, context))["formatted"] == "as srt"
     with pytest.raises(BadParameters, match="Accept asks for vtt and response_format for something else"):
         inference.transform_fn(model, b"audio", None, "text/vtt", context)
+
+
+def test_a_text_of_several_instances_is_refused() -> None:
+    with pytest.raises(BadParameters, match="ask for application/json"):
+        inference.transform_fn(Model(), '{"instances": ["UklGRg=="]}', "application/json", "text/vtt")
 
 
 @pytest.mark.parametrize("error", [BadAudio("Wrong."), InferenceFailed("Failed under 4711.")])

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from turnscribe.checkpoints.hub import HUB, explain
+from turnscribe.cli.checks.named import NO_ACCOUNT
 from turnscribe.cli.checks.results import Result
+from turnscribe.diarization.diarizer import is_open
 from turnscribe.diarization.pyannote import ALSO_GATED, COMMUNITY
 
 TIMEOUT = 15  # seconds for an answer of the Hub
@@ -57,8 +59,11 @@ def check_token(token: str | None, api: Any, *, needed: bool, offline: str | Non
 def gates(diarizer: str, pyannote: str) -> list[str]:
     """Repositories beside the diarizer's own that loading it fetches from, each with conditions to accept.
 
-    pyannote.audio 4 takes its PLDA from the community pipeline, whatever it loads, unless a folder brings one.
+    pyannote.audio 4 takes its PLDA from the community pipeline, whatever it loads, unless a folder brings one. The
+    open diarizer needs nothing else.
     """
+    if is_open(Path(diarizer)):
+        return []
     found = [ALSO_GATED[diarizer]] if diarizer in ALSO_GATED else []
     if pyannote.split(".")[0] not in ("", "3") and diarizer != COMMUNITY:
         folder = Path(diarizer).parent if diarizer.endswith(".yaml") else Path(diarizer)
@@ -76,9 +81,8 @@ def check_gate(repository: str, api: Any) -> Result:
         hub_file(api, repository, "config.yaml")
     except GatedRepoError:
         page = f"{HUB}/{repository}"
-        return Result(
-            name, "FAILED", f"{repository} is gated", f"accept its conditions at {page}, with the token's account"
-        )
+        advice = f"{NO_ACCOUNT}; or accept its conditions at {page}, with the token's account"
+        return Result(name, "FAILED", f"{repository} is gated", advice)
     except Exception as error:
         detail, _, advice = str(explain(error, "DIARIZATION_MODEL", repository)).partition(": ")
         return Result(name, "FAILED", detail.removeprefix("DIARIZATION_MODEL "), advice)

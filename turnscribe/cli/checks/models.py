@@ -17,7 +17,9 @@ from typing import Any
 from turnscribe.checkpoints.hub import display_name, explain
 from turnscribe.checkpoints.openai_whisper import describe_checkpoint, is_checkpoint
 from turnscribe.cli.checks.access import TIMEOUT, hub_file
+from turnscribe.cli.checks.named import NO_ACCOUNT
 from turnscribe.cli.checks.results import GB, Result, Status
+from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, is_open
 from turnscribe.errors import SettingsError
 
 
@@ -47,14 +49,14 @@ def look_at(variable: str, model: str, api: Any, offline: str | None) -> Facts:
 
 def look_at_hub(variable: str, model: str, api: Any) -> Facts:
     """Its files, its configuration, and whether this token may read it."""
+    diarizer = variable == "DIARIZATION_MODEL"
     try:
         info = api.model_info(model, files_metadata=True, timeout=TIMEOUT)  # a gate does not hide this
-        diarizer = variable == "DIARIZATION_MODEL"
         text = hub_file(api, model, "config.yaml" if diarizer else "config.json")
         config = {} if diarizer else json.loads(text)
     except Exception as error:
         detail, _, advice = str(explain(error, variable, model)).removeprefix(f"{variable} ").partition(": ")
-        return Facts(Result(variable, "FAILED", detail, advice))
+        return Facts(Result(variable, "FAILED", detail, f"{NO_ACCOUNT}; or {advice}" if diarizer else advice))
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     weights = _weights(sizes)
     if not weights and not diarizer:
@@ -110,6 +112,9 @@ def look_at_checkpoint(variable: str, model: str) -> Facts:
 
 
 def _missing(variable: str, folder: Path) -> Iterable[str]:
+    if variable == "DIARIZATION_MODEL" and is_open(folder):
+        yield from (str(file) for file in (OPEN_SEGMENTATION, OPEN_EMBEDDING) if not _is_whole(folder / file))
+        return
     if variable == "DIARIZATION_MODEL":
         wanted = ["config.yaml"]
         if (folder / "config.yaml").is_file():

@@ -5,17 +5,19 @@ Figures of several recordings add up: errors are summed, then divided.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from turnscribe.cli.evaluation.references import Reference, SpokenWord, spoken
-from turnscribe.transcript import Transcript, Turn
+from turnscribe.cli.evaluation.references import Reference, SpokenWord, normalise, spoken
+from turnscribe.transcript import SpeakerText, Transcript, Turn
 
 RATES = (
-    "wer substitutions deletions insertions cpwer der missed false_alarm confusion speaker speakers speakers_found"
-    " draft live"
+    "wer substitutions deletions insertions cpwer tcpwer der missed false_alarm confusion speaker speakers"
+    " speakers_found draft live"
 ).split()
+COLLAR_SECONDS = 5  # of tcpWER, as in the CHiME challenges: whoever speaks it, a word later or earlier is another one
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Figures:
     deletions: Ratio | None = None
     insertions: Ratio | None = None
     cpwer: Ratio | None = None
+    tcpwer: Ratio | None = None
     boundaries: tuple[float, ...] = ()  # seconds, two for each word
     missed: Ratio | None = None  # of the reference's speech, as the next two
     false_alarm: Ratio | None = None
@@ -131,6 +134,11 @@ def compare(reference: Reference, transcript: Transcript) -> Figures:
     )
     if tells and count and all(word.speaker for word in reference.words):
         figures = replace(figures, cpwer=cp_errors(reference.words, heard), speaker=right_speakers(pairs))
+        said = [
+            SpeakerText(word.speaker, word.text, *word.span) for word in reference.words if word.speaker and word.span
+        ]
+        if len(said) == count:
+            figures = replace(figures, tcpwer=tcp_errors(said, _normalised_words(transcript)))
     return figures
 
 
@@ -143,6 +151,12 @@ def heard_words(transcript: Transcript) -> list[SpokenWord]:
         for word in chunk.words:
             words += spoken(word.text, (word.start, word.end), word.speaker)
     return words
+
+
+def _normalised_words(transcript: Transcript) -> list[SpeakerText]:
+    """Each word, or each chunk without words, as a passage."""
+    spans = [span for chunk in transcript.chunks for span in (chunk.words or (chunk,))]
+    return [SpeakerText(s.speaker or "", " ".join(normalise(s.text)), s.start, s.end) for s in spans]
 
 
 @dataclass(frozen=True)
@@ -206,6 +220,36 @@ def cp_errors(reference: Sequence[SpokenWord], heard: Sequence[SpokenWord]) -> R
         return {speaker: " ".join(own) for speaker, own in texts.items()}
 
     rate = cp_word_error_rate(by_speaker(reference), by_speaker(heard), reference_sort=False, hypothesis_sort=False)
+    return Ratio(rate.errors, rate.length)
+
+
+def tcp_errors(reference: Sequence[SpeakerText], heard: Sequence[SpeakerText]) -> Ratio:
+    """meeteval's tcpWER: as cpWER, and a word counts only where it is said, give or take `COLLAR_SECONDS`.
+
+    Times within a passage are shared out by the letters of its words. Both texts are normalised.
+    """
+    from meeteval.io import SegLST
+    from meeteval.wer import time_constrained_minimum_permutation_word_error_rate
+
+    def segments(passages: Sequence[SpeakerText]) -> SegLST:
+        return SegLST(
+            [
+                {
+                    "session_id": "recording",
+                    "speaker": passage.speaker or "nobody",
+                    "start_time": passage.start,
+                    "end_time": max(passage.start, passage.end),
+                    "words": passage.text,
+                }
+                for passage in passages
+            ]
+        )
+
+    # It warns where passages of one speaker overlap, which is what is measured.
+    logging.getLogger("preprocess").setLevel(logging.ERROR)
+    rate = time_constrained_minimum_permutation_word_error_rate(
+        segments(reference), segments(heard), collar=COLLAR_SECONDS
+    )
     return Ratio(rate.errors, rate.length)
 
 

@@ -176,6 +176,11 @@ def read_reference(recording: Path) -> Reference:
     return reference
 
 
+def parse_rttm(text: str) -> tuple[Turn, ...]:
+    """The turns of an rttm about one recording, by time."""
+    return _parse_rttm(text, "").turns or ()
+
+
 def _parse_txt(text: str, stem: str) -> Reference:
     return Reference(tuple(spoken(text)))
 
