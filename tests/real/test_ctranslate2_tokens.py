@@ -13,6 +13,7 @@ from turnscribe.asr.registry import load_asr
 from turnscribe.inputs.decode import decode_audio
 
 WINDOWS = 30
+LONGEST = 224  # tokens, at which `ctranslate2` ends a window: over noise a model may go on and on
 KINDS = {"whisper-base": ("prompt", "conversation"), "whisper-tiny.en": ("prompt",)}
 
 
@@ -32,8 +33,6 @@ def test_the_tokens_are_those_of_ctranslate2(
     model: str, real_models: Path, real_recordings: dict[str, Any], no_gradients: None
 ) -> None:
     folder = real_models / model
-    if not folder.is_dir():
-        pytest.skip(f"{model} was not fetched")
     asr: Any = load_asr(str(folder))
     theirs = ctranslate2.models.Whisper(str(folder), compute_type="float32", intra_threads=1)
     differing, compared = [], 0
@@ -42,7 +41,9 @@ def test_the_tokens_are_those_of_ctranslate2(
         language = recording.language if asr.capabilities.multilingual else None
         windows = engine_tokens(asr, waveform, language)[: WINDOWS - compared]
         expected = ctranslate2_tokens(theirs, asr, [samples for samples, _ in windows], language)
-        differing += [recording.name for (_, ours), tokens in zip(windows, expected, strict=True) if ours != tokens]
+        for (_, ours), tokens in zip(windows, expected, strict=True):
+            if ours[:LONGEST] != tokens:
+                differing.append(recording.name)
         compared += len(windows)
     assert compared >= 20
     assert not differing
