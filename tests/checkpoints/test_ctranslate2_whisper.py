@@ -330,7 +330,7 @@ load_asr(sys.argv[1])
 print(*sorted(set(sys.modules) & set(sys.argv[2:])))
 print("transformers.models.whisper.modeling_whisper" in sys.modules)
 """
-SLOW = ("ctranslate2", "torchvision", "torchaudio", "scipy", "sklearn", "pandas", "sympy", "pyannote.audio", "lightning")
+SLOW = ("ctranslate2", "torchvision", "torchaudio", "scipy", "sklearn", "pandas", "sympy", "pyannote.audio")
 
 
 def test_the_engine_loads_it_without_slow_imports(model: Callable[..., Path]) -> None:
