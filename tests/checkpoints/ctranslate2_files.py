@@ -17,6 +17,7 @@ from tests.checkpoints.openai_files import dimensions, random_state, save, write
 from turnscribe.asr.engine_backend import EngineAsr
 from turnscribe.checkpoints.ctranslate2_file import TYPES
 from turnscribe.checkpoints.openai_whisper import load_checkpoint
+from turnscribe.checkpoints.transformers_versions import dtype_argument
 from turnscribe.engine.mel import LogMel
 from turnscribe.request import DecodingOptions
 from turnscribe.waveform import Waveform
@@ -45,7 +46,11 @@ def write_whisper(folder: Path, vocabulary: int, *, seed: int = 0, **changed: in
 def convert(whisper: Path, folder: Path, quantization: str, *, copied: Sequence[str] = ("tokenizer.json",)) -> Path:
     from ctranslate2.converters import TransformersConverter
 
-    TransformersConverter(str(whisper), copy_files=list(copied)).convert(str(folder), quantization=quantization)
+    class Converter(TransformersConverter):
+        def load_model(self, model_class: Any, name: str, *, dtype: Any, **options: Any) -> Any:
+            return super().load_model(model_class, name, **dtype_argument(dtype), **options)  # of any transformers
+
+    Converter(str(whisper), copy_files=list(copied)).convert(str(folder), quantization=quantization)
     return folder
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -319,6 +321,27 @@ def test_it_can_be_the_assistant(
 def test_an_assistant_of_another_vocabulary_is_refused(model: Callable[..., Path]) -> None:
     with pytest.raises(SettingsError, match=rf"ASSISTANT_MODEL {LARGE_V3}-float32 has {LARGE_V3} tokens"):
         load_asr(str(model(MULTILINGUAL)), assistant=str(model(LARGE_V3)))
+
+
+LOADING = """
+import sys
+from turnscribe.asr.registry import load_asr
+load_asr(sys.argv[1])
+print(*sorted(set(sys.modules) & set(sys.argv[2:])))
+print("transformers.models.whisper.modeling_whisper" in sys.modules)
+"""
+SLOW = ("ctranslate2", "torchvision", "torchaudio", "scipy", "sklearn", "pandas", "sympy", "pyannote.audio")
+
+
+def test_the_engine_loads_it_without_slow_imports(model: Callable[..., Path]) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LOADING, str(model(ENGLISH)), *SLOW],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.stdout == "\nFalse\n", ran.stderr
 
 
 # --- where it is found ----------------------------------------------------------------------------------------

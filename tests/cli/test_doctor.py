@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 
+from tests.checkpoints import ctranslate2_files
 from tests.checkpoints import openai_files as checkpoints
 from tests.cli.hub_stand_in import READER, HubStandIn, online
 from tests.conftest import DEMO, REPOSITORY
@@ -204,6 +205,31 @@ def test_a_checkpoint_of_openai_whisper_and_one_without_its_vocabulary(examine, 
     assert "ASR_MODEL 51865" in results["assistant fits"].detail
     file.write_bytes(file.read_bytes()[:1000])
     assert "not a whole file" in examine(ASR_MODEL=str(file))[1]["ASR_MODEL"].detail
+
+
+def test_a_folder_of_ctranslate2_whole_and_cut_off(examine, tmp_path: Path) -> None:
+    whisper = ctranslate2_files.write_whisper(tmp_path / "whisper", checkpoints.ENGLISH)
+    folder = ctranslate2_files.convert(whisper, tmp_path / "small", "int8")
+    _, results = examine(ASR_MODEL=str(folder), ASSISTANT_MODEL="demo/assistant")
+    result = results["ASR_MODEL"]
+    assert (result.status, result.detail) == ("ok", "folder small, complete, in CTranslate2's format")
+    assert "ASR_MODEL 51864" in results["assistant fits"].detail
+    weights = folder / "model.bin"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    result = examine(ASR_MODEL=str(folder))[1]["ASR_MODEL"]
+    assert (result.status, "cut off" in result.detail) == ("FAILED", True)
+
+
+def test_a_hub_id_of_ctranslate2(examine, hub: HubStandIn) -> None:
+    sizes = {"model.bin": 3_087_000_000, "vocabulary.json": 10**6, "config.json": 2000}
+    words = {"config.json": {"suppress_ids": [1], "lang_ids": None}, "vocabulary.json": ["a"] * 51866}
+    hub.models["Systran/faster-whisper-large-v3"] = {"sizes": sizes, "files": words}
+    names = {"ASR_MODEL": "Systran/faster-whisper-large-v3", "ASSISTANT_MODEL": "distil-whisper/distil-large-v3"}
+    _, results = examine(hub, **names, HF_TOKEN=TOKEN)
+    assert results["ASR_MODEL"].detail == "Systran/faster-whisper-large-v3 in CTranslate2's format, 3.1 GB"
+    assert results["assistant fits"].detail == "51866 tokens and 128 mel bins, both"
+    del words["vocabulary.json"], sizes["vocabulary.json"]
+    assert "lacks vocabulary.json" in examine(hub, **names)[1]["ASR_MODEL"].detail
 
 
 def test_an_assistant_of_another_vocabulary(examine, hub: HubStandIn) -> None:

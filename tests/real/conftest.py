@@ -22,7 +22,7 @@ Measured = dict[str, tuple[Recording, Spoken, Heard, Figures]]
 
 @pytest.fixture(scope="session")
 def real_models() -> Path:
-    """A folder with `whisper-base/` and `open-diarizer/`."""
+    """A folder with `whisper-base/`, `whisper-tiny.en/` and `open-diarizer/`."""
     return fetch_models()
 
 

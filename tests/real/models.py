@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-MODELS = ("whisper-base", "open-diarizer")
+MODELS = ("whisper-base", "whisper-tiny.en", "open-diarizer")
 
 
 def fetch_models() -> Path:

@@ -9,19 +9,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from turnscribe.checkpoints.ctranslate2_whisper import describe_ctranslate2, is_ctranslate2
+from turnscribe.checkpoints.ctranslate2_whisper import WEIGHTS, describe_ctranslate2, is_ctranslate2
 from turnscribe.checkpoints.hub import display_name, explain
 from turnscribe.checkpoints.openai_whisper import describe_checkpoint, is_checkpoint
+from turnscribe.checkpoints.whisper_components import Dimensions
 from turnscribe.cli.checks.access import TIMEOUT, hub_file
 from turnscribe.cli.checks.named import NO_ACCOUNT
 from turnscribe.cli.checks.results import GB, Result, Status
 from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, is_open
 from turnscribe.errors import SettingsError
+
+MEL_BINS = {51866: 128}  # by the vocabulary's size; of all others 80
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def look_at(variable: str, model: str, api: Any, offline: str | None) -> Facts:
     """A checkpoint, a folder, a model in the cache where the Hub cannot be reached, else one on the Hub."""
     path = Path(model)
     try:
-        if variable != "DIARIZATION_MODEL" and (is_checkpoint(model) or is_ctranslate2(model)):
+        if is_checkpoint(model) and variable != "DIARIZATION_MODEL":
             return look_at_checkpoint(variable, model)
         if path.exists():
             return look_at_folder(variable, path.parent if path.suffix == ".yaml" else path)
@@ -59,6 +62,8 @@ def look_at_hub(variable: str, model: str, api: Any) -> Facts:
         detail, _, advice = str(explain(error, variable, model)).removeprefix(f"{variable} ").partition(": ")
         return Facts(Result(variable, "FAILED", detail, f"{NO_ACCOUNT}; or {advice}" if diarizer else advice))
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    if not diarizer and WEIGHTS in sizes and "model_type" not in config:
+        return look_at_hub_ctranslate2(variable, model, api, sizes)
     weights = _weights(sizes)
     if not weights and not diarizer:
         return Facts(Result(variable, "FAILED", f"{model} has no weights for PyTorch", "name a Whisper model"))
@@ -66,6 +71,19 @@ def look_at_hub(variable: str, model: str, api: Any) -> Facts:
     tensors = getattr(info, "safetensors", None)
     parameters = int(tensors.total) if tensors else download // 2  # float16, most likely
     return Facts(_kind(variable, f"{model}, {download / GB:.1f} GB", config), config, parameters, download)
+
+
+def look_at_hub_ctranslate2(variable: str, model: str, api: Any, sizes: Mapping[str, int]) -> Facts:
+    """A Whisper of CTranslate2: its list of tokens, a megabyte, says how large its vocabulary is."""
+    name = next((name for name in ("vocabulary.json", "vocabulary.txt") if name in sizes), None)
+    if name is None:
+        return Facts(Result(variable, "FAILED", f"{model} lacks vocabulary.json", "name a Whisper model"))
+    listed = hub_file(api, model, name)
+    tokens = len(json.loads(listed)) if name.endswith(".json") else listed.rstrip(b"\n").count(b"\n") + 1
+    config = {"vocab_size": tokens, "num_mel_bins": MEL_BINS.get(tokens, 80)}
+    download = sizes[WEIGHTS]
+    detail = f"{model} in CTranslate2's format, {download / GB:.1f} GB"
+    return Facts(Result(variable, "ok", detail), config, download // 2, download)  # float16, most likely
 
 
 def look_at_cache(variable: str, model: str, offline: str) -> Facts:
@@ -88,6 +106,9 @@ def look_at_cache(variable: str, model: str, offline: str) -> Facts:
 def look_at_folder(variable: str, folder: Path) -> Facts:
     """Is everything there that loading takes? A git-lfs pointer in place of weights counts as missing."""
     advice = "copy the whole model, or name a Hub id"
+    if variable != "DIARIZATION_MODEL" and is_ctranslate2(str(folder)):
+        detail = f"folder {folder.name}, complete, in CTranslate2's format"
+        return _described(variable, detail, describe_ctranslate2, str(folder))
     missing = list(_missing(variable, folder))
     if missing:
         return Facts(Result(variable, "FAILED", f"{folder.name} lacks {', '.join(missing)}", advice))
@@ -100,18 +121,18 @@ def look_at_folder(variable: str, folder: Path) -> Facts:
 
 
 def look_at_checkpoint(variable: str, model: str) -> Facts:
-    """A file of openai-whisper or a folder of CTranslate2: as loading would judge it, without its weights."""
-    describe, made_by = describe_checkpoint, "openai-whisper"
-    if is_ctranslate2(model):
-        describe, made_by = describe_ctranslate2, "CTranslate2"
+    """A file of openai-whisper: as loading would judge it, without its weights."""
+    return _described(variable, f"checkpoint {display_name(model)} of openai-whisper", describe_checkpoint, model)
+
+
+def _described(variable: str, detail: str, describe: Callable[..., tuple[Dimensions, int]], model: str) -> Facts:
     try:
         dims, parameters = describe(model, variable=variable)
     except SettingsError as error:
-        detail, _, advice = str(error).removeprefix(f"{variable} ").rstrip(".").partition(": ")
-        return Facts(Result(variable, "FAILED", detail, advice))
+        wrong, _, advice = str(error).removeprefix(f"{variable} ").rstrip(".").partition(": ")
+        return Facts(Result(variable, "FAILED", wrong, advice))
     config = {"vocab_size": dims.n_vocab, "num_mel_bins": dims.n_mels, "d_model": dims.n_text_state}
     config["decoder_layers"] = dims.n_text_layer
-    detail = f"checkpoint {display_name(model)} of {made_by}"
     return Facts(Result(variable, "ok", detail), config, parameters)
 
 
