@@ -70,7 +70,7 @@ docs: $(VENV)/installed-dev
 test-oldest: $(OLDEST)/installed-dev
 	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
 
-# Real models on real recordings: 230 MB of models and 460 MB of Debian's packages are fetched once. About six minutes on
+# Real models on real recordings: 230 MB of models and 460 MB of Debian's packages are fetched once. About five minutes on
 # two cores.
 test-real: $(VENV)/installed-dev
 	$(RUN) -m pytest tests/real $(PYTEST_ARGS)

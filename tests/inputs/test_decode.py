@@ -264,3 +264,19 @@ def test_an_hour_of_speech_decodes_in_seconds(make: Make) -> None:
     start = time.process_time()
     assert decode_audio(data).duration == pytest.approx(300, abs=0.1)
     assert (time.process_time() - start) * 12 < 20
+
+
+def test_an_ogg_file_may_end_before_its_last_packet_begins(make: Make) -> None:
+    """FFmpeg gives such a packet a length of days; some encoders cut the last block off that way."""
+    whole = make([*SINE, "-ar", "8000", "-ac", "1", "-c:a", "libvorbis"], "ogg")
+    page = whole.rfind(b"OggS")
+    end = int.from_bytes(whole[page + 6 : page + 14], "little")
+    cut = whole[page : page + 6] + (end - 300).to_bytes(8, "little") + whole[page + 14 : page + 22] + bytes(4)
+    cut += whole[page + 26 :]
+    checksum = 0
+    for byte in cut:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum & 0x80000000 else 0)) & 0xFFFFFFFF
+    cut = cut[:22] + checksum.to_bytes(4, "little") + cut[26:]
+    assert decode_audio(whole[:page] + cut).duration == pytest.approx((end - 300) / 8000, abs=0.04)

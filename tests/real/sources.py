@@ -246,8 +246,8 @@ def _silent(unpacked: Path) -> Iterator[Recording]:
     noise = next(_package(unpacked, "alsa-utils").rglob("Noise.wav"))
     yield Recording("noise/Noise", "noise", None, partial(_spoken, noise, ""))
     sounds = _package(unpacked, "asterisk-core-sounds-en-wav")
-    for name in ("ascending-2tone", "beeperr", "confbridge-leave", "10"):
-        path = next(sounds.rglob(f"{name}.wav"))
+    for name in ("ascending-2tone", "beeperr", "confbridge-leave", "silence/10"):
+        path = next(sounds.glob(f"usr/share/asterisk/sounds/*/{name}.wav"))
         yield Recording(f"noise/{name}", "noise", None, partial(_spoken, path, ""))
 
 

@@ -19,6 +19,7 @@ from turnscribe.cli.evaluation.references import parse_rttm
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.transcript import SpeakerText
 from turnscribe.waveform import SAMPLE_RATE
+from turnscribe.whisper.languages import language_code
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEVERAL_VOICES = ("conversation", "dialogue")
@@ -94,7 +95,8 @@ def transformers(models: Path) -> Transcriber:
 
     from turnscribe.asr.whisper_loading import load_whisper
 
-    parts = load_whisper(str(models / "whisper-base"), assistant=None, token=None, device="cpu", dtype="float32")
+    model = str(models / "whisper-base")
+    parts = load_whisper(model, assistant=None, token=None, device="cpu", dtype="float32", modules=True)
     recognise = pipeline(
         "automatic-speech-recognition",
         model=parts.model,
@@ -119,8 +121,8 @@ def transformers(models: Path) -> Transcriber:
         for chunk in found["chunks"]:
             start, end = chunk["timestamp"]
             passages.append(SpeakerText("", chunk["text"], start or 0.0, duration if end is None else end))
-        language = next((chunk.get("language") for chunk in found["chunks"]), None)
-        return Heard(found["text"], language, took, duration, tuple(passages))
+        language = next((chunk.get("language") for chunk in found["chunks"]), None)  # an English name
+        return Heard(found["text"], language_code(language or ""), took, duration, tuple(passages))
 
     return transcribe
 

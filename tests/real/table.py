@@ -13,7 +13,7 @@ Rows = Sequence[tuple[Recording, Figures, Heard]]
 
 
 def tables(measured: Mapping[str, Rows]) -> str:
-    return "\n\n".join(filter(None, (words(measured), speakers(measured), nobody(measured))))
+    return "\n\n".join(filter(None, (words(measured), languages(measured), speakers(measured), nobody(measured))))
 
 
 def words(measured: Mapping[str, Rows]) -> str:
@@ -28,6 +28,20 @@ def words(measured: Mapping[str, Rows]) -> str:
             cells = [group, str(one.recordings), timestamp(one.seconds)[:-4], f"{one.wer.whole:g}"]
             lines.append([*cells, *map(_errors, of_group.values())])
     return _table(["", "recordings", "audio", "words", *measured], lines) if lines else ""
+
+
+def languages(measured: Mapping[str, Rows]) -> str:
+    """In how many recordings of a group the language was found that is spoken, where that was not all of them."""
+    first = next(iter(measured.values()))
+    lines = []
+    for group in dict.fromkeys(recording.group for recording, _, _ in first if recording.language):
+        right = {
+            name: [heard.language == recording.language for recording, _, heard in rows if recording.group == group]
+            for name, rows in measured.items()
+        }
+        if not all(map(all, right.values())):
+            lines.append([group, *(f"{sum(found)} of {len(found)}" for found in right.values())])
+    return _table(["the right language", *measured], lines) if lines else ""
 
 
 def speakers(measured: Mapping[str, Rows]) -> str:
