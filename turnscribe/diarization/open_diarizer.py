@@ -28,7 +28,8 @@ from turnscribe.diarization.campplus import SHORTEST_VOICE, CamPlus, campplus_fr
 from turnscribe.diarization.clustering import Clustering
 from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, SEGMENTATION_SHARE
 from turnscribe.diarization.frames import NOBODY, Frames, Layout, frames_to_embed, reconstruct, speaker_count, spoken
-from turnscribe.diarization.pyannet import CHECKPOINT_TYPES, PyanNet, pyannet_from
+from turnscribe.diarization.pyannet import PyanNet, pyannet_from
+from turnscribe.diarization.pyannote_versions import SAVED_TYPES
 from turnscribe.errors import SettingsError
 from turnscribe.listener import Listener
 from turnscribe.request import Request
@@ -157,7 +158,7 @@ def load_open(folder: Path, *, device: str = "cpu") -> OpenDiarizer:
         if not (folder / file).is_file():
             raise SettingsError(f"DIARIZATION_MODEL {folder.name} lacks {file}: fetch or copy the whole model again.")
     checkpoint = read_torch_file(
-        folder / OPEN_SEGMENTATION, names[0], publisher="pyannote.audio", stand_ins=CHECKPOINT_TYPES
+        folder / OPEN_SEGMENTATION, names[0], publisher="pyannote.audio", stand_ins=SAVED_TYPES
     )
     state = read_torch_file(folder / OPEN_EMBEDDING, names[1], publisher="3D-Speaker")
     try:

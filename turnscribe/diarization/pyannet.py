@@ -26,15 +26,6 @@ KERNEL = 251  # samples of the sinc filters
 LOWEST, NARROWEST = 50.0, 50.0  # Hz: no filter begins lower or is narrower
 KERNELS, POOL = (KERNEL, 5, 5), 3  # of the three convolutions; the maximum of 3 follows each
 
-# What the checkpoint holds beside tensors and plain values: none of it is imported.
-CHECKPOINT_TYPES = (
-    "torch.torch_version.TorchVersion",
-    "pyannote.audio.core.task.Specifications",
-    "pyannote.audio.core.task.Problem",
-    "pyannote.audio.core.task.Resolution",
-    "pyannote.audio.core.model.Introspection",
-)
-
 
 @dataclass(frozen=True)
 class Dimensions:

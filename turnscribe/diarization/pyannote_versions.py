@@ -28,14 +28,16 @@ from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 log = logging.getLogger("turnscribe")
 
-# Checkpoints may hold these beside tensors and plain values. The first five are in those that pyannote.audio
-# 2.1 and later saved itself; the callbacks name the entries of Lightning's own state.
-CHECKPOINT_TYPES = (
+# What the checkpoints that pyannote.audio 2.1 and later saved itself hold beside tensors and plain values.
+SAVED_TYPES = (
     "torch.torch_version.TorchVersion",
     "pyannote.audio.core.task.Specifications",
     "pyannote.audio.core.task.Problem",
     "pyannote.audio.core.task.Resolution",
     "pyannote.audio.core.model.Introspection",
+)
+CHECKPOINT_TYPES = (  # those that are let in; the callbacks name the entries of Lightning's own state
+    *SAVED_TYPES,
     "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
 )
