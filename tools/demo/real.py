@@ -7,7 +7,6 @@ pyannote.audio packages the call (30 s, two women) with the turns (`sample.rttm`
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from tools.demo.answers import answered, readable
 from turnscribe.checkpoints.fetch import fetch
 from turnscribe.cli.evaluation.differences import differences
 from turnscribe.cli.evaluation.measures import diarization_errors
-from turnscribe.cli.evaluation.references import Reference, normalise, read_reference
+from turnscribe.cli.evaluation.references import Reference, normalise, parse_rttm, read_reference
 from turnscribe.errors import SettingsError
 
 ASR, DIARIZER = "whisper-base", "open"
@@ -69,20 +68,14 @@ def judged(answer: dict[str, Any], reference: Reference) -> str:
             f"{found.substitutions} are other words and {found.deletions} missing; {found.insertions} were not said"
         )
     if reference.turns:
-        missed, false_alarm, confusion = diarization_errors(reference.turns, _turns(answer), answer["duration"])
+        missed, false_alarm, confusion = diarization_errors(
+            reference.turns, parse_rttm(answer["formatted"]), answer["duration"]
+        )
         parts = {"missed": missed, "nobody spoke": false_alarm, "other speaker": confusion}
         rate = sum(ratio.part for ratio in parts.values()) / missed.whole
         shares = ", ".join(f"{ratio.part:.1f} s {name}" for name, ratio in parts.items())
         lines.append(f"diarization error rate {rate:.1%}: of {missed.whole:.1f} s of speech {shares}")
     return "\n".join(lines)
-
-
-def _turns(answer: dict[str, Any]) -> Any:
-    """The diarizer's turns, which the answer holds as rttm."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "answer.rttm"
-        file.write_text(answer["formatted"])
-        return read_reference(file.with_suffix(".wav")).turns
 
 
 def _say(line: str) -> None:

@@ -5,7 +5,6 @@ What is named by a Hub id stays where transformers and pyannote look for it. Nam
 
 from __future__ import annotations
 
-import errno
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from turnscribe.checkpoints.fetch import FULL
 from turnscribe.checkpoints.hub import explain
 from turnscribe.checkpoints.progress import without_hub_bars
 from turnscribe.errors import SettingsError
@@ -68,7 +68,7 @@ def fetch_from_hub(model: str, api: HfApi | None = None) -> Path:
         with nullcontext() if sys.stderr.isatty() else without_hub_bars():
             folder = Path(hub.snapshot_download(model, allow_patterns=_escaped(needed_files(names))))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in FULL:
             raise SettingsError(
                 f"{model} could not be fetched: the disk is full; free some, or set HF_HOME to another."
             ) from error
