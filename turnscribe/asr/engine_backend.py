@@ -20,18 +20,20 @@ from turnscribe.asr.capabilities import Capabilities, adapt
 from turnscribe.asr.chunks_in_order import ChunksInOrder
 from turnscribe.asr.protocol import Recognition, WeightsType
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
+from turnscribe.asr.window_text import read_window, windows_to_decode
 from turnscribe.engine.attempts import Attempt, Prompt
 from turnscribe.engine.engine import Engine, SharedOptions
 from turnscribe.engine.models import Models
 from turnscribe.engine.together import Together
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
+from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Speculation
-from turnscribe.waveform import Waveform, is_silent
+from turnscribe.waveform import Waveform
 from turnscribe.whisper.alignment import TokenAlignment, token_starts
 from turnscribe.whisper.generation_config import prompt_tokens
 from turnscribe.whisper.reading import DecodedWindow, Reader, compression_ratio
-from turnscribe.whisper.windows import Window, cut_windows, loudest
+from turnscribe.whisper.windows import Window, loudest
 
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
@@ -62,9 +64,15 @@ class EngineAsr:
     def device(self) -> torch.device:
         return self.models.device
 
-    def transcribe(self, waveform: Waveform, options: DecodingOptions, listener: Listener = SILENT) -> Recognition:
+    def transcribe(
+        self,
+        waveform: Waveform,
+        options: DecodingOptions,
+        listener: Listener = SILENT,
+        speech: SpeechMap | None = None,
+    ) -> Recognition:
         options, warnings = adapt(options, self.capabilities)
-        transcription = _Transcription(self, waveform, options, listener, warnings)
+        transcription = _Transcription(self, waveform, options, listener, speech, warnings)
         self.together.decode(transcription)
         return transcription.result()
 
@@ -78,9 +86,10 @@ class _Transcription:
         waveform: Waveform,
         options: DecodingOptions,
         listener: Listener,
+        speech: SpeechMap | None,
         warnings: Sequence[str],
     ) -> None:
-        self.asr, self.models, self.waveform = asr, asr.models, waveform
+        self.asr, self.models, self.waveform, self.speech = asr, asr.models, waveform, speech
         self.options, self.listener = options, listener
         self.shared_options = SharedOptions(
             assisted=options.assisted,
@@ -91,11 +100,8 @@ class _Transcription:
         self.language = options.language or (None if asr.capabilities.multilingual else "en")
         self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
         self.warnings = [*warnings, *prompt_warnings]
-        self.pending = deque(
-            window
-            for window in cut_windows(waveform, options.chunk_length_s)
-            if not is_silent(waveform[window.start : window.stop])
-        )
+        self.pending = deque(windows_to_decode(waveform, speech, options))
+        self.samples_in_all = sum(window.samples for window in self.pending)
         self.chunks = ChunksInOrder(self.pending)
         self.speculation = Speculation(0, 0)
         self._news: deque[tuple[list[Chunk], float]] = deque()  # further chunks, and the share done
@@ -128,7 +134,7 @@ class _Transcription:
         return 1 if self.language else FIRST_WINDOWS
 
     def samples(self, window: Window) -> Waveform:
-        return self.waveform[window.start : window.stop]
+        return window.heard(self.waveform)
 
     def prompts(self, windows: Sequence[Window], language_scores: Callable[[int, int], Tensor]) -> Sequence[Prompt]:
         config = self.models.config
@@ -172,13 +178,15 @@ class _Transcription:
         if attempt.attention is not None and tokens:
             starts = token_starts(attempt.attention, window.duration)
             alignment = TokenAlignment(starts[:-1], starts[1:], logprobs)
-        made, rest = self.asr.reader.read(
-            DecodedWindow(window, tokens, logprobs, alignment, attempt.no_speech, attempt.temperature), self.language
+        decoded = DecodedWindow(
+            window, tokens, logprobs, alignment, attempt.no_speech, attempt.temperature, attempt.reached_limit
         )
-        if rest is not None:
-            self.pending.appendleft(rest)
-        further = self.chunks.add(window, made, rest)
-        self._news.append((further, 1 - self.chunks.left / max(len(self.waveform), 1)))
+        text = read_window(self.asr.reader, decoded, language=self.language, speech=self.speech)
+        self.warnings += text.warnings
+        if text.rest is not None:
+            self.pending.appendleft(text.rest)
+        further = self.chunks.add(window, text.chunks, text.rest)
+        self._news.append((further, 1 - self.chunks.left / max(self.samples_in_all, 1)))
 
     # ------------------------------------------------------------------------------------------------
 
@@ -194,10 +202,12 @@ class _Transcription:
         )
 
     def _detected(self, windows: Sequence[Window], scores: Callable[[int], Tensor]) -> str:
-        """The language of the loudest of the first windows."""
-        of_loudest = scores(loudest(self.waveform, windows)).tolist()  # [V]
+        """The language that the first windows agree on: the sum of their log-probabilities decides."""
         tokens = self.models.config.lang_to_id
-        return str(max(tokens, key=lambda name: of_loudest[tokens[name]])).strip("<|>")
+        names = list(tokens)
+        places = torch.tensor([tokens[name] for name in names])
+        total = sum(scores(index).cpu()[places].log_softmax(-1) for index in range(len(windows)))
+        return names[int(torch.as_tensor(total).argmax())].strip("<|>")
 
 
 def _nothing(attempt: Attempt) -> Attempt:
