@@ -27,8 +27,9 @@ from turnscribe.engine.models import Models
 from turnscribe.engine.together import Together
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
+from turnscribe.speech.evidence import takes_time
 from turnscribe.speech.speech_map import SpeechMap
-from turnscribe.transcript import Chunk, Speculation
+from turnscribe.transcript import Chunk, Speculation, Word
 from turnscribe.waveform import Waveform
 from turnscribe.whisper.alignment import TokenAlignment, token_starts
 from turnscribe.whisper.generation_config import prompt_tokens
@@ -154,7 +155,7 @@ class _Transcription:
         unlikely = options.logprob_threshold is not None and latest.avg_logprob < options.logprob_threshold
         if unlikely and options.no_speech_threshold is not None and latest.no_speech > options.no_speech_threshold:
             return _nothing(latest)
-        if not unlikely and not self._loops(latest):
+        if not unlikely and (not self._loops(latest) or takes_time(self._words(window, latest))):
             return latest
         warmer = round(latest.temperature + WARMER, 6)
         if warmer <= WARMEST:
@@ -173,15 +174,9 @@ class _Transcription:
         return zlib.crc32(self.samples(window).tobytes())
 
     def read(self, window: Window, attempt: Attempt) -> None:
-        tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
-        alignment = None
-        if attempt.attention is not None and tokens:
-            starts = token_starts(attempt.attention, window.duration)
-            alignment = TokenAlignment(starts[:-1], starts[1:], logprobs)
-        decoded = DecodedWindow(
-            window, tokens, logprobs, alignment, attempt.no_speech, attempt.temperature, attempt.reached_limit
+        text = read_window(
+            self.asr.reader, self._decoded(window, attempt), language=self.language, speech=self.speech
         )
-        text = read_window(self.asr.reader, decoded, language=self.language, speech=self.speech)
         self.warnings += text.warnings
         if text.rest is not None:
             self.pending.appendleft(text.rest)
@@ -189,6 +184,25 @@ class _Transcription:
         self._news.append((further, 1 - self.chunks.left / max(self.samples_in_all, 1)))
 
     # ------------------------------------------------------------------------------------------------
+
+    def _decoded(self, window: Window, attempt: Attempt) -> DecodedWindow:
+        tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
+        alignment = None
+        if attempt.attention is not None and tokens:
+            starts = token_starts(attempt.attention, window.duration)
+            alignment = TokenAlignment(starts[:-1], starts[1:], logprobs)
+        return DecodedWindow(
+            window,
+            tokens,
+            logprobs,
+            alignment,
+            attempt.no_speech,
+            attempt.temperature,
+            attempt.reached_limit or attempt.in_loop,
+        )
+
+    def _words(self, window: Window, attempt: Attempt) -> Sequence[Word]:
+        return self.asr.reader.words(self._decoded(window, attempt), self.language)
 
     def _loops(self, attempt: Attempt) -> bool:
         limit = self.options.compression_ratio_threshold
