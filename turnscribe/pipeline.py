@@ -189,9 +189,7 @@ class Pipeline:
 
     def _warnings(self, request: Request) -> list[str]:
         """What was sent and has no effect."""
-        warnings = []
-        if request.ignored:
-            warnings.append(f"Unknown parameters were ignored: {', '.join(request.ignored)}.")
+        warnings = list(request.without_effect)
         if request.speaker_counts and not self._diarizes(request):
             reason = "diarize is false" if self.diarizer is not None else "no diarizer is loaded"
             warnings.append(f"{' and '.join(request.speaker_counts)} had no effect: {reason}.")
