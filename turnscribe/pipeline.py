@@ -141,14 +141,14 @@ class Pipeline:
         self, decoded: Audio, request: Request, stages: Stages, listener: Listener
     ) -> list[SpeechMap | None]:
         """Of each channel."""
-        share = SPEECH_SHARE / len(decoded.channels)
+        found = []
         with stages.timed("speech"):
-            return [
-                self.find_speech(
-                    channel, request, Listener(on_progress=stages.part(share), should_stop=listener.should_stop)
-                )
-                for channel in decoded.channels
-            ]
+            for channel in decoded.channels:
+                progress = stages.part(SPEECH_SHARE / len(decoded.channels))
+                listening = Listener(on_progress=progress, should_stop=listener.should_stop)
+                found.append(self.find_speech(channel, request, listening))
+                progress(1.0)
+        return found
 
     def _recognise(
         self,
