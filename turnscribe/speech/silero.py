@@ -9,8 +9,9 @@ The first two steps know nothing of other frames, so all frames of a block take 
 But it forgets: after `WARM_UP` frames it hardly matters where it began. So it walks pieces of `WALK` frames side by
 side, each with the frames before it to warm up on. What is heard therefore depends on the seconds around it alone.
 
-The weights are those of the package's file `silero_vad_16k.safetensors`. Its `silero_vad.jit` and `.onnx` hold another
-training of the same network, which heard less: of actors' voices it missed 8 s where these miss 5.
+The weights are those of its file `silero_vad_16k.safetensors`. Its `silero_vad.jit` and `.onnx` hold another training
+of the same network, which hears less: at one threshold it lost 9.1 to 10.4 s of 105 s of actors' voices where these
+lose 7.1 to 8.5, and heard speech in 2.6 s of 42 minutes of music, noise and tones where these hear it in 0.9.
 """
 
 from __future__ import annotations
