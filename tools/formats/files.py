@@ -150,7 +150,7 @@ def _by_pyav(source: bytes, row: Row) -> bytes:
 
     sink = io.BytesIO()
     resampler = av.AudioResampler("flt", "mono", 8_000)
-    with av.open(io.BytesIO(source)) as read, av.open(sink, "w", format=row.suffix) as written:
+    with av.open(io.BytesIO(source), "r") as read, av.open(sink, "w", format=row.suffix) as written:
         stream = written.add_stream("libopencore_amrnb", rate=8_000, layout="mono")
         for frame in (*read.decode(audio=0), None):
             for resampled in resampler.resample(frame):

@@ -190,8 +190,8 @@ def _track_warning(found: Survey, number: int) -> str:
     why = "" if number == 1 else ", since none before it has sound that can be decoded"
     marked = f" (the file marks {found.marked} as its default)" if found.marked not in (None, number) else ""
     return (
-        f"The file has {found.total} audio tracks; only the {which} was used{why}: audio_track, from 1 to {found.total}, "
-        f"chooses another{marked}."
+        f"The file has {found.total} audio tracks; only the {which} was used{why}: audio_track, from 1 to "
+        f"{found.total}, chooses another{marked}."
     )
 
 

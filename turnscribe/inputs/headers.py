@@ -40,8 +40,11 @@ def declared_seconds(container: InputContainer, data: bytes, origin: float, limi
     match container.format.name:
         case "mp3":
             return declared if _has_mp3_length(data) else 0.0
-        case "aac" | "amr":
+        case "aac" | "amr" | "ogg" | "mpegts" | "mpeg":  # FFmpeg reads the end that is there
             return 0.0
+        case "avi":  # a track that begins late is longer there than it is
+            lengths = [float(s.duration * s.time_base) for s in container.streams if s.duration and s.time_base]
+            return min(lengths, default=0.0)
         case "matroska,webm" | "flv":
             return max(0.0, declared - max(0.0, origin))
     size = audio_size(data)
@@ -51,8 +54,8 @@ def declared_seconds(container: InputContainer, data: bytes, origin: float, limi
     return declared if declared <= limits.max_seconds else 0.0
 
 
-def has_edit_clock(data: bytes) -> bool:
-    """Whether times of this mp4 count from 0, as edit lists do; those of a live stream's fragments need not."""
+def has_track_lengths(data: bytes) -> bool:
+    """Whether the index of this mp4 says how long each track is, as it does not where it comes in fragments."""
     return is_mp4(data) and not any(kind == b"moof" for kind, _, _ in _mp4_boxes(data))
 
 

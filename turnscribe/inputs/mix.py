@@ -54,4 +54,5 @@ def weights_of(channels: tuple[str, ...]) -> NDArray[np.float32]:
         levels = np.ones(len(channels))
     else:
         levels = np.array([LEVELS.get(name, AROUND) for name in channels])
-    return (levels / levels.sum()).astype(np.float32)
+    weights: NDArray[np.float32] = (levels / levels.sum()).astype(np.float32)
+    return weights

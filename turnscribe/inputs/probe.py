@@ -20,7 +20,7 @@ from turnscribe.inputs.headers import (
     check_mp4_index,
     declared_seconds,
     ends_inside_ogg_page,
-    has_edit_clock,
+    has_track_lengths,
     is_mp4,
 )
 from turnscribe.inputs.limits import (
@@ -84,11 +84,11 @@ def survey(data: bytes, audio_track: int | None, limits: Limits, deadline: Deadl
     with open_container(data) as container:
         usable = _usable_tracks(container, audio_track)
         starts, ends = _walk(container, usable[0][1].index, limits, deadline)
-        edits = has_edit_clock(data)
+        exact = has_track_lengths(data)
         inside_page = ends_inside_ogg_page(data)
         tracks = []
         for number, track in usable:
-            clock = _clock(container, track, starts, edits=edits)
+            clock = _clock(container, track, starts)
             length = _seconds(track, track.duration)
             tracks.append(
                 Measures(
@@ -98,7 +98,7 @@ def survey(data: bytes, audio_track: int | None, limits: Limits, deadline: Deadl
                     declared=declared_seconds(container, data, clock.origin, limits),
                     audio_end=ends[track.index] - clock.origin,
                     end=max(ends) - clock.origin,
-                    stop=clock.start + length if edits and length else None,
+                    stop=clock.start + length if exact and length else None,
                     ends_inside_page=inside_page,
                 )
             )
@@ -195,20 +195,17 @@ def _marked_track(container: InputContainer) -> int | None:
     return marked[0] if len(marked) == 1 else None
 
 
-def _clock(container: InputContainer, track: AudioStream, starts: list[float], *, edits: bool) -> Clock:
+def _clock(container: InputContainer, track: AudioStream, starts: list[float]) -> Clock:
     """Where the timestamps of `track` begin, and the file's: with the first of its pictures and sounds."""
-    start = _seconds(track, track.start_time)
-    if start is None:
-        start = starts[track.index]
-    others = [starts[other.index] for other in container.streams.video]
-    for other in container.streams.audio:
-        began = _seconds(other, other.start_time)  # behind what a codec takes in first
-        others.append(starts[other.index] if began is None else began)
-    if min(start, *others) == NEVER:
+    began = {}
+    for stream in (*container.streams.video, *container.streams.audio):
+        start = _seconds(stream, stream.start_time)  # behind what a codec takes in first, or an edit list leaves out
+        began[stream.index] = starts[stream.index] if start is None else start
+    own = began.pop(track.index)
+    others = min(began.values(), default=NEVER)
+    if own == others == NEVER:  # nothing has a timestamp
         return Clock()
-    if start == NEVER:
-        start = min(others)
-    return Clock(start=start, others=0.0 if edits else min(others))
+    return Clock(start=others if own == NEVER else own, others=others)
 
 
 def _seconds(stream: Stream, ticks: int | None) -> float | None:

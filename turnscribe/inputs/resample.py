@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,8 @@ class Resampler:
             frames = [out for frame in frames for out in stage.resample(frame)]
             frames += stage.resample(None) if last else []
         for frame in frames:
-            samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)  # packed: PyAV 18 crashes on 8 planes
+            # packed: PyAV 18 crashes on 8 planes
+            samples = cast("NDArray[np.int16]", frame.to_ndarray()).reshape(-1, frame.layout.nb_channels)
             cut = min(self._cut_samples, len(samples))
             self._cut_samples -= cut
             self._keep(samples[cut:])

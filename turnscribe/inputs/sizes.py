@@ -1,7 +1,7 @@
 """How much audio a wav, Wave64, AIFF, AU or CAF header claims, and the same header with what is there.
 
-A program that streams cannot know the size when it writes the header, so it writes a placeholder: 0, -1, 0x7FFFFFFF or
-two thousand million. FFmpeg refuses some of these, and takes others for the length of the recording.
+A program that streams cannot know the size when it writes the header, so it writes a placeholder: 0, -1, 0x7FFFFFFF
+or two thousand million. FFmpeg refuses some of these, and takes others for the length of the recording.
 """
 
 from __future__ import annotations
