@@ -39,6 +39,7 @@ ADDED = {
     "no_speech_threshold": 0.6,
     "encoding": None,
     "channels": "mix",
+    "audio_track": None,
 }
 
 
@@ -126,6 +127,7 @@ def test_a_config_cannot_be_changed() -> None:
         ("no_speech_threshold", 1, 1.0),
         ("encoding", "pcm_s16le", "pcm_s16le"),
         ("channels", "split", "split"),
+        ("audio_track", "2", 2),
         *(
             ("response_format", name, name)
             for name in "json verbose_json diarized_json text srt vtt tsv rttm".split()
@@ -160,6 +162,7 @@ WRONG = {
     "no_speech_threshold": ["low", -0.1, 1.1, "nan", False],
     "encoding": ["mp3", "pcm", 16],
     "channels": ["left", 2],
+    "audio_track": ["second", 0, "-1", 1.5, 101, True],
 }
 RIGHT = {  # what the sentence has to offer instead
     "task": "'transcribe' or 'translate'",
@@ -182,6 +185,7 @@ RIGHT = {  # what the sentence has to offer instead
     "no_speech_threshold": "from 0 to 1",
     "encoding": "'pcm_s16le'",
     "channels": "'mix' or 'split'",
+    "audio_track": "from 1, the first track",
 }
 
 

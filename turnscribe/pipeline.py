@@ -91,6 +91,7 @@ class Pipeline:
                 sampling_rate=request.sampling_rate,
                 encoding=request.encoding,
                 split_channels=request.channels == "split",
+                audio_track=request.audio_track,
             )
         turns: Sequence[Turn] = ()
         if diarizing:

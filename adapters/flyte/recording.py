@@ -53,6 +53,7 @@ def cut_recording(
         limits=pipeline.limits,
         sampling_rate=request.sampling_rate,
         encoding=request.encoding,
+        audio_track=request.audio_track,
     )
     windows = split(audio.mono, part_seconds=part_seconds, chunk_length_s=request.decoding.chunk_length_s)
     language = judge_language(audio.mono, request, pipeline)

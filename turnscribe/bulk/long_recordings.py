@@ -29,7 +29,11 @@ from turnscribe.whisper.windows import Window, cut_windows
 
 OPENING_WINDOWS = 4  # the engine judges the language by as many
 PAUSE = SAMPLE_RATE // 10  # samples on each side of a cut, by which its loudness is judged
-OF_THE_FILE = ("encoding", "sampling_rate")  # parameters that say how the whole recording's file is read
+OF_THE_FILE = (
+    "encoding",
+    "sampling_rate",
+    "audio_track",
+)  # parameters that say how the whole recording's file is read
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def part_parameters(request: Request, language: str | None) -> dict[str, object]
 
 def part_request(parameters: Mapping[str, object], deployment: Deployment) -> Request:
     """`part_parameters` for a wav file of ours, whatever the operator's default for files is."""
-    return replace(deployment.parse(parameters), encoding=None, sampling_rate=SAMPLE_RATE)
+    return replace(deployment.parse(parameters), encoding=None, sampling_rate=SAMPLE_RATE, audio_track=None)
 
 
 def transcribe_part(

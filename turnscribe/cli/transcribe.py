@@ -288,4 +288,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     request("--timestamps", help="segment or word: word keeps word times in JSON and cuts long subtitles")
     request("--prompt", help="words to expect: names, spelling")
     request("--channels", help="split: each channel is a speaker; default: mixed")
+    request(
+        "--audio-track", type=int, metavar="N", help="of several in a file, from 1; default: the first with sound"
+    )
     return parser
