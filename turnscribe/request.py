@@ -65,7 +65,7 @@ class Request:
     """What is done with one recording: how it is read, decoded and diarized, and how the answer looks.
 
     `sampling_rate` (Hz) is the rate the input is decoded at before the models' 16 kHz, and that of headerless PCM.
-    `diarize=None` diarizes where a diarizer is loaded. `known_speakers` are files with people's voices, by name: who
+    `audio_track=None` is the first that can be decoded and is not silent. `diarize=None` diarizes where a diarizer is loaded. `known_speakers` are files with people's voices, by name: who
     sounds like one of them gets that name. `response_format` is one of `formats.FORMATS`. `ignored` names what was
     sent and is not known.
     """
@@ -76,6 +76,7 @@ class Request:
         Literal["pcm_s16le"] | None, Doc("'pcm_s16le' (headerless PCM) or nothing (anything with a header)")
     ] = None
     channels: Annotated[Literal["mix", "split"], Doc("'mix' or 'split'")] = "mix"
+    audio_track: Annotated[int | None, Ge(1), Le(100), Doc("a whole number from 1, the first track, to 100")] = None
     diarize: Annotated[bool | None, Doc("true, false or nothing (as a diarizer is loaded)")] = None
     num_speakers: SpeakerCount = None
     min_speakers: SpeakerCount = None
