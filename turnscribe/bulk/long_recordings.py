@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from turnscribe.assemble import GroupTurns, assemble
 from turnscribe.bulk.voices import PartSpeaker, Voice, name_speakers
 from turnscribe.deployment import Deployment
-from turnscribe.diarization.diarizer import Diarizer, embed
+from turnscribe.diarization.diarizer import Diarizer, count_warnings, embed
 from turnscribe.diarization.known_speakers import voice_of
 from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.errors import InferenceFailed
@@ -107,11 +107,11 @@ def opening(waveform: Waveform, *, chunk_length_s: float) -> Waveform:
 
 
 def judge_language(waveform: Waveform, request: Request, pipeline: Pipeline) -> str | None:
-    """The language of a recording `[samples]`, as the engine would judge it; `None` where all of it is silent."""
+    """The language that is spoken, in a recording `[samples]`, as the engine would judge it; `None` in silence."""
     beginning = opening(waveform, chunk_length_s=request.decoding.chunk_length_s)
     if request.decoding.language or not len(beginning):
         return request.decoding.language
-    plain = Request(decoding=request.decoding, diarize=False)
+    plain = Request(decoding=replace(request.decoding, task="transcribe"), diarize=False)
     return pipeline.transcribe(to_wav(beginning), plain).language
 
 
@@ -213,7 +213,10 @@ def merge(
         duration=sum(transcript.duration for transcript in transcripts),
         language=next((transcript.language for transcript in transcripts if transcript.chunks), None),
         timings={stage: round(sum(t.timings.get(stage, 0.0) for t in transcripts), 3) for stage in stages},
-        warnings=(_placed(warning, part) for part in parts for warning in part.transcript.warnings),
+        warnings=chain(
+            count_warnings(request, turns),
+            (_placed(warning, part) for part in parts for warning in part.transcript.warnings),
+        ),
         speculations=(transcript.speculation for transcript in transcripts),
         task=request.decoding.task,
         group_turns=group_turns,
