@@ -99,7 +99,7 @@ class Pipeline:
                 encoding=request.encoding,
                 split_channels=request.channels == "split",
             )
-        speech = self._find_speech(decoded, request, stages, listener)
+        speech = self._speech_of_channels(decoded, request, stages, listener)
         turns: Sequence[Turn] = ()
         if diarizing and _anybody(speech):
             recognitions, turns = side_by_side(
@@ -130,24 +130,30 @@ class Pipeline:
             group_turns=self._group_turns,
         )
 
-    def _find_speech(
+    def find_speech(self, waveform: Waveform, request: Request, listener: Listener = SILENT) -> SpeechMap | None:
+        """Where somebody speaks in a waveform `[samples]`; `None` where the request does not want to know."""
+        options = request.decoding
+        if self.detector is None or not options.vad:
+            return None
+        return self.detector.find(
+            waveform,
+            threshold=options.vad_threshold,
+            min_speech_duration_ms=options.vad_min_speech_duration_ms,
+            listener=listener,
+        )
+
+    def _speech_of_channels(
         self, decoded: Audio, request: Request, stages: Stages, listener: Listener
     ) -> list[SpeechMap | None]:
-        """Of each channel; `None` where the request does not want it."""
-        if self.detector is None or not request.decoding.vad:
-            return [None] * len(decoded.channels)
-        options = request.decoding
-        share = stages.part(SPEECH_SHARE / len(decoded.channels))
+        """Of each channel."""
+        found = []
         with stages.timed("speech"):
-            return [
-                self.detector.find(
-                    channel,
-                    threshold=options.vad_threshold,
-                    min_speech_duration_ms=options.vad_min_speech_duration_ms,
-                    listener=Listener(on_progress=share, should_stop=listener.should_stop),
-                )
-                for channel in decoded.channels
-            ]
+            for channel in decoded.channels:
+                progress = stages.part(SPEECH_SHARE / len(decoded.channels))
+                listening = Listener(on_progress=progress, should_stop=listener.should_stop)
+                found.append(self.find_speech(channel, request, listening))
+                progress(1.0)
+        return found
 
     def _recognise(
         self,

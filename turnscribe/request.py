@@ -27,8 +27,8 @@ class DecodingOptions:
     A window is decoded again, each time 0.2 warmer than `temperature` up to 1, while its text is compressed by more
     than `compression_ratio_threshold` or its mean log-probability is below `logprob_threshold`; unlikely text
     where silence is likelier than `no_speech_threshold` is dropped. `None` turns a threshold off. The defaults are
-    Whisper's (openai/whisper `transcribe.py`). `word_times` is no parameter: words are timed where `timestamps` or
-    diarization ask for it.
+    Whisper's (openai/whisper `transcribe.py`). `word_times` is no parameter: words are timed wherever the backend
+    can, since by their times text is believed or not.
 
     `language` is a code of Whisper's, `MULTI` where every window has its own, `None` where it is judged once;
     `languages` are the codes it is judged among, all the model's where none are given. With `vad`, speech is what a
@@ -60,7 +60,7 @@ class DecodingOptions:
     vad_min_speech_duration_ms: Milliseconds = 100
     vad_min_silence_duration_ms: Milliseconds = 2000
     vad_speech_pad_ms: Milliseconds = 200
-    word_times: bool = False
+    word_times: bool = True
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from turnscribe.checkpoints.ctranslate2_whisper import (
     is_ctranslate2,
     load_ctranslate2,
 )
-from turnscribe.checkpoints.whisper_components import WhisperComponents, weight_shapes
 from turnscribe.checkpoints.openai_generation import released_name
+from turnscribe.checkpoints.whisper_components import WhisperComponents, weight_shapes
 from turnscribe.errors import SettingsError
 from turnscribe.request import DecodingOptions
 from turnscribe.whisper.alignment import alignment_heads

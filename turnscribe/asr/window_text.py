@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from turnscribe.request import DecodingOptions
+from turnscribe.request import DecodingOptions, Task
 from turnscribe.speech.evidence import without_time
 from turnscribe.speech.placement import place, stretches_in
 from turnscribe.speech.speech_map import SpeechMap
@@ -22,8 +22,7 @@ from turnscribe.waveform import Waveform, is_silent
 from turnscribe.whisper.reading import DecodedWindow, Reader
 from turnscribe.whisper.windows import Window, cut_windows
 
-MARGIN = 0.2  # seconds around speech that the model hears
-LONGEST_PAUSE = 2.0  # seconds; less is kept between two stretches of a window
+LEAST_ADVANCE = 1.0  # seconds from one decoding of a window to the next, where no timestamp says how far it came
 LEAST_SPEECH = 0.2  # seconds of it in what is left of a window, or it is not decoded
 
 
@@ -40,21 +39,26 @@ def windows_to_decode(waveform: Waveform, speech: SpeechMap | None, options: Dec
     """Windows of speech, or where nothing is known of speech, of all of the recording that is not silent."""
     if speech is not None:
         return speech_windows(
-            waveform, speech, max_seconds=options.chunk_length_s, margin=MARGIN, longest_pause=LONGEST_PAUSE
+            waveform,
+            speech,
+            max_seconds=options.chunk_length_s,
+            margin=options.vad_speech_pad_ms / 1000,
+            longest_pause=options.vad_min_silence_duration_ms / 1000,
         )
     windows = cut_windows(waveform, options.chunk_length_s)
     return [window for window in windows if not is_silent(window.heard(waveform))]
 
 
 def read_window(
-    reader: Reader, decoded: DecodedWindow, *, language: str | None, speech: SpeechMap | None
+    reader: Reader, decoded: DecodedWindow, *, spoken: str, task: Task, speech: SpeechMap | None
 ) -> WindowText:
-    """`language` is that of the text; `speech` is the recording's, `None` where it is not known."""
+    """`spoken` is the language of what is said; `speech` is the recording's, `None` where it is not known."""
     window = decoded.window
-    chunks, rest_from = reader.read(decoded, language)
-    if decoded.reached_limit and rest_from is None and chunks and chunks[-1].words:
-        rest_from = chunks[-1].words[-1].end  # no timestamp to go on from
+    chunks, rest_from = reader.read(decoded, written(spoken, task))
     chunks, warnings = _without_what_nobody_said(chunks, window)
+    if decoded.reached_limit and rest_from is None and chunks and chunks[-1].words:
+        reached = chunks[-1].words[-1].end  # there is no timestamp to go on from
+        rest_from = reached if reached >= LEAST_ADVANCE else None
     stretches = stretches_in(window, speech) or stretches_in(window, None)
     aligned = [_in_recording(word, window) for chunk in chunks for word in chunk.words]
     words = iter(place(aligned, stretches, exact=speech is not None))
@@ -63,8 +67,13 @@ def read_window(
         own = tuple(next(words) for _ in chunk.words)
         start = own[0].start if own else window.time(chunk.start)
         end = own[-1].end if own else window.time(chunk.end, end=True)
-        placed.append(replace(chunk, start=start, end=end, words=own))
+        placed.append(replace(chunk, start=start, end=end, words=own, language=spoken))
     return WindowText(_apart(placed), _rest(window, rest_from, speech), warnings)
+
+
+def written(spoken: str, task: Task) -> str:
+    """The language of the text: a translation is English."""
+    return "en" if task == "translate" else spoken
 
 
 def _without_what_nobody_said(chunks: Sequence[Chunk], window: Window) -> tuple[list[Chunk], tuple[str, ...]]:
@@ -74,7 +83,8 @@ def _without_what_nobody_said(chunks: Sequence[Chunk], window: Window) -> tuple[
         return list(chunks), ()
     dropped = {index for first, stop in runs for index in range(first, stop)}
     warnings = tuple(
-        f"Text at {window.time(words[first].start):.1f} s was left out: nobody had time to say its {stop - first} words."
+        f"Text at {window.time(words[first].start):.1f} s was left out: nobody had time to say its "
+        f"{stop - first} words."
         for first, stop in runs
     )
     kept: list[Chunk] = []

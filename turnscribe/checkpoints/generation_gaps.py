@@ -77,7 +77,7 @@ def _complete(config: Any, rules: GenerationConfig, keys: Iterable[str]) -> None
     for key in keys:
         if getattr(config, key, None) is None:
             setattr(config, key, getattr(rules, key, None))
-    if not config.lang_to_id:
+    if not getattr(config, "lang_to_id", None):
         config.is_multilingual = False  # whatever it says
     if config.is_multilingual:
         config.task_to_id = {**(getattr(rules, "task_to_id", None) or {}), **config.task_to_id}

@@ -1,7 +1,7 @@
 """Which words were not said, by their alignment: what nobody had time to say was made up.
 
-Where a Whisper repeats itself, or goes on after the recording has ended, all the words that it makes up are aligned to
-one instant. Single words without a length are said, too fast to be seen; many in a row are not.
+Where a Whisper repeats itself, or goes on after the recording has ended, all the words that it makes up are aligned
+to one instant. Single words without a length are said, too fast to be seen; many in a row are not.
 """
 
 from __future__ import annotations

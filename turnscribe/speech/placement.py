@@ -81,6 +81,5 @@ def _inside(words: Sequence[Word], stretch: Stretch, *, exact: bool) -> list[Wor
         ends[index] = min(ends[index], limit)
         limit = starts[index] = max(min(starts[index], ends[index] - shortest), stretch.start)
     return [
-        replace(word, start=start, end=max(end, start))
-        for word, start, end in zip(words, starts, ends, strict=True)
+        replace(word, start=start, end=max(end, start)) for word, start, end in zip(words, starts, ends, strict=True)
     ]

@@ -1,9 +1,9 @@
-"""Packs stretches of speech into windows that a Whisper model can take: as few as can be, cut in the longest pauses.
+"""Packs stretches of speech into windows that a Whisper model can take: few of them, cut in long pauses.
 
-A window holds neighbouring stretches with a margin around them and what lies between; of a long pause only the margins
-are left. Where it ends follows from everything before and after: of all ways to pack a recording the one is taken that
-costs least, a window being 1 and a cut the more the shorter its pause. So the part of a recording between two cuts,
-packed by itself, gets the same windows.
+A window holds neighbouring stretches with a margin around them and what lies between; of a long pause only the
+margins are left. Where it ends follows from everything before and after: of all ways to pack a recording the one is
+taken that costs least, a window being 1 and a cut the more the shorter its pause. So the part of a recording between
+two cuts, packed by itself, gets the same windows.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def speech_windows(
     kept = longest_pause * SAMPLE_RATE
     longest = int(max_seconds * SAMPLE_RATE)
     costs, firsts = [0.0], [0]  # of packing the first `n` spans; the last window's first span
-    for last, (_, stop) in enumerate(padded):
+    for last in range(len(padded)):
         best, best_first, heard = math.inf, last, 0
         for first in range(last, -1, -1):
             start, end = padded[first]

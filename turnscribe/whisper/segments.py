@@ -27,9 +27,9 @@ def read_segments(
     """Split one window's tokens at its timestamps; no text token is left out that will not be decoded again.
 
     Also returns where decoding has to go on, in seconds of the window: Whisper closes a window with a pair of
-    timestamps when more speech follows that it did not write down, the first of which ends what it did; and where the
-    limit of tokens was reached, what follows the last timestamp is decoded again. `None` where the window is finished,
-    or at its limit without a timestamp to go on from.
+    timestamps when more speech follows that it did not write down, the first of which ends what it did; and where
+    the limit of tokens was reached, what follows the last timestamp is decoded again. `None` where the window is
+    finished, or at its limit without a timestamp to go on from.
     """
     segments: list[Segment] = []
     text: list[int] = []
