@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from typing_extensions import Doc
 
+PROMPT_CHARACTERS = 10_000
 MULTI = "multi"  # as `language`: every window has its own
 Task: TypeAlias = Literal["transcribe", "translate"]
 Milliseconds: TypeAlias = Annotated[int, Ge(0), Le(3_600_000), Doc("milliseconds from 0 to 3600000")]
@@ -45,7 +46,9 @@ class DecodingOptions:
     batch_size: Annotated[int, Ge(1), Le(512), Doc("a whole number from 1 to 512")] = 24
     chunk_length_s: Annotated[float, Ge(1), Le(30), Doc("seconds from 1 to 30 (Whisper hears 30 at once)")] = 30.0
     assisted: Annotated[bool, Doc("true or false")] = False
-    prompt: Annotated[str | None, MaxLen(10_000), Doc("text of at most 10000 characters")] = None
+    prompt: Annotated[
+        str | None, MaxLen(PROMPT_CHARACTERS), Doc(f"text of at most {PROMPT_CHARACTERS} characters")
+    ] = None
     temperature: Annotated[float, Ge(0), Le(1), Doc("a number from 0 to 1")] = 0.0
     compression_ratio_threshold: Annotated[
         float | None, Gt(0), Doc("a number above 0 (a large one turns it off)")
