@@ -37,6 +37,7 @@ class Chunk:
     compression_ratio: float | None = None
     no_speech_prob: float | None = None
     temperature: float | None = None
+    language: str | None = None  # of what is spoken
 
 
 @dataclass(frozen=True)
