@@ -1,10 +1,9 @@
 """Beam search: a batch in which each row is a window with several beams, unfinished texts that go on side by side.
 
-As CTranslate2 and openai-whisper do it (`decoding.py`, `BeamSearchDecoder`). At each step the 2 k likeliest
-continuations of a window's k beams are found. Those among the first k that end are its hypotheses; the first k that do
-not end are its beams. It is over when it has as many hypotheses as it wanted, or at its limit of tokens, where the
-beams count as hypotheses too. The best hypothesis by its log-probability per token is the text. All this is done
-without asking the device for a value.
+As CTranslate2 does it. At each step the 2 k likeliest continuations of a window's k beams are found. Those among the
+first k that end are hypotheses; the first k that do not end are the next beams. A window is over when it has as many
+hypotheses as it wanted, or at its limit of tokens, where its beams count as hypotheses too. The best hypothesis by its
+log-probability per token is its text. All this is done without asking the device for a value.
 
 Beams of one window are equally long, and share what their attention reads of the audio. At a temperature above 0 a
 window has one beam, and its tokens are drawn as in a plain batch.
@@ -37,17 +36,16 @@ class Candidates:
 
 
 class BeamBatch(Batch):
-    """Room for `rows` windows of `beams` beams each; `tokens` and the like are those of the best beam, and once a row is
-    done those of its best hypothesis.
+    """Room for `rows` windows of `beams` beams each; `tokens` and the like are those of the best beam, and once a row
+    is done those of its best hypothesis.
 
-    A hypothesis of n tokens, without the end token, has the score `sum of log-probabilities / n ** length_penalty`,
-    and `patience * beams` of them are wanted. Without a length penalty (0) a window is over once its likeliest
-    candidate ends, since nothing that comes later can be likelier.
+    A hypothesis of n tokens, without the end token, has the score `sum of log-probabilities / n ** length_penalty`
+    (openai-whisper divides by `((5 + n) / 6) ** length_penalty` where one is given), and `patience * beams` of them
+    are wanted. Without a length penalty (0) a window is over once its likeliest candidate ends, since nothing that
+    comes later can be likelier.
     """
 
-    def __init__(
-        self, decoder: Decoder, rules: Rules, *, rows: int, frames: int, beams: int, graphs: Graphs
-    ) -> None:
+    def __init__(self, decoder: Decoder, rules: Rules, *, rows: int, frames: int, beams: int, graphs: Graphs) -> None:
         super().__init__(decoder, rules, rows=rows, frames=frames, beams=beams, graphs=graphs)
         self.beam_tokens = self.tokens[:, None].repeat(1, beams, 1)  # [rows, beams, positions]
         self.beam_logprobs = self.logprobs[:, None].repeat(1, beams, 1)
@@ -87,7 +85,9 @@ class BeamBatch(Batch):
         self.length_penalty[rows] = prompt.length_penalty
         scores = scores + self.rules.begin_bias
         logprobs, tokens = scores.log_softmax(-1).topk(2 * self.beams)
-        self._extend(rows, self._drawn(Candidates(torch.zeros_like(tokens), tokens, logprobs, logprobs), scores, rows))
+        self._extend(
+            rows, self._drawn(Candidates(torch.zeros_like(tokens), tokens, logprobs, logprobs), scores, rows)
+        )
         self.cache.reorder(rows, self._origins, len(prompt.initial))
 
     def step(self, active: int, reach: int) -> None:
@@ -124,8 +124,8 @@ class BeamBatch(Batch):
         return RowEnds(tokens.flatten(0, 1), positions.flatten(0, 1), self.latest_time[rows].flatten(), generated)
 
     def _drawn(self, found: Candidates, scores: Tensor, rows: slice) -> Candidates:
-        """`found`, but in rows that have a temperature one token alone: drawn from the processed scores `[B, V]` of the
-        first beam."""
+        """`found`, but in rows that have a temperature one token alone: drawn from the processed scores `[B, V]` of
+        the first beam. Its sum is of no use: the first hypothesis is the text."""
         drawn = self._draw(scores[:, None], Choice(found.tokens[:, :1], found.logprobs[:, :1]), rows)  # [B, 1]
         sampled = [index for index, sampler in enumerate(self._samplers[rows]) if sampler is not None]
         beams, tokens, logprobs, sums = (

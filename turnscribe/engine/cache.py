@@ -17,7 +17,7 @@ class Cache:
     """Room for `rows` rows of a decoder with `layers` layers and `heads` heads of `width`.
 
     Self-attention: `[layers, rows * beams, positions, 2 * heads * width]`, keys then values, as one product yields
-    them. Cross-attention: `[layers, 2, rows, heads, frames, width]`, written once a window, and read by all its beams.
+    them. Cross-attention: `[layers, 2, rows, heads, frames, width]`, written once a window, read by all its beams.
     With `fixed`, all positions are there from the start and always read (CUDA graphs need it); otherwise the cache
     grows and only what can be needed is read.
     """
@@ -36,7 +36,14 @@ class Cache:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.rows, self.beams, self.heads, self.width, self.fixed, self.limit = rows, beams, heads, width, fixed, positions
+        self.rows, self.beams, self.heads, self.width, self.fixed, self.limit = (
+            rows,
+            beams,
+            heads,
+            width,
+            fixed,
+            positions,
+        )
         self._cross = _room((layers, 2, rows, heads, frames, width), device, dtype)
         self._own = torch.zeros(
             layers, rows * beams, positions if fixed else 0, 2 * heads * width, device=device, dtype=dtype

@@ -69,7 +69,12 @@ class Engine:
         """A batch with room for at least `rows` rows of `beams` each."""
         models, kept = self.models, self._kept
         decoder = models.draft if assisted else None
-        if kept is not None and kept.rows >= rows and kept.beams == beams and (kept.draft is None) == (decoder is None):
+        if (
+            kept is not None
+            and kept.rows >= rows
+            and kept.beams == beams
+            and (kept.draft is None) == (decoder is None)
+        ):
             return kept
         kept = self._kept = None  # its memory is free before more is asked for
         graphs = Graphs(models.device)

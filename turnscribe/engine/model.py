@@ -150,7 +150,9 @@ class Decoder:
         query, (key, value) = self._cross_query(index, x), cache.cross(index, rows)
         windows, beams = len(key), len(query) // len(key)
         if beams > 1:
-            query = query.unflatten(0, (windows, beams)).transpose(1, 2).flatten(2, 3)  # [B / beams, H, beams * Q, ...]
+            query = (
+                query.unflatten(0, (windows, beams)).transpose(1, 2).flatten(2, 3)
+            )  # [B / beams, H, beams * Q, ...]
         attended = F.scaled_dot_product_attention(query, key, value)
         if beams > 1:
             attended = attended.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)

@@ -118,8 +118,10 @@ class Rules:
         return scores
 
     def likeliest(self, scores: Tensor, history: History, count: int) -> Choice:
-        """The `count` likeliest tokens after each row, from scores `[B, 1, V]` to which `bias` was added: `[B, count]`,
-        best first. The scores are left as those of `process`."""
+        """The `count` likeliest tokens after each row, best first: `[B, count]`.
+
+        From scores `[B, 1, V]` to which `bias` was added; they become those of `process`.
+        """
         self._forbid(scores, history)
         best, tokens = scores[:, 0].topk(count)
         return Choice(tokens, best - _total(scores))
