@@ -1,9 +1,9 @@
 """Beam search: a batch in which each row is a window with several beams, unfinished texts that go on side by side.
 
-As CTranslate2 does it. At each step the 2 k likeliest continuations of a window's k beams are found. Those among the
-first k that end are hypotheses; the first k that do not end are the next beams. A window is over when it has as many
-hypotheses as it wanted, or at its limit of tokens, where its beams count as hypotheses too. The best hypothesis by its
-log-probability per token is its text. All this is done without asking the device for a value.
+As CTranslate2 does it. At each step the 2 k likeliest continuations of a window's k beams are found. Of the first k,
+those that end are hypotheses; the first k that do not end are the next beams. A window is over when it has as many
+hypotheses as it wanted, or at its limit of tokens, where its beams count as hypotheses too. The best hypothesis by
+its log-probability per token is its text. All this is done without asking the device for a value.
 
 Beams of one window are equally long, and share what their attention reads of the audio. At a temperature above 0 a
 window has one beam, and its tokens are drawn as in a plain batch.
