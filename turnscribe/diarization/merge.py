@@ -38,7 +38,7 @@ def speaker_of(span: Word | Chunk, speeches: Sequence[Speech]) -> str:
 def assign_speakers(
     chunks: Sequence[Chunk], turns: Sequence[Turn], *, rule: SpeakerRule = no_rule
 ) -> tuple[Chunk, ...]:
-    """The chunks with their speakers, split where the speaker changes between two words; with no turns at all, nobody.
+    """The chunks with their speakers, split where the speaker changes between two words; without turns, nobody.
 
     All words are judged together, as `handovers.py` says, but for those that `rule` names a speaker for. A chunk
     without words is judged as a whole, by `speaker_of`, and never split.
