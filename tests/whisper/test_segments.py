@@ -226,3 +226,15 @@ def test_broken_bytes_are_shared_out_too(tokens: list[bytes]) -> None:
     pieces = Bytes(tokens).texts()
     assert len(pieces) == len(tokens)
     assert "".join(pieces) == b"".join(tokens).decode(errors="replace")
+
+
+def test_at_the_limit_of_tokens_what_follows_the_last_timestamp_is_decoded_again() -> None:
+    def cut_off(tokens: list[int]) -> tuple[list[Segment], float | None]:
+        return read_segments(tokens, end_token=END, first_timestamp=FIRST, duration=30.0, reached_limit=True)
+
+    said = Segment((1, 2), 0.0, 4.0)
+    assert cut_off([at(0.0), 1, 2, at(4.0), at(4.0), 3, 4]) == ([said], 4.0)
+    assert cut_off([at(0.0), 1, 2, at(4.0), at(5.0), 3, 4]) == ([said], 5.0)
+    # without a timestamp, or where hardly anything is reached, all text is kept: to go on would have no end
+    assert cut_off([at(0.0), 1, 2]) == ([Segment((1, 2), 0.0, 30.0)], None)
+    assert cut_off([at(0.0), 1, at(0.2), at(0.2), 2]) == ([Segment((1,), 0.0, 0.2), Segment((4,), 0.2, 30.0)], None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from turnscribe.whisper.constants import SECONDS_PER_FRAME
 
 SHORTEST_REST = 1.0  # seconds; less than this after the model's last timestamp is not decoded again
+LEAST_TO_LIMIT = 2.0  # seconds that a row's limit of tokens has to reach: nobody says as much in less
 LEAST_ADVANCE = 0.2  # seconds from one decoding of a window to the next, whatever the model says: a loop ends
 
 
@@ -43,9 +44,8 @@ def read_segments(
             start = max(time, start)
         elif token < end_token:
             text.append(position)
-    going_on = reached_limit and start > 0 and duration - start >= SHORTEST_REST
-    if going_on:
-        return segments, max(start, LEAST_ADVANCE)
+    if reached_limit and start >= LEAST_TO_LIMIT and duration - start >= SHORTEST_REST:
+        return segments, start
     if text:  # no final timestamp: the text runs to the end of the window
         segments.append(Segment(tuple(text), start, max(duration, start)))
     said = [token for token in tokens if token != end_token]
