@@ -63,7 +63,7 @@ def test_it_hears_what_convolutions_frame_by_frame_hear(network: Silero, frames:
 
 
 def test_side_by_side_the_turns_are_those_of_the_walk_one_by_one(network: Silero, frames: Tensor) -> None:
-    """To within a frame on 99 % of the frames; on two hours of real speech, music and noise, on 99.7 %."""
+    """To within a frame on 99 % of the frames; on 24 minutes of real speech, music and noise it was on 99.8 %."""
     with torch.inference_mode():
         vectors = network.vectors(frames)
         one_by_one = _heard(network.walk(vectors[:, None])[:, 0])

@@ -21,13 +21,16 @@ BREAK = 4  # silence of this length ends what is followed there
 VOICE = 60  # inwards of an edge: how loud the voice is
 NOISE = 100  # on either side of an edge: how loud the noise is
 # In decibels:
-ABOVE_NOISE = 6.0
+ABOVE_NOISE = 5.0
 BELOW_VOICE = 35.0
 LEAST_BELOW_VOICE = 6.0  # where the noise is as loud as the voice
 
 
 def levels_of(waveform: Waveform) -> NDArray[np.float32]:
-    """The levels in dB of each whole 10 ms, `[2, levels]`: of the samples, and of the differences of neighbours."""
+    """The levels in dB of each whole 10 ms, `[2, levels]`: of the samples, and of the differences of neighbours.
+
+    Tones far below a voice do not count: a level is what the samples deviate from their mean.
+    """
     count = len(waveform) // LEVEL
     powers = np.empty((2, count), np.float32)
     for first in range(0, count, AT_ONCE):
@@ -35,8 +38,9 @@ def levels_of(waveform: Waveform) -> NDArray[np.float32]:
         before = waveform[max(0, first * LEVEL - 1)]
         for power, band in zip(powers, (samples, np.diff(samples, prepend=before)), strict=True):
             some = band.reshape(-1, LEVEL)
-            power[first : first + len(some)] = np.einsum("ls,ls->l", some, some)
-    levels: NDArray[np.float32] = 10 * np.log10(powers / LEVEL + 1e-12)
+            squares = np.einsum("ls,ls->l", some, some) / LEVEL
+            power[first : first + len(some)] = squares - some.mean(axis=1) ** 2
+    levels: NDArray[np.float32] = 10 * np.log10(np.maximum(powers, 0) + 1e-12)
     return levels
 
 
