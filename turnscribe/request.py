@@ -48,9 +48,9 @@ class Request:
     """What is done with one recording: how it is read, decoded and diarized, and how the answer looks.
 
     `sampling_rate` (Hz) is the rate the input is decoded at before the models' 16 kHz, and that of headerless PCM.
-    `audio_track=None` is the first that can be decoded and is not silent. `diarize=None` diarizes where a diarizer is loaded. `known_speakers` are files with people's voices, by name: who
-    sounds like one of them gets that name. `response_format` is one of `formats.FORMATS`. `ignored` names what was
-    sent and is not known.
+    `audio_track=None` is the first that can be decoded and is not silent. `diarize=None` diarizes where a diarizer is
+    loaded. `known_speakers` are files with people's voices, by name: who sounds like one of them gets that name.
+    `response_format` is one of `formats.FORMATS`. `ignored` names what was sent and is not known.
     """
 
     decoding: DecodingOptions = DecodingOptions()
