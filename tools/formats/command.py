@@ -4,8 +4,8 @@
     python -m scripts.formats --write    and into docs/formats.md
     python -m scripts.formats opus mp4   only rows whose name has one of these words
 
-The files are made by the ffmpeg on the path, which takes half a minute. faster-whisper and soundfile have a column where
-they are installed. Exit status: 0, or 1 where a row is more than 5 ms off and no reason is known.
+The files are made by the ffmpeg on the path, which takes half a minute. faster-whisper and soundfile have a column
+where they are installed. Exit status: 0, or 1 where a row is more than 5 ms off and no reason is known.
 """
 
 from __future__ import annotations

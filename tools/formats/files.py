@@ -34,7 +34,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        return f"{self.container}, {self.codec.removeprefix('lib')}"
+        return f"{self.container}, {self.codec.removeprefix('lib').replace('mp3lame', 'mp3')}"
 
 
 def _pcm(container: str, suffix: str, codecs: str, *more: str) -> list[Row]:
@@ -46,6 +46,7 @@ DELAY = "the file does not say what the encoder took in first"
 BLOCK = "the header counts the last block as full"
 FRAGMENTS = "FFmpeg 5.1 writes no edit list beside fragments, which would say what the encoder took in first"
 CODEC_DELAY = "FFmpeg 5.1 writes no `CodecDelay`, which would say what the encoder took in first"
+TRIMMED = "FFmpeg 8.1 does not pass on what the first and the last packet say is to be left out"
 DISCARD = "FFmpeg 5.1 writes no `DiscardPadding`, which would say where the last block ends"
 
 ROWS: tuple[Row, ...] = (
@@ -97,7 +98,8 @@ ROWS: tuple[Row, ...] = (
     Row("matroska", "mp3", "mkv", ("-c:a", "libmp3lame"), H264, reason=CODEC_DELAY),
     *(Row("matroska", c, "mkv", ("-c:a", c), H264) for c in "flac pcm_s16le alac".split()),
     *(Row("matroska", c, "mkv", ("-c:a", c), H264, reason=CODEC_DELAY) for c in "aac ac3 eac3 mp2".split()),
-    *(Row("MPEG-TS", c, "ts", ("-c:a", c), H264, reason=DELAY) for c in "aac mp2 ac3 libmp3lame libopus".split()),
+    *(Row("MPEG-TS", c, "ts", ("-c:a", c), H264, reason=DELAY) for c in "aac mp2 ac3 libmp3lame".split()),
+    Row("MPEG-TS", "opus", "ts", ("-c:a", "libopus"), H264, reason=TRIMMED),
     Row("MPEG-PS", "mp2", "mpg", ("-c:a", "mp2"), ("-c:v", "mpeg2video"), reason=DELAY),
     Row("flv", "aac", "flv", ("-c:a", "aac"), H264, reason=DELAY),
     Row("flv", "mp3", "flv", ("-c:a", "libmp3lame", "-ar", "44100"), H264, reason=DELAY),
