@@ -225,6 +225,7 @@ def test_logprobs_are_those_of_the_processed_scores(
     for window, reference in enumerate(expected(layout, case)):
         attempt = result.attempts[window]
         assert len(attempt.logprobs) == len(reference.tokens) + reference.ended
+        assert attempt.reached_limit == (not reference.ended)
         np.testing.assert_allclose(attempt.logprobs, reference.logprobs, atol=1e-4)
         assert attempt.avg_logprob == pytest.approx(sum(reference.logprobs) / (len(reference.tokens) + 1), abs=1e-4)
 
@@ -523,6 +524,17 @@ def test_the_demo_conversation_is_read_as_by_the_reference(
     np.testing.assert_allclose([w.probability for w in ours], [w.probability for w in theirs], atol=1e-3)
     if assisted:
         assert 0.2 * result.speculation.proposed < result.speculation.accepted <= result.speculation.proposed
+
+
+@pytest.mark.models
+def test_with_several_beams_the_demo_conversation_is_read_as_by_the_reference(
+    demo_engine: EngineAsr, reference_asr: Any, conversation_waveform: Any
+) -> None:
+    options = DecodingOptions(chunk_length_s=12, batch_size=2, language="en", num_beams=3)
+    waveform = conversation_waveform[: 30 * 16_000]
+    expected = reference_asr.transcribe(waveform, options)
+    assert len(expected.chunks) > 5
+    assert plain(demo_engine.transcribe(waveform, options).chunks) == plain(expected.chunks)
 
 
 @pytest.mark.models

@@ -19,6 +19,8 @@ class Prompt:
     start_of_transcript: int  # its index
     limit: int  # tokens, the initial ones too
     temperature: float = 0.0
+    length_penalty: float = 1.0  # of beam search, see `BeamBatch`
+    patience: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Attempt:
     no_speech: float
     temperature: float
     in_loop: bool = False  # it was ended because a phrase came over and over
+    reached_limit: bool = False  # it was ended by its limit of tokens, and would have gone on
     proposed: int = 0  # tokens, by the draft
     accepted: int = 0  # of these
     attention: Tensor | None = None  # [heads, N + 1, T]: before each of the N tokens, and after the last
