@@ -100,6 +100,7 @@ LONG = (  # pages whose commands take minutes or hours: each is held against the
     "docs/figures/index.md",
     "docs/figures/platforms.md",
     "docs/figures/serving.md",
+    "docs/formats.md",
 )
 PRELUDE = """
 import os

@@ -34,7 +34,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        return f"{self.container}, {self.codec}"
+        return f"{self.container}, {self.codec.removeprefix('lib').replace('mp3lame', 'mp3')}"
 
 
 def _pcm(container: str, suffix: str, codecs: str, *more: str) -> list[Row]:
@@ -42,15 +42,21 @@ def _pcm(container: str, suffix: str, codecs: str, *more: str) -> list[Row]:
 
 
 MPEG4, H264, VP8 = (("-c:v", codec) for codec in ("mpeg4", "libx264", "libvpx"))
-NO_PRIMING = "the format has no field for the encoder's delay"
+DELAY = "the file does not say what the encoder took in first"
+BLOCK = "the header counts the last block as full"
+FRAGMENTS = "FFmpeg 5.1 writes no edit list beside fragments, which would say what the encoder took in first"
+CODEC_DELAY = "FFmpeg 5.1 writes no `CodecDelay`, which would say what the encoder took in first"
+TRIMMED = "FFmpeg 8.1 does not pass on what the first and the last packet say is to be left out"
+DISCARD = "FFmpeg 5.1 writes no `DiscardPadding`, which would say where the last block ends"
 
 ROWS: tuple[Row, ...] = (
-    *_pcm("wav", "wav", "pcm_u8 pcm_s16le pcm_s24le pcm_s32le pcm_f32le pcm_f64le pcm_mulaw pcm_alaw adpcm_ms"),
-    *_pcm("wav", "wav", "adpcm_ima_wav"),
-    Row("wav", "g722", "wav", ("-c:a", "g722", "-ar", "16000"), reason=NO_PRIMING),
+    *_pcm("wav", "wav", "pcm_u8 pcm_s16le pcm_s24le pcm_s32le pcm_f32le pcm_f64le pcm_mulaw pcm_alaw"),
+    Row("wav", "adpcm_ms", "wav", ("-c:a", "adpcm_ms"), reason=BLOCK),
+    Row("wav", "adpcm_ima_wav", "wav", ("-c:a", "adpcm_ima_wav"), reason=BLOCK),
+    Row("wav", "g722", "wav", ("-c:a", "g722", "-ar", "16000")),
     Row("wav", "gsm_ms", "wav", ("-c:a", "libgsm_ms", "-ar", "8000")),
-    Row("wav", "mp3", "wav", ("-c:a", "libmp3lame"), reason=NO_PRIMING),
-    Row("wav", "mp2", "wav", ("-c:a", "mp2"), reason=NO_PRIMING),
+    Row("wav", "mp3", "wav", ("-c:a", "libmp3lame"), reason=DELAY),
+    Row("wav", "mp2", "wav", ("-c:a", "mp2"), reason=DELAY),
     Row("RF64", "pcm_s16le", "wav", ("-c:a", "pcm_s16le", "-rf64", "always")),
     *_pcm("Wave64", "w64", "pcm_s16le pcm_f32le"),
     *_pcm("aiff", "aiff", "pcm_s8 pcm_s16be pcm_s24be pcm_f32be pcm_f64be pcm_mulaw"),
@@ -61,18 +67,17 @@ ROWS: tuple[Row, ...] = (
     Row("mp3", "mp3, constant rate", "mp3", ("-b:a", "128k")),
     Row("mp3", "mp3, variable rate", "mp3", ("-q:a", "4")),
     Row("mp3", "mp3, 16 kHz", "mp3", ("-ar", "16000")),
-    Row("mp3", "mp3 without a header", "mp3", ("-write_xing", "0"), reason=NO_PRIMING),
-    Row("mp3", "mp2", "mp2", ("-c:a", "mp2"), reason=NO_PRIMING),
-    Row("aac", "aac", "aac", reason=NO_PRIMING),
-    Row("amr", "amr_nb", "amr", by_pyav=True, reason=NO_PRIMING),
-    Row("ac3", "ac3", "ac3", ("-c:a", "ac3")),
+    Row("mp3", "mp3 without a header", "mp3", ("-write_xing", "0"), reason=DELAY),
+    Row("mp3", "mp2", "mp2", ("-c:a", "mp2"), reason=DELAY),
+    Row("aac", "aac", "aac", reason=DELAY),
+    Row("amr", "amr_nb", "amr", by_pyav=True, reason=DELAY),
     Row("ogg", "opus", "opus", ("-c:a", "libopus")),
     Row("ogg", "opus, 60 ms frames", "opus", ("-c:a", "libopus", "-frame_duration", "60")),
     Row("ogg", "vorbis", "ogg", ("-c:a", "libvorbis")),
     Row("ogg", "flac", "ogg", ("-c:a", "flac")),
     Row("m4a", "aac", "m4a"),
     Row("m4a", "aac, index first", "m4a", ("-movflags", "+faststart")),
-    Row("m4a", "aac, fragments", "m4a", ("-movflags", "+empty_moov", "-frag_duration", "500000")),
+    Row("m4a", "aac, fragments", "m4a", ("-movflags", "+empty_moov", "-frag_duration", "500000"), reason=FRAGMENTS),
     Row("m4a", "alac", "m4a", ("-c:a", "alac")),
     Row("mp4", "aac", "mp4", picture=H264),
     Row("mp4", "mp3", "mp4", ("-c:a", "libmp3lame"), H264),
@@ -83,24 +88,24 @@ ROWS: tuple[Row, ...] = (
     Row("mov", "pcm_s16le", "mov", ("-c:a", "pcm_s16le"), H264),
     Row("mov", "aac", "mov", ("-c:a", "aac"), H264),
     Row("3gp", "aac", "3gp", ("-c:a", "aac"), MPEG4),
-    Row("3gp", "amr_nb", "3gp", by_pyav=True, reason=NO_PRIMING),
+    Row("3gp", "amr_nb", "3gp", by_pyav=True, reason=DELAY),
     Row("webm", "opus", "webm", ("-c:a", "libopus")),
     Row("webm", "opus, live", "webm", ("-c:a", "libopus", "-live", "1")),
     Row("webm", "opus, video", "webm", ("-c:a", "libopus"), VP8),
-    Row("webm", "vorbis", "webm", ("-c:a", "libvorbis"), VP8),
-    *(Row("matroska", c.removeprefix("lib"), "mkv", ("-c:a", c), H264) for c in "aac libopus libvorbis flac".split()),
-    Row("matroska", "mp3", "mkv", ("-c:a", "libmp3lame"), H264),
-    *(Row("matroska", codec, "mkv", ("-c:a", codec), H264) for codec in "pcm_s16le alac ac3 eac3 mp2".split()),
-    *(Row("MPEG-TS", codec, "ts", ("-c:a", codec), H264) for codec in "aac mp2 ac3".split()),
-    Row("MPEG-TS", "mp3", "ts", ("-c:a", "libmp3lame"), H264),
-    Row("MPEG-TS", "opus", "ts", ("-c:a", "libopus"), H264),
-    Row("MPEG-PS", "mp2", "mpg", ("-c:a", "mp2"), ("-c:v", "mpeg2video")),
-    Row("flv", "aac", "flv", ("-c:a", "aac"), H264),
-    Row("flv", "mp3", "flv", ("-c:a", "libmp3lame", "-ar", "44100"), H264),
-    Row("avi", "mp3", "avi", ("-c:a", "libmp3lame"), MPEG4),
+    Row("webm", "vorbis", "webm", ("-c:a", "libvorbis"), VP8, reason=DISCARD),
+    Row("matroska", "opus", "mkv", ("-c:a", "libopus"), H264),
+    Row("matroska", "vorbis", "mkv", ("-c:a", "libvorbis"), H264, reason=DISCARD),
+    Row("matroska", "mp3", "mkv", ("-c:a", "libmp3lame"), H264, reason=CODEC_DELAY),
+    *(Row("matroska", c, "mkv", ("-c:a", c), H264) for c in "flac pcm_s16le alac".split()),
+    *(Row("matroska", c, "mkv", ("-c:a", c), H264, reason=CODEC_DELAY) for c in "aac ac3 eac3 mp2".split()),
+    *(Row("MPEG-TS", c, "ts", ("-c:a", c), H264, reason=DELAY) for c in "aac mp2 ac3 libmp3lame".split()),
+    Row("MPEG-TS", "opus", "ts", ("-c:a", "libopus"), H264, reason=TRIMMED),
+    Row("MPEG-PS", "mp2", "mpg", ("-c:a", "mp2"), ("-c:v", "mpeg2video"), reason=DELAY),
+    Row("flv", "aac", "flv", ("-c:a", "aac"), H264, reason=DELAY),
+    Row("flv", "mp3", "flv", ("-c:a", "libmp3lame", "-ar", "44100"), H264, reason=DELAY),
+    Row("avi", "mp3", "avi", ("-c:a", "libmp3lame"), MPEG4, reason=DELAY),
     Row("avi", "pcm_s16le", "avi", ("-c:a", "pcm_s16le"), MPEG4),
-    Row("avi", "ac3", "avi", ("-c:a", "ac3"), MPEG4),
-    Row("asf", "wmav2", "wma", ("-c:a", "wmav2")),
+    Row("avi", "ac3", "avi", ("-c:a", "ac3"), MPEG4, reason=DELAY),
 )
 
 

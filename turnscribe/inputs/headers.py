@@ -93,7 +93,13 @@ def _has_mp3_length(data: bytes) -> bool:
     tag_bytes = 0  # an ID3 tag gives its size in four bytes of seven bits
     for byte in data[6:10] if data[:3] == b"ID3" else b"":
         tag_bytes = tag_bytes << 7 | byte & 0x7F
-    return re.search(rb"Xing|Info|VBRI", data[tag_bytes : tag_bytes + 4096]) is not None
+    found = re.search(rb"(Xing|Info)(....)|VBRI", data[tag_bytes : tag_bytes + 4096], re.DOTALL)
+    if found is None or found[1] is None:
+        return found is not None
+    flags = int.from_bytes(found[2], "big")  # 1: the number of frames follows, 2: then that of bytes
+    field = tag_bytes + found.end() + 4 * (flags & 1)
+    claimed = int.from_bytes(data[field : field + 4], "big") if flags & 2 else len(data)
+    return len(data) < 1.05 * claimed + 4096  # else it was joined of several, and FFmpeg estimates
 
 
 def _mp4_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:

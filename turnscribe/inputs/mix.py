@@ -23,7 +23,7 @@ class Mix:
 
     def __init__(self) -> None:
         self.cancelled_samples = 0
-        self._chosen = 0
+        self._chosen: int | None = None
 
     def __call__(self, samples: NDArray[np.int16], weights: NDArray[np.float32]) -> NDArray[np.int16]:
         """samples: [samples, C], weights: [C] -> [samples]"""
@@ -34,10 +34,11 @@ class Mix:
         apart = float(powers @ weights**2)
         if apart > AUDIBLE and float(mixed.var()) < CANCELLED * apart:
             loudest = int(powers.argmax())
-            if self._chosen >= len(powers) or powers[loudest] > LOUDER * powers[self._chosen]:
-                self._chosen = loudest
+            chosen = self._chosen
+            if chosen is None or chosen >= len(powers) or powers[loudest] > LOUDER * powers[chosen]:
+                self._chosen = chosen = loudest
             self.cancelled_samples += len(samples)
-            return samples[:, self._chosen]
+            return samples[:, chosen]
         return np.rint(mixed).astype(np.int16)
 
 

@@ -51,6 +51,7 @@ CODECS = (
 )
 
 
+MARKED_DEFAULT = 1  # FFmpeg's AV_DISPOSITION_DEFAULT
 NEVER = float("inf")  # when a track begins that has no timestamps
 
 
@@ -190,16 +191,16 @@ def _marked_track(container: InputContainer) -> int | None:
     marked = [
         number
         for number, track in enumerate(container.streams.audio, 1)
-        if "default" in str(getattr(track, "disposition", "")).lower()  # PyAV 13 does not say
+        if int(getattr(track, "disposition", 0)) & MARKED_DEFAULT  # PyAV 13 does not say
     ]
     return marked[0] if len(marked) == 1 else None
 
 
 def _clock(container: InputContainer, track: AudioStream, starts: list[float]) -> Clock:
     """Where the timestamps of `track` begin, and the file's: with the first of its pictures and sounds."""
-    began = {}
-    for stream in (*container.streams.video, *container.streams.audio):
-        start = _seconds(stream, stream.start_time)  # behind what a codec takes in first, or an edit list leaves out
+    began = {stream.index: starts[stream.index] for stream in container.streams.video}
+    for stream in container.streams.audio:
+        start = _seconds(stream, stream.start_time)  # behind what the codec takes in first; of pictures FFmpeg errs
         began[stream.index] = starts[stream.index] if start is None else start
     own = began.pop(track.index)
     others = min(began.values(), default=NEVER)
@@ -220,7 +221,9 @@ def _walk(
     starts, ends = [NEVER] * len(bases), [0.0] * len(bases)
     for packet in packets(container):
         check_decoding_time(deadline)
-        if packet is None or (ticks := packet.dts if packet.pts is None else packet.pts) is None:
+        if packet is None or packet.is_discard:  # what an edit list leaves out
+            continue
+        if (ticks := packet.dts if packet.pts is None else packet.pts) is None:
             continue
         i, duration = packet.stream_index, packet.duration or 0
         if duration >= 2**31:  # FFmpeg's for the last packet of an Ogg file that ends before this packet begins

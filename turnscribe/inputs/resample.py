@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from av import AudioFifo, AudioFrame, AudioResampler
 
 BLOCK_SAMPLES = 2**16  # decoded frames are resampled in blocks of this many; frame by frame takes 1.4 x as long
+SHORTEST_SECONDS = 0.05  # FFmpeg's filters give nothing at all for some milliseconds by themselves
 PADDING_SECONDS = 0.1  # a codec's last frame reaches past the end by less than this
 
 
@@ -48,6 +50,7 @@ class Resampler:
         self._fifo: AudioFifo | None = None
         self._channels: list[bytearray] = []  # 16-bit samples
         self._cut_samples = 0  # of what comes next: it was there already
+        self._taken_samples = 0  # since the stages are new, at the rate of the file
 
     @property
     def missing_seconds(self) -> float:
@@ -95,6 +98,7 @@ class Resampler:
         assert self._fifo is not None
         frame.pts = None  # or the queue compares it with its own count
         self._fifo.write(frame)
+        self._taken_samples += frame.samples
         if self._fifo.samples >= BLOCK_SAMPLES:
             self._drain()
 
@@ -117,13 +121,26 @@ class Resampler:
         self._layout = self._layout or self._format.layout
         layout = self._format.layout if self._mix else self._layout
         self._stages = [AudioResampler("s16", layout, rate) for rate in self._rates]
-        self._fifo = AudioFifo()
+        self._fifo, self._taken_samples = AudioFifo(), 0
         if not self._channels:
             self._channels = [bytearray() for _ in range(1 if self._mix else AudioLayout(layout).nb_channels)]
 
     def _flush(self) -> None:
         """Resample all that was taken in, to the last sample; new stages are needed afterwards."""
-        self._drain(last=True)
+        if self._fifo is None:
+            return
+        assert self._format is not None
+        seconds = self._taken_samples / self._format.rate
+        if 0 < seconds < SHORTEST_SECONDS and (block := self._fifo.read()):
+            there = len(self._channels[0])
+            block.pts = None
+            for _ in range(math.ceil(SHORTEST_SECONDS / seconds)):
+                self._fifo.write(block)
+            self._drain(last=True)
+            for channel in self._channels:
+                del channel[there + 2 * max(1, round(seconds * SAMPLE_RATE)) :]
+        else:
+            self._drain(last=True)
         self._stages, self._fifo = [], None
 
     def _drain(self, last: bool = False) -> None:

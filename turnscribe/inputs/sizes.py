@@ -142,11 +142,9 @@ def _caf(data: bytes) -> AudioSize | None:
 
 
 def _chunks(data: bytes, at: int, header: str) -> Iterator[tuple[bytes, int, int]]:
-    """Each chunk's tag, size and first byte. An odd size is padded, though not by every program."""
+    """Each chunk's tag, size and first byte; where sizes have 32 bits, odd ones are padded."""
     while at + struct.calcsize(header) <= len(data):
         tag, size = struct.unpack_from(header, data, at)
         start = at + struct.calcsize(header)
         yield tag, size, start
-        at = start + size
-        if size % 2 and header != ">4sQ" and data[at : at + 1] == b"\0":
-            at += 1
+        at = start + size + (size % 2 if header != ">4sQ" else 0)
