@@ -37,7 +37,7 @@ FILLED = (*TOKENS, *LANGUAGES, "is_multilingual", "max_length", "max_initial_tim
 def read_generation_config(model: str, token: str | None) -> GenerationConfig | None:
     """Of a folder or a Hub id; `None` where it has none, or cannot be reached."""
     from transformers import GenerationConfig
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     try:
         file = cached_file(model, "generation_config.json", token=token)
