@@ -98,6 +98,7 @@ class Pipeline:
                 sampling_rate=request.sampling_rate,
                 encoding=request.encoding,
                 split_channels=request.channels == "split",
+                audio_track=request.audio_track,
             )
         speech = self._speech_of_channels(decoded, request, stages, listener)
         turns: Sequence[Turn] = ()

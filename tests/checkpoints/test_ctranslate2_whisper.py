@@ -41,7 +41,7 @@ pytestmark = pytest.mark.slow
 
 LANGUAGE = {MULTILINGUAL: "de", LARGE_V3: "yue", ENGLISH: None}
 HUB_ID = "Systran/faster-whisper-small"
-EVERYTHING = DecodingOptions(language="de", **files.GREEDY)
+EVERYTHING = DecodingOptions(language="de", **files.ONE_ATTEMPT)
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,12 @@ def load_whisper(
 
 
 def whisper_capabilities(
-    generation_config: Any, *, assistant: bool, fallback: bool = True, assisted_batch_size: int | None = None
+    generation_config: Any,
+    *,
+    assistant: bool,
+    fallback: bool = True,
+    patience: bool = True,
+    assisted_batch_size: int | None = None,
 ) -> Capabilities:
     """What a Whisper with this generation configuration can do in a backend."""
     multilingual = is_multilingual(generation_config)
@@ -72,6 +77,7 @@ def whisper_capabilities(
         languages=languages(generation_config),
         tasks=frozenset(tasks),
         fallback=fallback,
+        patience=patience,
         assistant=assistant,
         assisted_batch_size=assisted_batch_size,
     )

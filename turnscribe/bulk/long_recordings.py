@@ -30,7 +30,8 @@ from turnscribe.waveform import SAMPLE_RATE, Waveform, to_wav
 from turnscribe.whisper.windows import Window
 
 CUTS_TRIED = 6  # places where a part might end
-OF_THE_FILE = ("encoding", "sampling_rate")  # parameters that say how the whole recording's file is read
+# Parameters that say how the whole recording's file is read.
+OF_THE_FILE = ("encoding", "sampling_rate", "audio_track")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def part_parameters(request: Request, language: str | None) -> dict[str, object]
 
 def part_request(parameters: Mapping[str, object], deployment: Deployment) -> Request:
     """`part_parameters` for a wav file of ours, whatever the operator's default for files is."""
-    return replace(deployment.parse(parameters), encoding=None, sampling_rate=SAMPLE_RATE)
+    return replace(deployment.parse(parameters), encoding=None, sampling_rate=SAMPLE_RATE, audio_track=None)
 
 
 def transcribe_part(
