@@ -43,6 +43,7 @@ from turnscribe.errors import SettingsError
 from turnscribe.request import DecodingOptions
 from turnscribe.waveform import to_wav
 from turnscribe.whisper.alignment import alignment_heads
+from turnscribe.whisper.generation_config import prompt_tokens
 
 pytestmark = pytest.mark.slow
 
@@ -141,6 +142,21 @@ def test_a_released_name_brings_its_heads(tmp_path: Path) -> None:
     other_shape = dimensions(ENGLISH)  # three layers of four heads
     misnamed = converted(save(tmp_path / "tiny.en.pt", other_shape, random_state(other_shape))).model
     assert alignment_heads(misnamed) == [(layer, head) for layer in (1, 2) for head in range(4)]
+
+
+@pytest.mark.parametrize("vocabulary", [MULTILINGUAL, ENGLISH])
+@pytest.mark.parametrize(
+    "prompt",
+    ["<|endoftext|>", "tea <|0.00|> eat<|nospeech|>", "<|<|en|>|>", "<|startofprev|><|startofprev|>", "<|endoftext|"],
+)
+def test_special_tokens_spelled_in_a_prompt_are_text(folder: Path, vocabulary: int, prompt: str) -> None:
+    made = converted(folder / f"{vocabulary}.pt")
+    config = made.weights.generation_config
+    (first, *tokens), warnings = prompt_tokens(made.tokenizer, prompt)
+    assert first == config.prev_sot_token_id
+    assert max(tokens) < config.eos_token_id
+    assert made.tokenizer.backend_tokenizer.decode(tokens) == f" {prompt}"
+    assert not warnings
 
 
 # --- what is made of it ---------------------------------------------------------------------------------------

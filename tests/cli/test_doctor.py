@@ -168,12 +168,13 @@ def test_a_folder_that_is_not_whole(examine, tmp_path: Path) -> None:
     whisper, diarizer = tmp_path / "whisper", tmp_path / "diarizer"
     shutil.copytree(REPOSITORY / DEMO["asr_model"], whisper)
     shutil.copytree(REPOSITORY / DEMO["diarization_model"], diarizer)
-    (whisper / "preprocessor_config.json").unlink()
+    for file in ("tokenizer.json", "vocab.json"):
+        (whisper / file).unlink(missing_ok=True)
     (whisper / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     shutil.rmtree(diarizer / "embedding")
     status, results = examine(ASR_MODEL=str(whisper), DIARIZATION_MODEL=str(diarizer))
     assert status == 1
-    assert "preprocessor_config.json" in results["ASR_MODEL"].detail
+    assert "vocab.json" in results["ASR_MODEL"].detail
     assert "its weights" in results["ASR_MODEL"].detail
     assert "lacks embedding" in results["DIARIZATION_MODEL"].detail
     assert "copy the whole model" in results["ASR_MODEL"].advice

@@ -6,7 +6,9 @@ say stays.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnscribe.checkpoints.openai_generation import generation_config, known_heads, released_name
@@ -30,6 +32,20 @@ IDS = ("eos_token_id", "pad_token_id", "decoder_start_token_id")  # older files 
 TOKENS = (*IDS, "prev_sot_token_id", "no_timestamps_token_id", "suppress_tokens", "begin_suppress_tokens")
 LANGUAGES = ("lang_to_id", "task_to_id")  # of multilingual models alone
 FILLED = (*TOKENS, *LANGUAGES, "is_multilingual", "max_length", "max_initial_timestamp_index")
+
+
+def read_generation_config(model: str, token: str | None) -> GenerationConfig | None:
+    """Of a folder or a Hub id; `None` where it has none, or cannot be reached."""
+    from transformers import GenerationConfig
+    from transformers.utils.hub import cached_file
+
+    try:
+        file = cached_file(model, "generation_config.json", token=token)
+    except OSError:
+        return None
+    values = json.loads(Path(str(file)).read_bytes())
+    read: GenerationConfig = GenerationConfig.from_dict({key: _single(key, value) for key, value in values.items()})
+    return read
 
 
 def fill_gaps(
@@ -64,19 +80,24 @@ def _tidy(config: Any) -> None:
     from transformers import GenerationConfig
 
     for key in IDS:
-        value = getattr(config, key, None)
-        if isinstance(value, list | tuple):
-            setattr(config, key, value[0] if value else None)
+        setattr(config, key, _single(key, getattr(config, key, None)))
     if getattr(config, "forced_decoder_ids", None) is not None:  # language and task say the same
         config.forced_decoder_ids = None
     if config.max_length == GenerationConfig().max_length:  # type: ignore[no-untyped-call]  # 20 in older versions
         config.max_length = None
 
 
+def _single(key: str, value: Any) -> Any:
+    """The one number of a list, where a number belongs; transformers refuses some of the lists."""
+    if key in IDS and isinstance(value, list | tuple):
+        return value[0] if value else None
+    return value
+
+
 def _complete(config: Any, rules: GenerationConfig, keys: Iterable[str]) -> None:
     for key in keys:
-        if getattr(config, key, None) is None:
-            setattr(config, key, getattr(rules, key, None))
+        if getattr(config, key, None) is None and getattr(rules, key, None) is not None:
+            setattr(config, key, getattr(rules, key))
     if not getattr(config, "lang_to_id", None):
         config.is_multilingual = False  # whatever it says
     if config.is_multilingual:
