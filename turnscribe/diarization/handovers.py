@@ -1,7 +1,7 @@
 """Where in a recording's words one speaker hands over to another: the cheapest of all ways to share them out.
 
-Two things cost. A word that goes to one speaker, while another speaks in more of it, costs the seconds between them. A
-handover costs `HANDOVER` seconds, less at a pause, at the end of a sentence and between chunks: within a running
+Two things cost. A word that goes to one speaker, while another speaks in more of it, costs the seconds between them.
+A handover costs `HANDOVER` seconds, less at a pause, at the end of a sentence and between chunks: within a running
 sentence a turn has to hold so much, while an answer between two sentences may be short. Viterbi's algorithm finds the
 cheapest way for a recording as a whole, in time that grows with its words and speakers.
 
@@ -69,7 +69,8 @@ def word_costs(words: Sequence[Word], speeches: Sequence[Speech]) -> NDArray[np.
     lengths = np.maximum(ends - starts, 1e-3)[:, None]
     seconds *= np.minimum(seconds.sum(axis=1, keepdims=True) / lengths, 1.0)
     seconds -= DISTANCE * np.minimum(distances - distances.min(axis=1, keepdims=True), FAR)
-    return np.round(seconds.max(axis=1, keepdims=True) - seconds, 6)  # what is equal is equal
+    costs: NDArray[np.float64] = np.round(seconds.max(axis=1, keepdims=True) - seconds, 6)  # what is equal is equal
+    return costs
 
 
 def handover_costs(words: Sequence[Word], firsts: Sequence[bool]) -> list[float]:
@@ -90,7 +91,8 @@ def _spoken(speech: Speech, starts: NDArray[np.float64], ends: NDArray[np.float6
     """Seconds of each stretch in which a speaker speaks."""
     edges = np.ravel(np.column_stack([speech.starts, speech.ends]))
     before = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (np.arange(len(edges) - 1) % 2 == 0))])
-    return np.interp(ends, edges, before) - np.interp(starts, edges, before)
+    seconds: NDArray[np.float64] = np.interp(ends, edges, before) - np.interp(starts, edges, before)
+    return seconds
 
 
 def _distances(speech: Speech, starts: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,4 +100,5 @@ def _distances(speech: Speech, starts: NDArray[np.float64], ends: NDArray[np.flo
     after = np.searchsorted(speech.starts, ends, side="right")
     following = np.append(speech.starts, np.inf)[after] - ends
     previous = starts - np.insert(speech.ends, 0, -np.inf)[after]
-    return np.maximum(np.minimum(following, previous), 0.0)
+    nearest: NDArray[np.float64] = np.maximum(np.minimum(following, previous), 0.0)
+    return nearest
