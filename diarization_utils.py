@@ -17,9 +17,9 @@ __all__ = ["Diarizer", "assign_speakers", "diarize", "embed", "group_turns", "lo
 
 
 def speaker_of(span: Word | Chunk, speeches: Sequence[Speech]) -> str | None:
-    """The speaker of a word, or of a chunk whose words have no times; `None` leaves it to the package.
+    """The speaker of a word, or of a chunk whose words have no times; `None` leaves it to the package, as here.
 
-    A name is final, and the words beside it are judged with it. `speeches` has everything each speaker
+    What is named here is final, and the words beside it are judged with it. `speeches` has everything each speaker
     says, in the order in which they first speak, and is never empty.
     """
     return None

@@ -50,10 +50,11 @@ def to_answer(transcript: Transcript, request: Request) -> dict[str, Any]:
             "timings": transcript.timings,
             "warnings": transcript.warnings or None,
             "speculation": {"proposed": run.proposed, "accepted": run.accepted} if run else None,
-            "formatted": formatted,
         }
     )
     answer.setdefault("language", None)
+    if formatted is not None:
+        answer["formatted"] = formatted
     return answer
 
 

@@ -74,7 +74,8 @@ class Speculation:
 class Transcript:
     """What was said, by whom, when; and how it was made.
 
-    `turns` is what the diarizer heard, whether or not text fell into it; `speakers` groups the text.
+    `turns` is what the diarizer heard, whether or not text fell into it; `speakers` groups the text. `language` is
+    the text's: English for a translation, `None` where nothing was said or the backend does not know.
     `timings` are seconds by stage: decode, asr, diarization, total.
     """
 

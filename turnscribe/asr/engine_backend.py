@@ -96,6 +96,7 @@ class _Transcription:
             assisted=options.assisted,
             word_times=options.word_times,
             end_loops=options.compression_ratio_threshold is not None,
+            num_beams=options.num_beams,
         )
         self.streams = listener.on_chunks is not SILENT.on_chunks  # somebody waits for the first text
         self.batch_size = 1 if self.streams else options.batch_size
@@ -114,7 +115,7 @@ class _Transcription:
         self._news: deque[tuple[list[Chunk], float]] = deque()  # further chunks, and the share done
 
     def result(self) -> Recognition:
-        warnings = tuple(dict.fromkeys(self.warnings))
+        warnings = tuple(dict.fromkeys([*self.warnings, *self.language.warnings]))
         speculation = self.speculation if self.options.assisted else None
         chunks = self.chunks.all()
         return Recognition(chunks, self.language.of_text(chunks), warnings, speculation)
@@ -199,7 +200,14 @@ class _Transcription:
             language = config.lang_to_id[f"<|{self.language.of(window)}|>"]
             initial += [language, config.task_to_id[self.options.task]]
         limit = token_limit(config, len(initial), self.models.decoder.positions)
-        return Prompt(tuple(initial), len(self.earlier), limit, self.options.temperature)
+        return Prompt(
+            tuple(initial),
+            len(self.earlier),
+            limit,
+            self.options.temperature,
+            self.options.length_penalty,
+            self.options.patience,
+        )
 
     def _decoded(self, window: Window, attempt: Attempt) -> DecodedWindow:
         tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])

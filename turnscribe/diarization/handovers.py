@@ -69,8 +69,7 @@ def word_costs(words: Sequence[Word], speeches: Sequence[Speech]) -> NDArray[np.
     lengths = np.maximum(ends - starts, 1e-3)[:, None]
     seconds *= np.minimum(seconds.sum(axis=1, keepdims=True) / lengths, 1.0)
     seconds -= DISTANCE * np.minimum(distances - distances.min(axis=1, keepdims=True), FAR)
-    costs: NDArray[np.float64] = np.round(seconds.max(axis=1, keepdims=True) - seconds, 6)  # what is equal is equal
-    return costs
+    return np.asarray(np.round(seconds.max(axis=1, keepdims=True) - seconds, 6))  # what is equal is equal
 
 
 def handover_costs(words: Sequence[Word], firsts: Sequence[bool]) -> list[float]:
@@ -91,8 +90,7 @@ def _spoken(speech: Speech, starts: NDArray[np.float64], ends: NDArray[np.float6
     """Seconds of each stretch in which a speaker speaks."""
     edges = np.ravel(np.column_stack([speech.starts, speech.ends]))
     before = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (np.arange(len(edges) - 1) % 2 == 0))])
-    seconds: NDArray[np.float64] = np.interp(ends, edges, before) - np.interp(starts, edges, before)
-    return seconds
+    return np.asarray(np.interp(ends, edges, before) - np.interp(starts, edges, before))
 
 
 def _distances(speech: Speech, starts: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,5 +98,4 @@ def _distances(speech: Speech, starts: NDArray[np.float64], ends: NDArray[np.flo
     after = np.searchsorted(speech.starts, ends, side="right")
     following = np.append(speech.starts, np.inf)[after] - ends
     previous = starts - np.insert(speech.ends, 0, -np.inf)[after]
-    nearest: NDArray[np.float64] = np.maximum(np.minimum(following, previous), 0.0)
-    return nearest
+    return np.asarray(np.maximum(np.minimum(following, previous), 0.0))
