@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -110,15 +109,11 @@ def test_turns_may_come_in_any_order() -> None:
 
 def test_chunk_is_split_where_the_speaker_changes() -> None:
     turns = [Turn("A", 0.0, 1.0), Turn("B", 1.0, 2.0)]
-    chunk = replace(
-        chunk_of((" are", 0.1, 0.4), (" you?", 0.4, 0.9), (" I", 1.1, 1.3), (" am.", 1.3, 1.8)),
-        start=0.0,
-        end=2.0,
-        avg_logprob=-0.3,
-    )
+    timed = (" are", 0.1, 0.4), (" you?", 0.4, 0.9), (" I", 1.1, 1.3), (" am.", 1.3, 1.8)
+    chunk = replace(chunk_of(*timed), avg_logprob=-0.3)
     first, second = assign_speakers([chunk], turns)
-    assert (first.text, first.speaker, first.start, first.end) == (" are you?", "A", 0.0, 0.9)
-    assert (second.text, second.speaker, second.start, second.end) == (" I am.", "B", 1.1, 2.0)
+    assert (first.text, first.speaker, first.start, first.end) == (" are you?", "A", 0.1, 0.9)
+    assert (second.text, second.speaker, second.start, second.end) == (" I am.", "B", 1.1, 1.8)
     assert [word.speaker for word in first.words + second.words] == ["A", "A", "B", "B"]
     assert first.avg_logprob == second.avg_logprob == -0.3
 
@@ -140,54 +135,6 @@ def test_text_that_is_not_made_of_its_words_stays_whole() -> None:
     (whole,) = assign_speakers([chunk], turns)
     assert (whole.text, whole.speaker) == (" Oui, non.", "B")
     assert [word.speaker for word in whole.words] == ["A", "B"]
-
-
-# Smoothing -------------------------------------------------------------------------------------------
-
-LONG_TURN = [Turn("A", 0.0, 4.0), Turn("B", 4.0, 4.3), Turn("A", 4.4, 9.0)]
-
-
-def test_short_backchannel_inside_a_long_turn_keeps_its_word() -> None:
-    chunk = chunk_of(
-        (" and", 3.0, 3.5), (" then", 3.5, 3.9), (" mhm", 4.0, 4.3), (" we", 4.5, 4.8), (" left", 4.8, 5.2)
-    )
-    assert owners(assign_speakers([chunk], LONG_TURN)) == [(" and then", "A"), (" mhm", "B"), (" we left", "A")]
-
-
-def test_short_backchannel_does_not_steal_a_chunk() -> None:
-    assert owners(assign_speakers([Chunk(" and then we left", 3.0, 5.2)], LONG_TURN)) == [(" and then we left", "A")]
-
-
-def test_weak_flip_between_two_words_of_one_speaker_is_smoothed() -> None:
-    """The middle word touches B's turn by 0.1 s of its 0.6, and nobody else's."""
-    turns = [Turn("A", 0.0, 1.0), Turn("B", 1.1, 1.3), Turn("A", 1.8, 3.0)]
-    chunk = chunk_of((" one", 0.5, 1.0), (" two", 1.2, 1.8), (" three", 1.8, 2.4))
-    assert owners(assign_speakers([chunk], turns)) == [(" one two three", "A")]
-
-
-def test_weak_flip_is_smoothed_across_chunks() -> None:
-    turns = [Turn("A", 0.0, 1.0), Turn("B", 1.1, 1.3), Turn("A", 1.8, 3.0)]
-    chunks = [chunk_of((" one", 0.5, 1.0)), chunk_of((" two", 1.2, 1.8)), chunk_of((" three", 1.8, 2.4))]
-    assert owners(assign_speakers(chunks, turns)) == [(" one", "A"), (" two", "A"), (" three", "A")]
-
-
-def test_flip_between_two_different_speakers_stays() -> None:
-    turns = [Turn("A", 0.0, 1.0), Turn("B", 1.1, 1.3), Turn("C", 1.8, 3.0)]
-    chunk = chunk_of((" one", 0.5, 1.0), (" two", 1.2, 1.8), (" three", 1.8, 2.4))
-    assert owners(assign_speakers([chunk], turns)) == [(" one", "A"), (" two", "B"), (" three", "C")]
-
-
-def test_two_flipped_words_in_a_row_stay() -> None:
-    turns = [Turn("A", 0.0, 1.0), Turn("B", 1.1, 1.3), Turn("A", 1.8, 3.0)]
-    chunk = chunk_of((" one", 0.5, 1.0), (" or", 1.0, 1.2), (" two", 1.2, 1.7), (" three", 1.8, 2.4))
-    assert [speaker for _, speaker in owners(assign_speakers([chunk], turns))] == ["A", "B", "A"]
-
-
-def test_alternating_weak_words_settle_on_one_speaker() -> None:
-    """A smoothed word is a flank for the next, so A b A b A becomes A, not a swap of all five."""
-    turns = [Turn("A", 0.0, 1.0), Turn("B", 1.1, 1.2), Turn("A", 2.0, 2.1), Turn("B", 3.0, 3.1), Turn("A", 4.0, 5.0)]
-    chunk = chunk_of((" a", 0.5, 1.0), (" b", 1.1, 1.9), (" c", 2.0, 2.8), (" d", 3.0, 3.9), (" e", 4.0, 4.5))
-    assert owners(assign_speakers([chunk], turns)) == [(" a b c d e", "A")]
 
 
 # Groups ----------------------------------------------------------------------------------------------
@@ -245,7 +192,9 @@ def test_every_chunk_comes_out_once_in_order_with_its_text(chunks: list[Chunk], 
             own.append(pieces.pop(0))
         assert "".join(piece.text for piece in own) == chunk.text
         assert [replace(w, speaker=None) for piece in own for w in piece.words] == list(chunk.words)
-        assert (own[0].start, own[-1].end) == (chunk.start, chunk.end)
+        for piece in own:
+            first, last = piece.words[0] if piece.words else chunk, max(w.end for w in piece.words or (chunk,))
+            assert (piece.start, piece.end) == ((first.start, last) if turns else (chunk.start, chunk.end))
     assert not pieces
 
 
@@ -276,16 +225,6 @@ def slow_speaker(chunk: Chunk, turns: list[Turn]) -> str | None:
 def apart(chunk: Chunk, turn: Turn) -> float:
     """Seconds between them; 0 when they touch or overlap."""
     return max(0.0, turn.start - chunk.end, chunk.start - turn.end)
-
-
-def test_an_hour_of_words_is_assigned_in_well_under_a_second() -> None:
-    turns = [Turn(f"S{n % 4}", 2.0 * n, 2.0 * n + 1.9) for n in range(1800)]
-    turns.append(Turn("S4", 0.0, 3600.0))  # one that overlaps them all
-    chunks = [chunk_of(*((" w", n / 3, n / 3 + 0.25) for n in range(k, k + 60))) for k in range(0, 10_800, 60)]
-    began = time.process_time()
-    pieces = assign_speakers(chunks, turns)
-    assert time.process_time() - began < 2.0  # seconds; 0.15 where this was written
-    assert sum(len(piece.words) for piece in pieces) == 10_800
 
 
 # Diarization -----------------------------------------------------------------------------------------

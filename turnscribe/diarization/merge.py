@@ -20,7 +20,7 @@ SpeakerRule: TypeAlias = Callable[[Word | Chunk, Sequence[Speech]], str | None]
 
 
 def no_rule(span: Word | Chunk, speeches: Sequence[Speech]) -> None:
-    """Leaves every word and chunk to the others."""
+    """Names nobody."""
 
 
 def speaker_of(span: Word | Chunk, speeches: Sequence[Speech]) -> str:
@@ -38,10 +38,10 @@ def speaker_of(span: Word | Chunk, speeches: Sequence[Speech]) -> str:
 def assign_speakers(
     chunks: Sequence[Chunk], turns: Sequence[Turn], *, rule: SpeakerRule = no_rule
 ) -> tuple[Chunk, ...]:
-    """The chunks with their speakers, split where the speaker changes between two words; without turns, nobody.
+    """The chunks with their speakers, split where the speaker changes between two words.
 
     All words are judged together, as `handovers.py` says, but for those that `rule` names a speaker for. A chunk
-    without words is judged as a whole, by `speaker_of`, and never split.
+    without words is judged as a whole, by `speaker_of`, and never split. With no turns at all, nobody speaks.
 
     Every chunk comes out once and in order, whole or in pieces; the pieces' texts, joined, are its text. A piece
     starts with its first word and ends with its last.
@@ -93,18 +93,17 @@ def _split(chunk: Chunk, words: tuple[Word, ...]) -> list[Chunk]:
     """The chunk in pieces of one speaker each, or whole where its words cannot be found in its text."""
     runs = [tuple(run) for _, run in itertools.groupby(words, key=lambda word: word.speaker)]
     texts = _cut(chunk.text, runs)
-    if len(runs) == 1 or texts is None:
-        seconds: dict[str | None, float] = {}
-        for word in words:
-            seconds[word.speaker] = seconds.get(word.speaker, 0.0) + max(word.end - word.start, 0.0)
-        return [replace(chunk, words=words, speaker=max(seconds, key=lambda speaker: seconds[speaker]))]
-    bounds = [(run[0].start, run[-1].end) for run in runs]
-    bounds[0] = (chunk.start, bounds[0][1])
-    bounds[-1] = (bounds[-1][0], chunk.end)
-    return [
-        replace(chunk, text=text, start=start, end=end, words=run, speaker=run[0].speaker)
-        for text, (start, end), run in zip(texts, bounds, runs, strict=True)
-    ]
+    if len(runs) > 1 and texts is not None:
+        return [_piece(chunk, text, run, run[0].speaker) for text, run in zip(texts, runs, strict=True)]
+    seconds: dict[str | None, float] = {}
+    for word in words:
+        seconds[word.speaker] = seconds.get(word.speaker, 0.0) + max(word.end - word.start, 0.0)
+    return [_piece(chunk, chunk.text, words, max(seconds, key=lambda speaker: seconds[speaker]))]
+
+
+def _piece(chunk: Chunk, text: str, words: tuple[Word, ...], speaker: str | None) -> Chunk:
+    start, end = words[0].start, max(word.end for word in words)
+    return replace(chunk, text=text, start=start, end=end, words=words, speaker=speaker)
 
 
 def _cut(text: str, runs: Sequence[Sequence[Word]]) -> list[str] | None:
