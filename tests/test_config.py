@@ -46,6 +46,7 @@ ADDED = {
     "vad_min_speech_duration_ms": 100,
     "vad_min_silence_duration_ms": 2000,
     "vad_speech_pad_ms": 200,
+    "audio_track": None,
     "num_beams": 1,
     "length_penalty": 1.0,
     "patience": 1.0,
@@ -144,6 +145,7 @@ def test_a_config_cannot_be_changed() -> None:
         ("vad_speech_pad_ms", "400", 400),
         ("encoding", "pcm_s16le", "pcm_s16le"),
         ("channels", "split", "split"),
+        ("audio_track", "2", 2),
         *(
             ("response_format", name, name)
             for name in "json verbose_json diarized_json text srt vtt tsv rttm".split()
@@ -190,6 +192,7 @@ WRONG = {
     "vad_filter": ["maybe", 2, {}],
     "beam_size": ["wide", 0, 11, "1.5", True],
     "vad_parameters": ["0.5", "{", 7, [], "[]", "[" * 100_000, {"threshold": 2}, '{"speech_pad_ms": true}'],
+    "audio_track": ["second", 0, "-1", 1.5, 101, True],
 }
 RIGHT = {  # what the sentence has to offer instead
     "task": "'transcribe' or 'translate'",
@@ -224,6 +227,7 @@ RIGHT = {  # what the sentence has to offer instead
     "vad_filter": "true or false",
     "beam_size": "1 to 10",
     "vad_parameters": "give ",
+    "audio_track": "from 1, the first track",
 }
 
 

@@ -20,7 +20,7 @@ from typing import TypeAlias
 from turnscribe.asr.protocol import Asr, Recognition
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
-from turnscribe.diarization.diarizer import Diarizer, diarize, embed, load_diarizer
+from turnscribe.diarization.diarizer import Diarizer, count_warnings, diarize, embed, load_diarizer
 from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers
 from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.errors import BadParameters
@@ -98,6 +98,7 @@ class Pipeline:
                 sampling_rate=request.sampling_rate,
                 encoding=request.encoding,
                 split_channels=request.channels == "split",
+                audio_track=request.audio_track,
             )
         speech = self._speech_of_channels(decoded, request, stages, listener)
         turns: Sequence[Turn] = ()
@@ -119,7 +120,12 @@ class Pipeline:
             duration=decoded.duration,
             language=next((one.language for one in recognitions if one.chunks), recognitions[0].language),
             timings=stages.timings(),
-            warnings=chain(decoded.warnings, self._warnings(request), *(one.warnings for one in recognitions)),
+            warnings=chain(
+                decoded.warnings,
+                self._warnings(request),
+                count_warnings(request, turns),
+                *(one.warnings for one in recognitions),
+            ),
             speculations=[one.speculation for one in recognitions],
             task=request.decoding.task,
             group_turns=self._group_turns,
@@ -141,14 +147,14 @@ class Pipeline:
         self, decoded: Audio, request: Request, stages: Stages, listener: Listener
     ) -> list[SpeechMap | None]:
         """Of each channel."""
-        share = SPEECH_SHARE / len(decoded.channels)
+        found = []
         with stages.timed("speech"):
-            return [
-                self.find_speech(
-                    channel, request, Listener(on_progress=stages.part(share), should_stop=listener.should_stop)
-                )
-                for channel in decoded.channels
-            ]
+            for channel in decoded.channels:
+                progress = stages.part(SPEECH_SHARE / len(decoded.channels))
+                listening = Listener(on_progress=progress, should_stop=listener.should_stop)
+                found.append(self.find_speech(channel, request, listening))
+                progress(1.0)
+        return found
 
     def _recognise(
         self,

@@ -53,6 +53,7 @@ def cut_recording(
         limits=pipeline.limits,
         sampling_rate=request.sampling_rate,
         encoding=request.encoding,
+        audio_track=request.audio_track,
     )
     windows = split(audio.mono, request, pipeline, part_seconds=part_seconds)
     language = judge_language(audio.mono, request, pipeline)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from turnscribe.asr.spoken_language import FIRST_WINDOWS
 from turnscribe.asr.window_text import windows_to_decode
 from turnscribe.assemble import GroupTurns, assemble
 from turnscribe.bulk.voices import PartSpeaker, Voice, name_speakers
 from turnscribe.deployment import Deployment
-from turnscribe.diarization.diarizer import Diarizer, embed
+from turnscribe.diarization.diarizer import Diarizer, count_warnings, embed
 from turnscribe.diarization.known_speakers import voice_of
 from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.errors import InferenceFailed
@@ -30,7 +30,8 @@ from turnscribe.waveform import SAMPLE_RATE, Waveform, to_wav
 from turnscribe.whisper.windows import Window
 
 CUTS_TRIED = 6  # places where a part might end
-OF_THE_FILE = ("encoding", "sampling_rate")  # parameters that say how the whole recording's file is read
+# Parameters that say how the whole recording's file is read.
+OF_THE_FILE = ("encoding", "sampling_rate", "audio_track")
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,11 @@ def opening(waveform: Waveform, request: Request, pipeline: Pipeline) -> Wavefor
 
 
 def judge_language(waveform: Waveform, request: Request, pipeline: Pipeline) -> str | None:
-    """The language of a recording `[samples]`, as the engine would judge it; `None` where nobody speaks."""
+    """The language spoken in a recording `[samples]`, as the engine would judge it; `None` where nobody speaks."""
     beginning = opening(waveform, request, pipeline)
     if request.decoding.language or not len(beginning):
         return request.decoding.language
-    plain = Request(decoding=request.decoding, diarize=False)
+    plain = Request(decoding=replace(request.decoding, task="transcribe"), diarize=False)
     return pipeline.transcribe(to_wav(beginning), plain).language
 
 
@@ -127,7 +128,7 @@ def part_parameters(request: Request, language: str | None) -> dict[str, object]
 
 def part_request(parameters: Mapping[str, object], deployment: Deployment) -> Request:
     """`part_parameters` for a wav file of ours, whatever the operator's default for files is."""
-    return replace(deployment.parse(parameters), encoding=None, sampling_rate=SAMPLE_RATE)
+    return replace(deployment.parse(parameters), encoding=None, sampling_rate=SAMPLE_RATE, audio_track=None)
 
 
 def transcribe_part(
@@ -205,7 +206,10 @@ def merge(
         duration=sum(transcript.duration for transcript in transcripts),
         language=next((transcript.language for transcript in transcripts if transcript.chunks), None),
         timings={stage: round(sum(t.timings.get(stage, 0.0) for t in transcripts), 3) for stage in stages},
-        warnings=(_placed(warning, part) for part in parts for warning in part.transcript.warnings),
+        warnings=chain(
+            count_warnings(request, turns),
+            (_placed(warning, part) for part in parts for warning in part.transcript.warnings),
+        ),
         speculations=(transcript.speculation for transcript in transcripts),
         task=request.decoding.task,
         group_turns=group_turns,
