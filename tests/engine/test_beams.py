@@ -161,14 +161,14 @@ def test_beams_find_other_and_likelier_texts_than_greedy() -> None:
 
 @pytest.mark.parametrize(
     ("beams", "length_penalty", "patience"),
-    [(5, 1.0, 1.0), (3, 2.0, 2.0), (4, 1.0, 0.1), (5, 0.5, 0.5)],
+    [(2, 1.0, 2.0), (2, 1.5, 0.5), (3, 1.0, 1.0), (5, 0.5, 1.0)],
 )
 def test_texts_and_probabilities_are_those_of_the_search_written_plainly(
     beams: int, length_penalty: float, patience: float
 ) -> None:
     prompt = replace(DecodingCase().prompt_of(model()), length_penalty=length_penalty, patience=patience)
-    found = decoded(beam_batch(beams, 2), source(prompt, order=range(3))).attempts
-    for window in range(3):
+    found = decoded(beam_batch(beams, 2), source(prompt, order=(1, 4, 5))).attempts
+    for window in (1, 4, 5):
         expected, attempt = searched(window, beams, prompt), found[window]
         ended = expected.tokens[-1] == AT.end
         assert attempt.tokens == (expected.tokens[:-1] if ended else expected.tokens)
