@@ -17,9 +17,10 @@ import pytest
 from tests.real import fillets, recordings
 from tests.real.choice import choice
 from tests.real.packages import PACKAGES, Package
+from tests.real.recording import Recording, Spoken
 from tests.real.recordings import Unavailable, fetch
 from tests.real.scoring import Heard, normalise, score
-from tests.real.sources import Recording, Spoken, _from_mu_law, transcribed
+from tests.real.sources import _from_mu_law, transcribed
 from turnscribe.transcript import SpeakerText, Turn
 
 README = Path(__file__).parent / "real" / "README.md"

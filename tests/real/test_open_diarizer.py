@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.diarization.stock_twin import renamed, stock_segmentation, stock_twin
-from tests.real.sources import Recording
+from tests.real.recording import Recording
 from turnscribe.diarization import pyannote_versions
 from turnscribe.diarization.diarizer import diarize, embed, load_diarizer
 from turnscribe.diarization.open_diarizer import OpenDiarizer
