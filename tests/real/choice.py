@@ -10,13 +10,7 @@ from tests.real.sources import CAPTIONS, PROMPTS
 
 SEED = "turnscribe"
 CONVERSATIONS = ("conversation/aepyx", "conversation/frint980428", "conversation/know", "conversation/sample")
-ALL = 100
-PLACED_AND_UNSPOKEN = {
-    "pause": ALL,
-    "behind": ALL,
-    "synthetic": ALL,
-    **{kind: ALL for kind in NOBODY_SPEAKS if kind not in ("music", "noise")},
-}
+SOUNDS = {kind: 20 for kind in NOBODY_SPEAKS if kind not in ("music", "noise")}
 # So many of a group; a group that is not named is left out.
 TESTED = {
     **{f"prompt {language}": 13 for language in PROMPTS},
@@ -26,9 +20,12 @@ TESTED = {
     **{f"dialogue {language}": 1 for language in ("cs", "nl")},
     "music": 5,
     "noise": 5,
-    **PLACED_AND_UNSPOKEN,
-    **{f"message {language}": 2 for language in PROMPTS},
-    "onset": 21,
+    **SOUNDS,
+    **{f"message {language}": 1 for language in PROMPTS},
+    "onset": 14,
+    "pause": 6,
+    "behind": 6,
+    "synthetic": 4,
 }
 TABLE = {
     **{f"prompt {language}": 30 for language in PROMPTS},
@@ -38,9 +35,12 @@ TABLE = {
     **{f"dialogue {language}": 3 for language in ("cs", "nl")},
     "music": 15,
     "noise": 5,
-    **PLACED_AND_UNSPOKEN,
+    **SOUNDS,
     **{f"message {language}": 3 for language in PROMPTS},
     "onset": 42,
+    "pause": 6,
+    "behind": 10,
+    "synthetic": 6,
 }
 
 

@@ -29,7 +29,7 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Recording:
-    """`kind` is prompt, caption, line, reading, message, conversation, dialogue, or of `PLACED` or `NOBODY_SPEAKS`."""
+    """`kind` is prompt, caption, line, reading, message, conversation, dialogue, of `PLACED` or `NOBODY_SPEAKS`."""
 
     name: str
     kind: str
