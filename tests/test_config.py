@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from config import InferenceConfig, ModelSettings, load_settings, parse_config
+from turnscribe.aliases import ALIASES
 from turnscribe.errors import BadParameters, SettingsError
 from turnscribe.formats import FORMATS
 from turnscribe.parameters import parameters_of
@@ -39,6 +40,12 @@ ADDED = {
     "no_speech_threshold": 0.6,
     "encoding": None,
     "channels": "mix",
+    "languages": (),
+    "vad": True,
+    "vad_threshold": 0.5,
+    "vad_min_speech_duration_ms": 100,
+    "vad_min_silence_duration_ms": 2000,
+    "vad_speech_pad_ms": 200,
 }
 
 
@@ -124,6 +131,14 @@ def test_a_config_cannot_be_changed() -> None:
         ("compression_ratio_threshold", 1000, 1000.0),
         ("logprob_threshold", "-0.5", -0.5),
         ("no_speech_threshold", 1, 1.0),
+        ("language", "multi", "multi"),
+        ("languages", "de, English", ("de", "en")),
+        ("languages", ["EN", "en-GB", "fr"], ("en", "fr")),
+        ("vad", "False", False),
+        ("vad_threshold", "0.35", 0.35),
+        ("vad_min_speech_duration_ms", "0", 0),
+        ("vad_min_silence_duration_ms", 500.0, 500),
+        ("vad_speech_pad_ms", "400", 400),
         ("encoding", "pcm_s16le", "pcm_s16le"),
         ("channels", "split", "split"),
         *(
@@ -146,6 +161,7 @@ WRONG = {
     "chunk_length_s": ["long", 0.5, "0.5", "-1", 31, "nan", "inf", True, "True", {}, 10**400],
     "sampling_rate": ["cd", 100, 200_000, "-1", True, 16000.5],
     "language": ["klingon", "-", 7, "x" * 500, ["en"]],
+    "languages": ["klingon", "en,klingon", ["en", "x" * 500], [7], 7, {"en": 1}, "auto", ["multi"]],
     "num_speakers": ["two", 0, "-1", "0.5", 101, True],
     "min_speakers": ["two", 0, "-1", "0.5", 101, True],
     "max_speakers": ["two", 0, "-1", "0.5", 101, True],
@@ -160,6 +176,13 @@ WRONG = {
     "no_speech_threshold": ["low", -0.1, 1.1, "nan", False],
     "encoding": ["mp3", "pcm", 16],
     "channels": ["left", 2],
+    "vad": ["maybe", 2, "-1", []],
+    "vad_threshold": ["high", 0, 1, "-0.1", "nan", True],
+    "vad_min_speech_duration_ms": ["short", -1, 0.5, 4_000_000, True],
+    "vad_min_silence_duration_ms": ["long", "-1", "0.5", "inf", False],
+    "vad_speech_pad_ms": ["wide", -1, 2.5, 10**5000, True],
+    "vad_filter": ["maybe", 2, {}],
+    "vad_parameters": ["0.5", "{", 7, [], "[]", "[" * 100_000, {"threshold": 2}, '{"speech_pad_ms": true}'],
 }
 RIGHT = {  # what the sentence has to offer instead
     "task": "'transcribe' or 'translate'",
@@ -182,6 +205,14 @@ RIGHT = {  # what the sentence has to offer instead
     "no_speech_threshold": "from 0 to 1",
     "encoding": "'pcm_s16le'",
     "channels": "'mix' or 'split'",
+    "languages": "with commas between them",
+    "vad": "true or false",
+    "vad_threshold": "between 0 and 1",
+    "vad_min_speech_duration_ms": "0 to 3600000",
+    "vad_min_silence_duration_ms": "0 to 3600000",
+    "vad_speech_pad_ms": "0 to 3600000",
+    "vad_filter": "true or false",
+    "vad_parameters": "give ",
 }
 
 
@@ -192,13 +223,13 @@ RIGHT = {  # what the sentence has to offer instead
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(name: str, value: Any) -> None:
     sentence = refusal({name: value})
-    assert sentence.startswith(f"{name} is ")
+    assert sentence.startswith((f"{name} is ", f"{name}."))
     assert RIGHT[name] in sentence
     assert len(sentence) < 200
 
 
 def test_every_parameter_has_wrong_values_here() -> None:
-    assert WRONG.keys() == RIGHT.keys() == InferenceConfig.model_fields.keys() | {"return_timestamps"}
+    assert WRONG.keys() == RIGHT.keys() == InferenceConfig.model_fields.keys() | ALIASES.keys()
 
 
 def test_a_wrong_value_is_shown_unless_it_is_long() -> None:
@@ -243,6 +274,9 @@ def test_parameters_have_to_be_an_object(parameters: Any) -> None:
         ({"channels": "split", "encoding": "pcm_s16le"}, "headerless PCM is mono"),
         ({"timestamps": "word", "return_timestamps": True}, "timestamps and return_timestamps disagree"),
         ({"timestamps": "segment", "return_timestamps": "word"}, "timestamps and return_timestamps disagree"),
+        ({"vad": True, "vad_filter": "false"}, "vad and vad_filter disagree"),
+        ({"vad_threshold": 0.4, "vad_parameters": {"threshold": 0.5}}, "vad_threshold and vad_parameters.threshold"),
+        ({"language": "de", "languages": "en,fr"}, "language is 'de' and languages are 'en', 'fr'"),
     ],
 )
 def test_parameters_that_exclude_each_other_are_refused(parameters: dict[str, Any], words: str) -> None:
@@ -259,11 +293,15 @@ def test_parameters_that_exclude_each_other_are_refused(parameters: dict[str, An
         {"channels": "mix", "diarize": True, "num_speakers": 2, "encoding": "pcm_s16le"},
         {"diarize": False, "num_speakers": 2},
         {"timestamps": "word", "return_timestamps": "word"},
+        {"vad": False, "vad_filter": "False"},
+        {"vad_threshold": 0.4, "vad_parameters": '{"threshold": "0.40"}'},
+        {"language": "de", "languages": ("en", "de")},
+        {"language": "multi", "languages": ("en", "de")},
     ],
 )
 def test_parameters_that_agree_are_taken(parameters: dict[str, Any]) -> None:
     config = parse_config(parameters)
-    assert all(values(config)[name] == value for name, value in parameters.items() if name != "return_timestamps")
+    assert all(values(config)[name] == value for name, value in parameters.items() if name not in ALIASES)
 
 
 def test_speaker_counts_are_those_given() -> None:
@@ -313,6 +351,48 @@ def test_return_timestamps_stands_for_timestamps(value: Any, meant: str) -> None
     assert config.ignored == ()
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"vad_parameters": {"threshold": 0.4, "speech_pad_ms": 400, "min_silence_duration_ms": None}},
+        {"vad_parameters": '{"threshold": "0.4", "speech_pad_ms": 400}'},
+        {"vad_parameters[threshold]": "0.4", "vad_parameters[speech_pad_ms]": "400"},  # as a form has objects
+    ],
+    ids=["object", "json", "form"],
+)
+def test_vad_parameters_stand_for_their_members(sent: dict[str, Any]) -> None:
+    config = parse_config(sent)
+    assert values(config) == ORIGINAL | ADDED | {"vad_threshold": 0.4, "vad_speech_pad_ms": 400}
+    assert config.ignored == ()
+
+
+def test_members_that_are_not_known_are_named_with_the_object_they_came_in() -> None:
+    config = parse_config({"vad_parameters": {"neg_threshold": 0.2, "threshold": 0.4}, "top_p": 1})
+    assert config.ignored == ("top_p", "vad_parameters.neg_threshold")
+    assert config.decoding.vad_threshold == 0.4
+    (warning,) = config.without_effect
+    assert warning == "Unknown parameters were ignored: top_p, vad_parameters.neg_threshold."
+
+
+def test_a_wrong_member_is_named_as_it_was_sent() -> None:
+    assert refusal({"vad_parameters": {"threshold": 7}}).startswith("vad_parameters.threshold is 7: give a number")
+    assert refusal({"vad_filter": "perhaps"}).startswith("vad_filter is 'perhaps': give true or false")
+
+
+def test_what_says_how_speech_is_found_has_no_effect_without_vad() -> None:
+    assert parse_config({"vad": False}).without_effect == ()
+    assert parse_config({"vad": True, "vad_threshold": 0.6}).without_effect == ()
+    (warning,) = parse_config({"vad_filter": False, "vad_threshold": 0.6, "vad_speech_pad_ms": 0}).without_effect
+    assert warning == "vad_threshold and vad_speech_pad_ms had no effect: vad is false."
+
+
+def test_an_operator_may_use_an_alias_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFERENCE_VAD_FILTER", "false")
+    monkeypatch.setenv("INFERENCE_VAD_PARAMETERS", '{"threshold": 0.4}')
+    config = parse_config({"vad_threshold": 0.3})
+    assert (config.decoding.vad, config.decoding.vad_threshold) == (False, 0.3)
+
+
 def test_a_callers_own_mapping_is_left_as_it_is() -> None:
     parameters = {"return_timestamps": "word", "language": None, "batch_size": "4"}
     parse_config(parameters)
@@ -341,6 +421,28 @@ def test_a_callers_own_mapping_is_left_as_it_is() -> None:
 )
 def test_a_language_is_a_code_a_name_or_a_region(spoken: str, code: str) -> None:
     assert parse_config({"language": spoken}).decoding.language == code
+
+
+def test_auto_is_the_recordings_own_language() -> None:
+    assert parse_config({"language": "Auto"}) == parse_config({})
+
+
+@pytest.mark.parametrize(
+    ("operators", "requests", "meant"),
+    [
+        ({"language": "de"}, {"language": "auto"}, (None, ())),
+        ({"language": "de"}, {"languages": "en,fr"}, (None, ("en", "fr"))),
+        ({"languages": "de,en"}, {"language": "fr"}, ("fr", ())),
+        ({"languages": "de,en"}, {}, (None, ("de", "en"))),
+    ],
+)
+def test_a_requests_languages_replace_all_of_the_operators(
+    monkeypatch: pytest.MonkeyPatch, operators: dict[str, str], requests: dict[str, Any], meant: Any
+) -> None:
+    for name, value in operators.items():
+        monkeypatch.setenv(f"INFERENCE_{name.upper()}", value)
+    decoding = parse_config(requests).decoding
+    assert (decoding.language, decoding.languages) == meant
 
 
 # --- the operator's defaults ----------------------------------------------------------------------------------
@@ -503,7 +605,7 @@ def test_the_token_is_in_nothing_that_can_be_printed(monkeypatch: pytest.MonkeyP
 
 # --- properties -----------------------------------------------------------------------------------------------
 
-NAMES = sorted(InferenceConfig.model_fields.keys() | {"return_timestamps"})
+NAMES = sorted(InferenceConfig.model_fields.keys() | ALIASES.keys() | {"vad_parameters[threshold]"})
 TELLING = [
     *("", " ", "none", "null", "true", "False", "word", "segment", "split", "mix", "translate", "srt", "pcm_s16le"),
     *(
@@ -552,7 +654,7 @@ def test_any_object_is_a_valid_config_or_one_sentence(parameters: dict[str, Any]
         json.dumps([values(config), config.ignored], allow_nan=False, ensure_ascii=False).encode()
         return
     assert_is_sentence(sentence)
-    assert any(name in sentence for name in parameters)
+    assert any(name.replace("[threshold]", ".threshold") in sentence for name in parameters)
 
 
 @pytest.mark.property

@@ -7,21 +7,23 @@ there. What is wrong is one sentence: what was wrong, and what would be right.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, create_model, field_validator
+from pydantic_core import PydanticCustomError
 from typing_extensions import Doc
 
+from turnscribe.aliases import SHOWN_CHARACTERS, Sent, is_missing, resolve, shown
 from turnscribe.errors import BadParameters, SettingsError
 from turnscribe.formats import FORMATS
-from turnscribe.request import DecodingOptions, Request
+from turnscribe.request import MULTI, DecodingOptions, Request
 from turnscribe.whisper.languages import language_code
 
 DEFAULTS_PREFIX = "INFERENCE_"
-SHOWN_CHARACTERS = 40  # of a wrong value, in an error
+AUTO = "auto"  # as `language`: judged by the recording, whatever the operator's default is
 
 
 class Parameters(BaseModel):
@@ -45,12 +47,19 @@ class Parameters(BaseModel):
     @classmethod
     def _language_code(cls, value: str | None) -> str | None:
         """`"German"`, `"de"` and `"de-AT"` -> `"de"`."""
-        if value is None:
+        if value is None or value.strip().lower() == AUTO:
             return None
-        code = language_code(value)
-        if code is None:
-            raise ValueError("unknown language")
-        return code
+        return MULTI if value.strip().lower() == MULTI else _known_language(value)
+
+    @field_validator("languages", mode="before", check_fields=False)
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("languages", check_fields=False)
+    @classmethod
+    def _language_codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(_known_language, value)))
 
     @field_validator("response_format", check_fields=False)
     @classmethod
@@ -84,29 +93,21 @@ def inference_config(defaults: Mapping[str, object] | None = None) -> type[Param
 def parse_parameters(parameters: object = None, config: type[Parameters] | None = None) -> Request:
     """Check one request's parameters, over the operator's defaults. Raises `BadParameters`, one sentence.
 
-    Values may be strings, as query parameters are; `None`, `""`, `"none"` and `"null"` mean not given.
-    `return_timestamps` (`true` or `"word"`, what `huggingface_hub` sends) stands for `timestamps`. The operator's
-    defaults are `config`'s, and before them those of the environment's `INFERENCE_*` variables.
+    Values may be strings, as query parameters are; `None`, `""`, `"none"` and `"null"` mean not given. A parameter
+    may be sent by the name that another tool has for it (`aliases.py`). The operator's defaults are `config`'s, and
+    before them those of the environment's `INFERENCE_*` variables.
     """
     config = config or InferenceConfig
     if parameters is None:
         parameters = {}
     if not isinstance(parameters, Mapping):
         raise BadParameters(f"parameters is a {type(parameters).__name__}: send an object of names and values.")
-    given = {str(name): value for name, value in parameters.items() if not _is_missing(name, value)}
-    _resolve_return_timestamps(given)
+    sent = resolve({str(name): value for name, value in parameters.items() if not is_missing(str(name), value)})
+    given = {name: _agreed(name, ways, config) for name, ways in sent.items()}
     defaults = _environment_defaults(config)
-    split = given.get("channels") == "split"  # excludes what says how to tell speakers apart
-    if split or any(name.endswith("_speakers") for name in given):  # a request's counts replace all the operator's
-        defaults |= {name: None for name in config.model_fields if name.endswith("_speakers")}
-    if split:
-        defaults["diarize"] = None
-    try:
-        checked = config.model_validate({**defaults, **given})
-    except ValidationError as error:
-        raise BadParameters(_sentence(error, config)) from None
+    request = _checked({**defaults, **_replaced(given, config), **given}, config).request()
     unknown = sorted(given.keys() - config.model_fields.keys())
-    request = replace(checked.request(), ignored=tuple(map(_shown_name, unknown)))
+    request = replace(request, ignored=tuple(map(_shown_name, unknown)))
     _check_pairs(request)
     return request
 
@@ -150,62 +151,72 @@ def _alternatives(hint: Any) -> set[object]:
     return set(get_args(plain)) or {plain}
 
 
-def _is_missing(name: object, value: object) -> bool:
-    if isinstance(value, str) and name != "prompt":
-        return value.strip().lower() in ("", "none", "null")
-    return value is None or value == ""
+def _known_language(name: str) -> str:
+    """Its code."""
+    code = language_code(name)
+    if code is None:
+        raise PydanticCustomError("language", "unknown language", {"value": name})
+    return code
 
 
-def _resolve_return_timestamps(given: dict[str, Any]) -> None:
-    if "return_timestamps" not in given:
-        return
-    value = given.pop("return_timestamps")
-    text = str(value).strip().lower() if isinstance(value, str | bool) else ""
-    wanted = {"word": "word", "true": "segment", "false": "segment"}.get(text)
-    if wanted is None:
-        raise BadParameters(f"return_timestamps is {_shown(value)}: give true or 'word'.")
-    if given.setdefault("timestamps", wanted) != wanted:
-        raise BadParameters("timestamps and return_timestamps disagree: send one of them.")
-
-
-def _environment_defaults(config: type[Parameters]) -> dict[str, object]:
+def _environment_defaults(config: type[Parameters]) -> dict[str, Sent]:
     named = {
         name.upper().removeprefix(DEFAULTS_PREFIX).lower(): value
         for name, value in os.environ.items()
         if name.upper().startswith(DEFAULTS_PREFIX)
     }
-    return {
-        name: value for name, value in named.items() if name in config.model_fields and not _is_missing(name, value)
-    }
+    sent = resolve({name: value for name, value in named.items() if not is_missing(name, value)})
+    return {name: _agreed(name, ways, config) for name, ways in sent.items() if name in config.model_fields}
 
 
-def _sentence(error: ValidationError, config: type[Parameters]) -> str:
-    """`batch_size is 'many': give a whole number from 1 to 512.` for each wrong value."""
-    parts: dict[str, str] = {}
-    for wrong in error.errors():
-        name = str(wrong["loc"][0])
-        expected = config.model_fields[name].description
-        parts.setdefault(name, f"{name} is {_shown(wrong['input'])}: give {expected}")
-    return "; ".join(parts.values()) + "."
+def _replaced(given: Mapping[str, Sent], config: type[Parameters]) -> dict[str, Sent]:
+    """The operator's defaults that what is given puts aside, though it has other names."""
+    aside: dict[str, object] = {}
+    split = "channels" in given and given["channels"].value == "split"  # excludes ways to tell speakers apart
+    if split or any(name.endswith("_speakers") for name in given):
+        aside |= {name: None for name in config.model_fields if name.endswith("_speakers")}
+    if split:
+        aside["diarize"] = None
+    if given.keys() & {"language", "languages"}:
+        aside |= {"language": None, "languages": ()}
+    return {name: Sent(name, value) for name, value in aside.items()}
+
+
+def _agreed(name: str, ways: Sequence[Sent], config: type[Parameters]) -> Sent:
+    """One of the ways in which a parameter was sent. Raises `BadParameters` where they say different things."""
+    first, *others = ways
+    for other in others if name in config.model_fields else ():
+        if len({getattr(_checked({name: way}, config), name) for way in (first, other)}) > 1:
+            raise BadParameters(f"{first.name} and {other.name} disagree: send one of them.")
+    return first
+
+
+def _checked(sent: Mapping[str, Sent], config: type[Parameters]) -> Parameters:
+    """Raises `BadParameters` with `batch_size is 'many': give a whole number from 1 to 512.` for each wrong value."""
+    try:
+        return config.model_validate({name: value for name, (_, value) in sent.items()})
+    except ValidationError as error:
+        parts: dict[str, str] = {}
+        for wrong in error.errors():
+            name = str(wrong["loc"][0])
+            value = wrong.get("ctx", {}).get("value", wrong["input"])  # of a list, the member
+            sent_as = sent[name].name if name in sent else name
+            expected = config.model_fields[name].description
+            parts.setdefault(name, f"{sent_as} is {shown(value)}: give {expected}")
+        raise BadParameters("; ".join(parts.values()) + ".") from None
 
 
 def _shown_name(name: str) -> str:
     """A parameter's name as it is; what is no plain name is quoted and cut."""
-    return name if name.isprintable() and len(name) <= SHOWN_CHARACTERS else _shown(name)
-
-
-def _shown(value: object) -> str:
-    """A wrong value on one short line; of what is not text or a number of usual size, only the type."""
-    if isinstance(value, str):
-        text = repr(value[:SHOWN_CHARACTERS])
-    elif isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 128):
-        text = repr(value)
-    else:
-        text = f"of type {type(value).__name__}"
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
+    return name if name.isprintable() and len(name) <= SHOWN_CHARACTERS else shown(name)
 
 
 def _check_pairs(request: Request) -> None:
+    language, languages = request.decoding.language, request.decoding.languages
+    if languages and language not in (None, MULTI, *languages):
+        raise BadParameters(
+            f"language is {language!r} and languages are {', '.join(map(repr, languages))}: leave one of them out."
+        )
     low, high = request.min_speakers, request.max_speakers
     if request.num_speakers is not None and (low is not None or high is not None):
         raise BadParameters("num_speakers excludes min_speakers and max_speakers: give the number or a range.")

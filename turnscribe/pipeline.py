@@ -1,9 +1,10 @@
 """From the bytes of a recording to its transcript: the one place that knows the order.
 
 1. decode the bytes, and the clips of known speakers
-2. recognise every channel; on a GPU, diarize beside it
-3. name the speakers that are known
-4. merge: every word its speaker
+2. find where somebody speaks, in every channel
+3. recognise every channel; on a GPU, diarize beside it
+4. name the speakers that are known
+5. merge: every word its speaker
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
 from turnscribe.settings import ModelSettings
 from turnscribe.side_by_side import side_by_side
+from turnscribe.speech.detector import SpeechDetector, load_speech_detector
+from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.stages import Stages
 from turnscribe.transcript import Chunk, Transcript, Turn
 from turnscribe.waveform import Waveform
 
 DIARIZATION_SHARE = 0.4  # of a request's time, for progress
+SPEECH_SHARE = 0.04  # of the same, for finding speech
 CLIP_LIMITS = Limits(max_seconds=60, max_bytes=2**25)  # of a known speaker's clip
 
 Diarize: TypeAlias = Callable[[Diarizer, Waveform, Request, Listener], Sequence[Turn]]
@@ -44,6 +48,7 @@ AssignSpeakers: TypeAlias = Callable[[Sequence[Chunk], Sequence[Turn]], Sequence
 class Pipeline:
     """Loaded models, called with one recording at a time or from several threads.
 
+    Without a `detector` nothing is known of where somebody speaks, and all of a recording is heard.
     `diarize`, `assign_speakers` and `group_turns` say who speaks when, and whose words are whose: an endpoint may
     have its own.
     """
@@ -54,12 +59,14 @@ class Pipeline:
         asr: Asr,
         diarizer: Diarizer | None = None,
         *,
+        detector: SpeechDetector | None = None,
         device: str = "cpu",
         diarize: Diarize = diarize,
         assign_speakers: AssignSpeakers = assign_speakers,
         group_turns: GroupTurns = group_turns,
     ) -> None:
         self.settings, self.asr, self.diarizer, self.device = settings, asr, diarizer, device
+        self.detector = detector
         self._diarize, self._assign_speakers, self._group_turns = diarize, assign_speakers, group_turns
         self._diarizing = threading.Lock()  # a pyannote pipeline keeps state during a call
 
@@ -92,16 +99,17 @@ class Pipeline:
                 encoding=request.encoding,
                 split_channels=request.channels == "split",
             )
+        speech = self._find_speech(decoded, request, stages, listener)
         turns: Sequence[Turn] = ()
-        if diarizing:
+        if diarizing and _anybody(speech):
             recognitions, turns = side_by_side(
-                partial(self._recognise, decoded, request, stages),
+                partial(self._recognise, decoded, speech, request, stages),
                 partial(self._find_turns, decoded.mono, request, clips, stages),
                 listener=listener,
                 device=self.device,
             )
         else:
-            recognitions = self._recognise(decoded, request, stages, listener)
+            recognitions = self._recognise(decoded, speech, request, stages, listener)
         chunks = _by_channel(recognitions) if request.channels == "split" else recognitions[0].chunks
         if diarizing:
             chunks = tuple(self._assign_speakers(chunks, turns))
@@ -117,18 +125,44 @@ class Pipeline:
             group_turns=self._group_turns,
         )
 
-    def _recognise(self, decoded: Audio, request: Request, stages: Stages, listener: Listener) -> list[Recognition]:
-        """One recognition for each channel; word times too where speakers depend on them."""
-        diarizing = self._diarizes(request)
-        options = replace(request.decoding, word_times=request.word_times or diarizing)
-        share = (1 - DIARIZATION_SHARE if diarizing else 1.0) / len(decoded.channels)  # of the request
-        if request.channels == "split":
-            listener = Listener(should_stop=listener.should_stop)
-        with stages.timed("asr"):
+    def _find_speech(
+        self, decoded: Audio, request: Request, stages: Stages, listener: Listener
+    ) -> list[SpeechMap | None]:
+        """Of each channel; `None` where the request does not want it."""
+        if self.detector is None or not request.decoding.vad:
+            return [None] * len(decoded.channels)
+        options = request.decoding
+        share = stages.part(SPEECH_SHARE / len(decoded.channels))
+        with stages.timed("speech"):
             return [
-                self.asr.transcribe(channel, options, replace(listener, on_progress=stages.part(share)))
+                self.detector.find(
+                    channel,
+                    threshold=options.vad_threshold,
+                    min_speech_duration_ms=options.vad_min_speech_duration_ms,
+                    listener=Listener(on_progress=share, should_stop=listener.should_stop),
+                )
                 for channel in decoded.channels
             ]
+
+    def _recognise(
+        self,
+        decoded: Audio,
+        speech: Sequence[SpeechMap | None],
+        request: Request,
+        stages: Stages,
+        listener: Listener,
+    ) -> list[Recognition]:
+        """One recognition for each channel."""
+        share = 1 - SPEECH_SHARE - (DIARIZATION_SHARE if self._diarizes(request) else 0)  # of the request
+        if request.channels == "split":
+            listener = Listener(should_stop=listener.should_stop)
+        recognitions = []
+        with stages.timed("asr"):
+            for channel, of_channel in zip(decoded.channels, speech, strict=True):
+                progress = stages.part(share / len(decoded.channels))
+                listening = replace(listener, on_progress=progress)
+                recognitions.append(self.asr.transcribe(channel, request.decoding, listening, of_channel))
+        return recognitions
 
     def _find_turns(
         self, waveform: Waveform, request: Request, clips: Mapping[str, Waveform], stages: Stages, listener: Listener
@@ -155,9 +189,7 @@ class Pipeline:
 
     def _warnings(self, request: Request) -> list[str]:
         """What was sent and has no effect."""
-        warnings = []
-        if request.ignored:
-            warnings.append(f"Unknown parameters were ignored: {', '.join(request.ignored)}.")
+        warnings = list(request.without_effect)
         if request.speaker_counts and not self._diarizes(request):
             reason = "diarize is false" if self.diarizer is not None else "no diarizer is loaded"
             warnings.append(f"{' and '.join(request.speaker_counts)} had no effect: {reason}.")
@@ -182,7 +214,7 @@ def load_pipeline(settings: ModelSettings, *, root: Path = Path()) -> Pipeline:
     diarizer = None
     if settings.diarization_model:
         diarizer = load_diarizer(settings.diarization_model, token=token, device=device, root=root)
-    return Pipeline(settings, asr, diarizer, device=device)
+    return Pipeline(settings, asr, diarizer, detector=load_speech_detector(device), device=device)
 
 
 def best_device() -> str:
@@ -200,6 +232,11 @@ def _decoded_clips(known_speakers: Mapping[str, bytes], diarizing: bool) -> dict
     for name, clip in clips.items():
         check_clip(name, clip)
     return clips
+
+
+def _anybody(speech: Sequence[SpeechMap | None]) -> bool:
+    """Whether somebody speaks, as far as is known."""
+    return any(of_channel is None or of_channel.stretches for of_channel in speech)
 
 
 def _by_channel(recognitions: Sequence[Recognition]) -> tuple[Chunk, ...]:

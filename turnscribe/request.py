@@ -7,13 +7,15 @@ wrong one (`parameters.py` reads both). `DecodingOptions` are those that reach a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal, TypeAlias
 
-from annotated_types import Ge, Gt, Le, MaxLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from typing_extensions import Doc
 
+MULTI = "multi"  # as `language`: every window has its own
 Task: TypeAlias = Literal["transcribe", "translate"]
+Milliseconds: TypeAlias = Annotated[int, Ge(0), Le(3_600_000), Doc("milliseconds from 0 to 3600000")]
 SpeakerCount: TypeAlias = Annotated[int | None, Ge(1), Le(100), Doc("a whole number from 1 to 100")]
 
 
@@ -24,12 +26,22 @@ class DecodingOptions:
     A window is decoded again, each time 0.2 warmer than `temperature` up to 1, while its text is compressed by more
     than `compression_ratio_threshold` or its mean log-probability is below `logprob_threshold`; unlikely text
     where silence is likelier than `no_speech_threshold` is dropped. `None` turns a threshold off. The defaults are
-    Whisper's (openai/whisper `transcribe.py`). `word_times` is no parameter: words are timed where `timestamps` or
-    diarization ask for it.
+    Whisper's (openai/whisper `transcribe.py`). `word_times` is no parameter: words are timed wherever the backend
+    can, since by their times text is believed or not.
+
+    `language` is a code of Whisper's, `MULTI` where every window has its own, `None` where it is judged once;
+    `languages` are the codes it is judged among, all the model's where none are given. With `vad`, speech is what a
+    detector of voices finds likelier than `vad_threshold` for `vad_min_speech_duration_ms`; a pause of
+    `vad_min_silence_duration_ms` or longer is not decoded but for `vad_speech_pad_ms` at each of its ends.
     """
 
     task: Annotated[Task, Doc("'transcribe' or 'translate'")] = "transcribe"
-    language: Annotated[str | None, Doc("a language code such as 'en' or a name such as 'english'")] = None
+    language: Annotated[
+        str | None, Doc("a language code such as 'en', a name such as 'english', 'auto' or 'multi'")
+    ] = None
+    languages: Annotated[
+        tuple[str, ...], Doc("language codes or names such as 'en', as a list or with commas between them")
+    ] = ()
     batch_size: Annotated[int, Ge(1), Le(512), Doc("a whole number from 1 to 512")] = 24
     chunk_length_s: Annotated[float, Ge(1), Le(30), Doc("seconds from 1 to 30 (Whisper hears 30 at once)")] = 30.0
     assisted: Annotated[bool, Doc("true or false")] = False
@@ -40,7 +52,12 @@ class DecodingOptions:
     ] = 2.4
     logprob_threshold: Annotated[float | None, Le(0), Doc("a number of at most 0 (-1000 turns it off)")] = -1.0
     no_speech_threshold: Annotated[float | None, Ge(0), Le(1), Doc("a number from 0 to 1 (1 turns it off)")] = 0.6
-    word_times: bool = False
+    vad: Annotated[bool, Doc("true or false")] = True
+    vad_threshold: Annotated[float, Gt(0), Lt(1), Doc("a number between 0 and 1")] = 0.5
+    vad_min_speech_duration_ms: Milliseconds = 100
+    vad_min_silence_duration_ms: Milliseconds = 2000
+    vad_speech_pad_ms: Milliseconds = 200
+    word_times: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,27 @@ class Request:
         return {name: count for name, count in counts.items() if count is not None}
 
     @property
+    def without_effect(self) -> tuple[str, ...]:
+        """A warning for what was sent and is not known, and one for what says nothing beside the rest."""
+        warnings = []
+        if self.ignored:
+            warnings.append(f"Unknown parameters were ignored: {', '.join(self.ignored)}.")
+        if not self.decoding.vad:
+            changed = _changed(self.decoding, prefix="vad_")
+            if changed:
+                warnings.append(f"{' and '.join(changed)} had no effect: vad is false.")
+        return tuple(warnings)
+
+    @property
     def word_times(self) -> bool:
         """Whether the answer has `words`."""
         return self.timestamps == "word"
+
+
+def _changed(options: DecodingOptions, *, prefix: str) -> list[str]:
+    """The options of that prefix that are not at their defaults."""
+    return [
+        field.name
+        for field in fields(options)
+        if field.name.startswith(prefix) and getattr(options, field.name) != field.default
+    ]

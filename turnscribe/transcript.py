@@ -33,6 +33,7 @@ class Chunk:
     end: float
     words: tuple[Word, ...] = ()
     speaker: str | None = None
+    language: str | None = None  # of what is spoken
     avg_logprob: float | None = None
     compression_ratio: float | None = None
     no_speech_prob: float | None = None

@@ -56,9 +56,7 @@ def cut_recording(
     )
     windows = split(audio.mono, part_seconds=part_seconds, chunk_length_s=request.decoding.chunk_length_s)
     language = judge_language(audio.mono, request, pipeline)
-    warnings = list(audio.warnings)
-    if request.ignored:
-        warnings.append(f"Unknown parameters were ignored: {', '.join(request.ignored)}.")
+    warnings = [*audio.warnings, *request.without_effect]
     files = [folder / f"part-{index:04d}.wav" for index in range(len(windows))]
     for file, window in zip(files, windows, strict=True):
         file.write_bytes(to_wav(audio.mono[window.start : window.stop]))
@@ -85,7 +83,7 @@ def merge_recording(
         assign_speakers=assign_speakers,
         group_turns=group_turns,
     )
-    transcript = replace(transcript, warnings=(*warnings, *transcript.warnings))
+    transcript = replace(transcript, warnings=tuple(dict.fromkeys((*warnings, *transcript.warnings))))
     write_results(entry, transcript, formats=formats)
     done = replace(entry, status="done", duration=transcript.duration)
     add_to_report([done], output, read_report(output))

@@ -44,12 +44,34 @@ def test_what_cannot_be_honoured_is_changed_and_told() -> None:
     ("options", "sentence"),
     [
         (DecodingOptions(language="fr"), "language 'fr' is not one the model knows: en"),
+        (DecodingOptions(languages=("fr",)), "languages 'fr' is not one the model knows: en"),
+        (DecodingOptions(languages=("fr", "de")), "languages 'fr', 'de' are not among those the model knows: en"),
         (DecodingOptions(task="translate"), "knows English only"),
     ],
 )
 def test_another_text_than_was_asked_for_is_refused(options: DecodingOptions, sentence: str) -> None:
     with pytest.raises(BadParameters, match=sentence):
         adapt(options, LITTLE)
+
+
+@pytest.mark.parametrize(
+    ("asked", "left", "told"),
+    [
+        (("de", "en"), (None, ("de", "en")), ()),
+        (("de",), ("de", ("de",)), ()),
+        (("fr", "de", "yue"), ("de", ("de",)), ("The model does not know fr and yue: languages are de.",)),
+    ],
+)
+def test_languages_are_those_of_the_model(asked: tuple[str, ...], left: object, told: tuple[str, ...]) -> None:
+    options, warnings = adapt(DecodingOptions(languages=asked), EVERYTHING)
+    assert (options.language, options.languages) == left
+    assert warnings == told
+
+
+def test_an_english_only_model_has_no_other_language_to_judge() -> None:
+    english = Capabilities(frozenset({"en"}), frozenset({"transcribe"}))
+    assert adapt(DecodingOptions(language="multi"), english)[0].language is None
+    assert adapt(DecodingOptions(language="multi"), EVERYTHING)[0].language == "multi"
 
 
 def test_no_assistant_is_refused() -> None:

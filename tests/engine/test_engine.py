@@ -225,6 +225,7 @@ def test_logprobs_are_those_of_the_processed_scores(
     for window, reference in enumerate(expected(layout, case)):
         attempt = result.attempts[window]
         assert len(attempt.logprobs) == len(reference.tokens) + reference.ended
+        assert attempt.reached_limit == (not reference.ended)
         np.testing.assert_allclose(attempt.logprobs, reference.logprobs, atol=1e-4)
         assert attempt.avg_logprob == pytest.approx(sum(reference.logprobs) / (len(reference.tokens) + 1), abs=1e-4)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from turnscribe.errors import BadParameters
-from turnscribe.request import DecodingOptions, Task
+from turnscribe.request import MULTI, DecodingOptions, Task
 
 FALLBACK = ("temperature", "compression_ratio_threshold", "logprob_threshold", "no_speech_threshold")
 
@@ -48,12 +48,9 @@ def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[Decodin
         raise BadParameters(
             "assisted is true and no assistant is loaded: set ASSISTANT_MODEL on the endpoint, or leave it out."
         )
-    if options.language is not None and options.language not in capabilities.languages:
-        known = ", ".join(sorted(capabilities.languages))
-        raise BadParameters(f"language {options.language!r} is not one the model knows: {known}.")
+    options, warnings = _adapt_languages(options, capabilities)
     if options.task not in capabilities.tasks:
         raise BadParameters(_wrong_task(options, capabilities))
-    warnings = []
     if options.assisted and capabilities.assisted_batch_size is not None:
         most = capabilities.assisted_batch_size
         if options.batch_size > most:
@@ -74,6 +71,27 @@ def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[Decodin
     if options.chunk_length_s > capabilities.longest_window_s:
         options = replace(options, chunk_length_s=capabilities.longest_window_s)
     return options, tuple(warnings)
+
+
+def _adapt_languages(options: DecodingOptions, capabilities: Capabilities) -> tuple[DecodingOptions, list[str]]:
+    """Of several languages those that the model knows; where one is left, nothing has to be judged."""
+    language, known = options.language, capabilities.languages
+    if language == MULTI and not capabilities.multilingual:
+        language = None
+    asked = options.languages if language in (None, MULTI) else (language,)
+    unknown = [code for code in asked if code not in known]
+    if asked and len(unknown) == len(asked):
+        noun = "language" if options.language == asked[0] else "languages"
+        verb = "is not one" if len(asked) == 1 else "are not among those"
+        shown = ", ".join(map(repr, asked))
+        raise BadParameters(f"{noun} {shown} {verb} the model knows: {', '.join(sorted(known))}.")
+    left = tuple(code for code in options.languages if code in known)
+    if len(left) == 1 and language in (None, MULTI):
+        language = left[0]
+    warnings = (
+        [f"The model does not know {' and '.join(unknown)}: languages are {', '.join(left)}."] if unknown else []
+    )
+    return replace(options, language=language, languages=left), warnings
 
 
 def _wrong_task(options: DecodingOptions, capabilities: Capabilities) -> str:

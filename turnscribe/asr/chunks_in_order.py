@@ -34,7 +34,7 @@ class ChunksInOrder:
     @property
     def left(self) -> int:
         """Samples that are not transcribed yet."""
-        return sum(window.stop - window.start for window in self._left)
+        return sum(window.samples for window in self._left)
 
     def all(self) -> tuple[Chunk, ...]:
         return tuple(chunk for _, made in self._made for chunk in made)

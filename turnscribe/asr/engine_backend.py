@@ -19,23 +19,26 @@ from torch import Tensor
 from turnscribe.asr.capabilities import Capabilities, adapt
 from turnscribe.asr.chunks_in_order import ChunksInOrder
 from turnscribe.asr.protocol import Recognition, WeightsType
+from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
+from turnscribe.asr.window_text import read_window, windows_to_decode, written
 from turnscribe.engine.attempts import Attempt, Prompt
 from turnscribe.engine.engine import Engine, SharedOptions
 from turnscribe.engine.models import Models
 from turnscribe.engine.together import Together
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
-from turnscribe.transcript import Chunk, Speculation
-from turnscribe.waveform import Waveform, is_silent
+from turnscribe.speech.evidence import takes_time
+from turnscribe.speech.speech_map import SpeechMap
+from turnscribe.transcript import Chunk, Speculation, Word
+from turnscribe.waveform import Waveform
 from turnscribe.whisper.alignment import TokenAlignment, token_starts
 from turnscribe.whisper.generation_config import prompt_tokens
 from turnscribe.whisper.reading import DecodedWindow, Reader, compression_ratio
-from turnscribe.whisper.windows import Window, cut_windows, loudest
+from turnscribe.whisper.windows import Window
 
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
-FIRST_WINDOWS = 4  # of a recording are encoded before its language is judged
 
 
 def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> EngineAsr:
@@ -62,9 +65,15 @@ class EngineAsr:
     def device(self) -> torch.device:
         return self.models.device
 
-    def transcribe(self, waveform: Waveform, options: DecodingOptions, listener: Listener = SILENT) -> Recognition:
+    def transcribe(
+        self,
+        waveform: Waveform,
+        options: DecodingOptions,
+        listener: Listener = SILENT,
+        speech: SpeechMap | None = None,
+    ) -> Recognition:
         options, warnings = adapt(options, self.capabilities)
-        transcription = _Transcription(self, waveform, options, listener, warnings)
+        transcription = _Transcription(self, waveform, options, listener, speech, warnings)
         self.together.decode(transcription)
         return transcription.result()
 
@@ -78,9 +87,10 @@ class _Transcription:
         waveform: Waveform,
         options: DecodingOptions,
         listener: Listener,
+        speech: SpeechMap | None,
         warnings: Sequence[str],
     ) -> None:
-        self.asr, self.models, self.waveform = asr, asr.models, waveform
+        self.asr, self.models, self.waveform, self.speech = asr, asr.models, waveform, speech
         self.options, self.listener = options, listener
         self.shared_options = SharedOptions(
             assisted=options.assisted,
@@ -88,14 +98,11 @@ class _Transcription:
             end_loops=options.compression_ratio_threshold is not None,
         )
         self.batch_size = options.batch_size
-        self.language = options.language or (None if asr.capabilities.multilingual else "en")
+        self.language = SpokenLanguage(options, asr.models.config, multilingual=asr.capabilities.multilingual)
         self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
         self.warnings = [*warnings, *prompt_warnings]
-        self.pending = deque(
-            window
-            for window in cut_windows(waveform, options.chunk_length_s)
-            if not is_silent(waveform[window.start : window.stop])
-        )
+        self.pending = deque(windows_to_decode(waveform, speech, options))
+        self.samples_in_all = sum(window.samples for window in self.pending)
         self.chunks = ChunksInOrder(self.pending)
         self.speculation = Speculation(0, 0)
         self._news: deque[tuple[list[Chunk], float]] = deque()  # further chunks, and the share done
@@ -103,7 +110,8 @@ class _Transcription:
     def result(self) -> Recognition:
         warnings = tuple(dict.fromkeys(self.warnings))
         speculation = self.speculation if self.options.assisted else None
-        return Recognition(self.chunks.all(), self.language, warnings, speculation)
+        chunks = self.chunks.all()
+        return Recognition(chunks, self.language.of_text(chunks), warnings, speculation)
 
     # What `Together` needs, in the caller's thread ----------------------------------------------------
 
@@ -125,22 +133,16 @@ class _Transcription:
 
     @property
     def windows_at_once(self) -> int:
-        return 1 if self.language else FIRST_WINDOWS
+        return self.language.windows_needed
 
     def samples(self, window: Window) -> Waveform:
-        return self.waveform[window.start : window.stop]
+        return window.heard(self.waveform)
 
     def prompts(self, windows: Sequence[Window], language_scores: Callable[[int, int], Tensor]) -> Sequence[Prompt]:
         config = self.models.config
         start = int(config.decoder_start_token_id)
-        initial = [*self.earlier, start]
-        if self.asr.capabilities.multilingual:
-            if self.language is None:
-                first = windows[:FIRST_WINDOWS]  # however many there was room for
-                self.language = self._detected(first, lambda index: language_scores(start, index))
-            initial += [config.lang_to_id[f"<|{self.language}|>"], config.task_to_id[self.options.task]]
-        limit = token_limit(config, len(initial), self.models.decoder.positions)
-        return [Prompt(tuple(initial), len(self.earlier), limit, self.options.temperature)] * len(windows)
+        self.language.judge(windows, lambda index: language_scores(start, index))
+        return [self._prompt(window) for window in windows]
 
     def judge(self, window: Window, attempts: Sequence[Attempt]) -> Attempt | float:
         options, latest = self.options, attempts[-1]
@@ -148,7 +150,7 @@ class _Transcription:
         unlikely = options.logprob_threshold is not None and latest.avg_logprob < options.logprob_threshold
         if unlikely and options.no_speech_threshold is not None and latest.no_speech > options.no_speech_threshold:
             return _nothing(latest)
-        if not unlikely and not self._loops(latest):
+        if not unlikely and (not self._loops(latest) or takes_time(self._words(window, latest))):
             return latest
         warmer = round(latest.temperature + WARMER, 6)
         if warmer <= WARMEST:
@@ -167,20 +169,51 @@ class _Transcription:
         return zlib.crc32(self.samples(window).tobytes())
 
     def read(self, window: Window, attempt: Attempt) -> None:
+        decoded = self._decoded(window, attempt)
+        text = read_window(
+            self.asr.reader,
+            decoded,
+            spoken=self.language.of(window),
+            task=self.options.task,
+            speech=self.speech,
+        )
+        self.warnings += text.warnings
+        if text.rest is not None:
+            self.pending.appendleft(text.rest)
+        further = self.chunks.add(window, text.chunks, text.rest)
+        self._news.append((further, 1 - self.chunks.left / max(self.samples_in_all, 1)))
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _prompt(self, window: Window) -> Prompt:
+        config = self.models.config
+        initial = [*self.earlier, int(config.decoder_start_token_id)]
+        if self.asr.capabilities.multilingual:
+            language = config.lang_to_id[f"<|{self.language.of(window)}|>"]
+            initial += [language, config.task_to_id[self.options.task]]
+        limit = token_limit(config, len(initial), self.models.decoder.positions)
+        return Prompt(tuple(initial), len(self.earlier), limit, self.options.temperature)
+
+    def _decoded(self, window: Window, attempt: Attempt) -> DecodedWindow:
         tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
         alignment = None
         if attempt.attention is not None and tokens:
             starts = token_starts(attempt.attention, window.duration)
             alignment = TokenAlignment(starts[:-1], starts[1:], logprobs)
-        made, rest = self.asr.reader.read(
-            DecodedWindow(window, tokens, logprobs, alignment, attempt.no_speech, attempt.temperature), self.language
+        return DecodedWindow(
+            window,
+            tokens,
+            logprobs,
+            alignment,
+            attempt.no_speech,
+            attempt.temperature,
+            attempt.reached_limit or attempt.in_loop,
         )
-        if rest is not None:
-            self.pending.appendleft(rest)
-        further = self.chunks.add(window, made, rest)
-        self._news.append((further, 1 - self.chunks.left / max(len(self.waveform), 1)))
 
-    # ------------------------------------------------------------------------------------------------
+    def _words(self, window: Window, attempt: Attempt) -> Sequence[Word]:
+        return self.asr.reader.words(
+            self._decoded(window, attempt), written(self.language.of(window), self.options.task)
+        )
 
     def _loops(self, attempt: Attempt) -> bool:
         limit = self.options.compression_ratio_threshold
@@ -192,12 +225,6 @@ class _Transcription:
         self.warnings.append(
             f"The text from {window.offset:.1f} s to {window.offset + window.duration:.1f} s {what}."
         )
-
-    def _detected(self, windows: Sequence[Window], scores: Callable[[int], Tensor]) -> str:
-        """The language of the loudest of the first windows."""
-        of_loudest = scores(loudest(self.waveform, windows)).tolist()  # [V]
-        tokens = self.models.config.lang_to_id
-        return str(max(tokens, key=lambda name: of_loudest[tokens[name]])).strip("<|>")
 
 
 def _nothing(attempt: Attempt) -> Attempt:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
+from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Speculation
 from turnscribe.waveform import Waveform
 
@@ -31,8 +32,16 @@ class Asr(Protocol):
     def capabilities(self) -> Capabilities:
         """What it can do, for whoever asks and for `capabilities.adapt`."""
 
-    def transcribe(self, waveform: Waveform, options: DecodingOptions, listener: Listener = SILENT) -> Recognition:
-        """The listener's functions are called in the caller's thread; it is asked whether to stop between steps.
+    def transcribe(
+        self,
+        waveform: Waveform,
+        options: DecodingOptions,
+        listener: Listener = SILENT,
+        speech: SpeechMap | None = None,
+    ) -> Recognition:
+        """`speech` is where somebody speaks in the waveform; without it, all of it is heard.
+
+        The listener's functions are called in the caller's thread; it is asked whether to stop between steps.
 
         It gets further chunks as soon as everything before them is decoded: all it is given, joined, are the
         recognition's chunks. Raises `BadParameters`, `Cancelled` or `OutOfMemory`.

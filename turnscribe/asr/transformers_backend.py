@@ -10,23 +10,27 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from turnscribe.asr.assisted_generation import Tally, begin_suppression, counted
 from turnscribe.asr.capabilities import Capabilities, adapt
 from turnscribe.asr.chunks_in_order import ChunksInOrder
 from turnscribe.asr.protocol import Recognition, WeightsType
+from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
+from turnscribe.asr.window_text import WindowText, read_window, windows_to_decode
 from turnscribe.checkpoints.transformers_versions import quiet_transformers
 from turnscribe.errors import OutOfMemory
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
+from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 from turnscribe.whisper.alignment import TokenAlignment, align, alignment_heads
 from turnscribe.whisper.generation_config import prompt_tokens
 from turnscribe.whisper.reading import DecodedWindow, Reader
-from turnscribe.whisper.windows import Window, cut_windows, loudest
+from turnscribe.whisper.windows import Window
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +67,16 @@ class TransformersAsr:
     def device(self) -> Any:
         return self.model.device
 
-    def transcribe(self, waveform: Waveform, options: DecodingOptions, listener: Listener = SILENT) -> Recognition:
+    def transcribe(
+        self,
+        waveform: Waveform,
+        options: DecodingOptions,
+        listener: Listener = SILENT,
+        speech: SpeechMap | None = None,
+    ) -> Recognition:
         options, warnings = adapt(options, self.capabilities)
         with self._lock, quiet_transformers():
-            return _Transcription(self, waveform, options, listener, warnings).result()
+            return _Transcription(self, waveform, options, listener, speech, warnings).result()
 
 
 class _Transcription:
@@ -78,12 +88,15 @@ class _Transcription:
         waveform: Waveform,
         options: DecodingOptions,
         listener: Listener,
+        speech: SpeechMap | None,
         warnings: Sequence[str],
     ) -> None:
-        self.asr, self.model, self.waveform = asr, asr.model, waveform
+        self.asr, self.model, self.waveform, self.speech = asr, asr.model, waveform, speech
         self.options, self.listener, self.warnings = options, listener, list(warnings)
         self.tally = Tally()
-        self.language = options.language or (None if asr.capabilities.multilingual else "en")
+        self.language = SpokenLanguage(
+            options, asr.model.generation_config, multilingual=asr.capabilities.multilingual
+        )
         config = asr.model.generation_config
         self.end_token = int(asr.model.config.eos_token_id)
         self.first_timestamp = int(config.no_timestamps_token_id) + 1
@@ -92,14 +105,14 @@ class _Transcription:
         self.prompt = self._prompt_ids()
 
     def result(self) -> Recognition:
-        pending = cut_windows(self.waveform, self.options.chunk_length_s)
-        samples = max(len(self.waveform), 1)
+        pending = windows_to_decode(self.waveform, self.speech, self.options)
+        samples = max(sum(window.samples for window in pending), 1)
         chunks = ChunksInOrder(pending)
-        if pending and self.language is None:
-            self.language = self._detect_language(pending)
         while pending:
             self.listener.stop_if_asked()
-            batch, pending = pending[: self.batch_size], pending[self.batch_size :]
+            self._judge_language(pending)
+            batch = self._of_one_language(pending[: self.batch_size])
+            pending = pending[len(batch) :]
             decoded = self._decode(batch)
             if decoded is None:  # out of memory
                 self.batch_size = max(self.batch_size // 2, 1)
@@ -108,16 +121,34 @@ class _Transcription:
             rests: list[Window] = []
             further: list[Chunk] = []
             for one in decoded:
-                made, rest = self.reader.read(one, self.language)
-                further += chunks.add(one.window, made, rest)
-                if rest is not None:
-                    rests.append(rest)
+                text = self._read(one)
+                self.warnings += text.warnings
+                further += chunks.add(one.window, text.chunks, text.rest)
+                if text.rest is not None:
+                    rests.append(text.rest)
             pending = rests + pending
             if further:
                 self.listener.on_chunks(further)
             self.listener.on_progress(1 - chunks.left / samples)
         speculation = self.tally.speculation() if self.options.assisted else None
-        return Recognition(chunks.all(), self.language, tuple(dict.fromkeys(self.warnings)), speculation)
+        made_in_all = chunks.all()
+        language = self.language.of_text(made_in_all)
+        return Recognition(made_in_all, language, tuple(dict.fromkeys(self.warnings)), speculation)
+
+    def _read(self, decoded: DecodedWindow) -> WindowText:
+        spoken = self.language.of(decoded.window)
+        return read_window(self.reader, decoded, spoken=spoken, task=self.options.task, speech=self.speech)
+
+    def _judge_language(self, pending: Sequence[Window]) -> None:
+        """Of the windows that come next."""
+        if self.asr.capabilities.multilingual:
+            first = pending[: max(self.language.windows_needed, self.batch_size)]
+            self.language.judge(first, lambda index: self._language_scores(first[index]))
+
+    def _of_one_language(self, windows: Sequence[Window]) -> list[Window]:
+        """The first of the windows that can be decoded together."""
+        language = self.language.of(windows[0])
+        return list(takewhile(lambda window: self.language.of(window) == language, windows))
 
     def _prompt_ids(self) -> Any:
         import torch
@@ -129,24 +160,24 @@ class _Transcription:
     def _features(self, windows: Sequence[Window]) -> Any:
         """`[B, mels, 3000]`"""
         extracted = self.asr.feature_extractor(
-            [self.waveform[w.start : w.stop] for w in windows],
+            [window.heard(self.waveform) for window in windows],
             sampling_rate=SAMPLE_RATE,
             return_tensors="pt",
             padding="max_length",
         )
         return extracted.input_features.to(self.model.device, self.model.dtype)
 
-    def _detect_language(self, windows: Sequence[Window]) -> str:
-        """The language of the loudest of the first windows."""
+    def _language_scores(self, window: Window) -> Any:
+        """Scores of the token after the start token: `[V]`."""
         import torch
         from transformers.modeling_outputs import BaseModelOutput
 
+        start = int(self.model.generation_config.decoder_start_token_id)
         with torch.inference_mode():
-            features = self._features([windows[loudest(self.waveform, windows[:4])]])
-            encoded = self.model.get_encoder()(features).last_hidden_state
-            token = int(self.model.detect_language(encoder_outputs=BaseModelOutput(encoded))[0])
-        names = {number: name for name, number in self.model.generation_config.lang_to_id.items()}
-        return str(names[token]).strip("<|>")
+            encoded = self.model.get_encoder()(self._features([window])).last_hidden_state
+            tokens = torch.full((1, 1), start, device=self.model.device)
+            output = self.model(encoder_outputs=BaseModelOutput(encoded), decoder_input_ids=tokens)
+        return output.logits[0, -1]
 
     def _decode(self, windows: Sequence[Window]) -> list[DecodedWindow] | None:
         """The windows' tokens; `None` when memory ran out and a smaller batch is worth a try."""
@@ -169,7 +200,7 @@ class _Transcription:
         encoded = self.model.get_encoder()(features).last_hidden_state  # [B, 1500, D]
         arguments: dict[str, Any] = {"num_beams": 1, "return_timestamps": True, "do_sample": False}
         if self.asr.capabilities.multilingual:
-            arguments |= {"language": self.language, "task": self.options.task}
+            arguments |= {"language": self.language.of(windows[0]), "task": self.options.task}
         if self.prompt is not None:
             arguments["prompt_ids"] = self.prompt
         if self.options.assisted:

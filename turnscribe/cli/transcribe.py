@@ -277,7 +277,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     models("--diarization-model", metavar="MODEL", help="DIARIZATION_MODEL")
     request = parser.add_argument_group("request").add_argument
     request("--assisted", action="store_true", default=None, help="speculative decoding with the assistant")
-    request("--language", help="code or English name; default: detected")
+    request("--language", help="code or English name, or multi: each window its own; default: detected")
+    request("--languages", metavar="CODES", help="detect among these, with commas between them")
     request("--task", help="transcribe or translate")
     request("--num-speakers", type=int, metavar="N", help="exactly this many speakers")
     request("--min-speakers", type=int, metavar="N")
@@ -286,6 +287,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     request("--chunk-length-s", type=float, metavar="SECONDS", help="longest window")
     request("--batch-size", type=int, metavar="N", help="windows at a time")
     request("--timestamps", help="segment or word: word keeps word times in JSON and cuts long subtitles")
+    request("--vad", action=argparse.BooleanOptionalAction, help="decode only where somebody speaks; default: yes")
+    request("--vad-threshold", type=float, metavar="P", help="how likely speech has to be, 0 to 1")
+    request("--vad-min-speech-duration-ms", type=int, metavar="MS", help="shorter sounds are no speech")
+    request("--vad-min-silence-duration-ms", type=int, metavar="MS", help="pauses as long are left out")
+    request("--vad-speech-pad-ms", type=int, metavar="MS", help="kept around speech")
     request("--prompt", help="words to expect: names, spelling")
     request("--channels", help="split: each channel is a speaker; default: mixed")
     return parser

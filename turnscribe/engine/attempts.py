@@ -30,6 +30,7 @@ class Attempt:
     no_speech: float
     temperature: float
     in_loop: bool = False  # it was ended because a phrase came over and over
+    reached_limit: bool = False  # it was ended by its limit of tokens, and would have gone on
     proposed: int = 0  # tokens, by the draft
     accepted: int = 0  # of these
     attention: Tensor | None = None  # [heads, N + 1, T]: before each of the N tokens, and after the last

@@ -16,6 +16,7 @@ A row that ends makes room for the next window at once, so no row waits for the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Generic, Protocol
 
 from torch import Tensor
@@ -188,10 +189,12 @@ class Decoding(Generic[WindowT]):
         """Judge the rows from `first` on. Those that get another try start again and come before the others; the
         attempts kept are those of the last rows."""
         kept: dict[int, Attempt] = {}  # by the row's identity
-        for index in range(first, len(self._rows)):
-            row = self._rows[index]
-            row.attempts.append(self._rows.attempt(index))
-            verdict = self.source.judge(row.window, tuple(row.attempts))
+        latest = [self._rows.attempt(index) for index in range(first, len(self._rows))]
+        if self.heads:  # whoever judges sees what the latest attempt looked at
+            latest = self._rows.with_attention(latest, first, self.heads)
+        for row, attempt in zip(list(self._rows)[first:], latest, strict=True):
+            verdict = self.source.judge(row.window, (*row.attempts, attempt))
+            row.attempts.append(replace(attempt, attention=None))  # large
             if isinstance(verdict, Attempt):
                 kept[id(row)] = verdict
             else:
@@ -205,6 +208,6 @@ class Decoding(Generic[WindowT]):
 
     def _finish(self, kept: list[Attempt]) -> list[tuple[WindowT, Attempt]]:
         first = len(self._rows) - len(kept)
-        if self.heads and kept:
+        if self.heads and any(attempt.attention is None for attempt in kept):  # an earlier attempt is kept
             kept = self._rows.with_attention(kept, first, self.heads)
         return list(zip(self._rows.remove_from(first), kept, strict=True))

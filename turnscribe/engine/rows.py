@@ -129,7 +129,8 @@ class Rows(Generic[WindowT]):
         begin, length = len(row.prompt.initial), int(batch.length[index])
         tokens = batch.tokens[index, begin:length].tolist()
         logprobs = tuple(batch.logprobs[index, begin:length].tolist())
-        if tokens and tokens[-1] == batch.rules.end:
+        ended = bool(tokens) and tokens[-1] == batch.rules.end
+        if ended:
             tokens.pop()
         return Attempt(
             tokens=tuple(tokens),
@@ -137,6 +138,7 @@ class Rows(Generic[WindowT]):
             no_speech=float(batch.no_speech[index]),
             temperature=row.temperature,
             in_loop=row.in_loop,
+            reached_limit=not (ended or row.in_loop),
             proposed=row.proposed,
             accepted=row.accepted,
         )

@@ -1,4 +1,4 @@
-"""From one window's tokens to chunks and words on the recording's clock. What every ASR backend does after decoding.
+"""From one window's tokens to chunks and words on the window's own clock. What every ASR backend does after decoding.
 
 No text token is left out, and each is in one chunk.
 """
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.transcript import Chunk, Word
-from turnscribe.waveform import SAMPLE_RATE
 from turnscribe.whisper.alignment import TokenAlignment
 from turnscribe.whisper.segments import Segment, read_segments, split_words, token_texts
 from turnscribe.whisper.windows import Window
@@ -32,6 +31,7 @@ class DecodedWindow:
     alignment: TokenAlignment | None = None  # where words were asked for
     no_speech: float | None = None
     temperature: float | None = None
+    reached_limit: bool = False  # of tokens: there may be more to say
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,15 @@ class Reader:
         """The text of all text tokens of a window."""
         return self.text([token for token in tokens if token < self.end_token])
 
-    def read(self, decoded: DecodedWindow, language: str | None) -> tuple[list[Chunk], Window | None]:
-        """The window's chunks, and what is left of it to decode."""
-        window, tokens = decoded.window, decoded.tokens
+    def read(self, decoded: DecodedWindow, language: str | None) -> tuple[list[Chunk], float | None]:
+        """The window's chunks, and where decoding has to go on, all in seconds of the window."""
+        tokens = decoded.tokens
         segments, rest = read_segments(
-            tokens, end_token=self.end_token, first_timestamp=self.first_timestamp, duration=window.duration
+            tokens,
+            end_token=self.end_token,
+            first_timestamp=self.first_timestamp,
+            duration=decoded.window.duration,
+            reached_limit=decoded.reached_limit,
         )
         made = []
         for segment in segments:
@@ -62,17 +66,18 @@ class Reader:
             if text.strip():
                 chunk = Chunk(
                     text,
-                    segment.start + window.offset,
-                    segment.end + window.offset,
+                    segment.start,
+                    segment.end,
                     compression_ratio=compression_ratio(text),
                     no_speech_prob=decoded.no_speech,
                     temperature=decoded.temperature,
                 )
                 made.append(self._detailed(chunk, segment, decoded, language))
-        going_on = None
-        if rest is not None:
-            going_on = Window(window.start + round(rest * SAMPLE_RATE), window.stop)
-        return made, going_on
+        return made, rest
+
+    def words(self, decoded: DecodedWindow, language: str | None) -> tuple[Word, ...]:
+        """All words of a window that is aligned, in seconds of the window."""
+        return tuple(word for chunk in self.read(decoded, language)[0] for word in chunk.words)
 
     def _detailed(self, chunk: Chunk, segment: Segment, decoded: DecodedWindow, language: str | None) -> Chunk:
         positions = list(segment.positions)
@@ -80,19 +85,13 @@ class Reader:
             chunk = replace(chunk, avg_logprob=float(decoded.logprobs[positions].mean()))
         if decoded.alignment is None:
             return chunk
-        words = self._words(positions, decoded, decoded.alignment, language)
-        return replace(
-            chunk,
-            start=min(chunk.start, words[0].start),
-            end=max(chunk.end, words[-1].end),
-            words=words,
-        )
+        return replace(chunk, words=self._words(positions, decoded, decoded.alignment, language))
 
     def _words(
         self, positions: list[int], decoded: DecodedWindow, alignment: TokenAlignment, language: str | None
     ) -> tuple[Word, ...]:
         pieces = token_texts([decoded.tokens[position] for position in positions], self.text)
-        offset, limit = decoded.window.offset, decoded.window.duration
+        limit = decoded.window.duration
         words = []
         for first, stop in split_words(pieces, spaces=language not in WITHOUT_SPACES):
             part = positions[first:stop]
@@ -101,7 +100,7 @@ class Reader:
             probability = None
             if decoded.logprobs is not None:
                 probability = math.exp(float(decoded.logprobs[part].mean()))
-            words.append(Word("".join(pieces[first:stop]), start + offset, end + offset, probability))
+            words.append(Word("".join(pieces[first:stop]), start, end, probability))
         return tuple(words)
 
 

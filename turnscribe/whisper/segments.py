@@ -22,13 +22,14 @@ class Segment:
 
 
 def read_segments(
-    tokens: Sequence[int], *, end_token: int, first_timestamp: int, duration: float
+    tokens: Sequence[int], *, end_token: int, first_timestamp: int, duration: float, reached_limit: bool = False
 ) -> tuple[list[Segment], float | None]:
-    """Split one window's tokens at its timestamps; no text token is left out.
+    """Split one window's tokens at its timestamps; no text token is left out that will not be decoded again.
 
     Also returns where decoding has to go on, in seconds of the window: Whisper closes a window with a pair of
-    timestamps when more speech follows that it did not write down, the first of which ends what it did. `None`
-    where the window is finished.
+    timestamps when more speech follows that it did not write down, the first of which ends what it did; and where
+    the limit of tokens was reached, what follows the last timestamp is decoded again. `None` where the window is
+    finished, or at its limit without a timestamp to go on from.
     """
     segments: list[Segment] = []
     text: list[int] = []
@@ -42,6 +43,9 @@ def read_segments(
             start = max(time, start)
         elif token < end_token:
             text.append(position)
+    going_on = reached_limit and start > 0 and duration - start >= SHORTEST_REST
+    if going_on:
+        return segments, max(start, LEAST_ADVANCE)
     if text:  # no final timestamp: the text runs to the end of the window
         segments.append(Segment(tuple(text), start, max(duration, start)))
     said = [token for token in tokens if token != end_token]

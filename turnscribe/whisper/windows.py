@@ -24,10 +24,15 @@ SEARCH_SHARE = 0.5  # a cut is looked for in the last half of the longest window
 
 @dataclass(frozen=True)
 class Window:
-    """Samples `start` to `stop` of a recording at 16 kHz."""
+    """Samples `start` to `stop` of a recording at 16 kHz, but for the gaps that are `left_out`.
+
+    What the model hears are the pieces between the gaps, side by side; `left_out` are `(start, stop)` samples of the
+    recording, in order, apart, and inside.
+    """
 
     start: int
     stop: int
+    left_out: tuple[tuple[int, int], ...] = ()
 
     @property
     def offset(self) -> float:
@@ -35,8 +40,44 @@ class Window:
         return self.start / SAMPLE_RATE
 
     @property
+    def samples(self) -> int:
+        """How many the model hears."""
+        return self.stop - self.start - sum(stop - start for start, stop in self.left_out)
+
+    @property
     def duration(self) -> float:
-        return (self.stop - self.start) / SAMPLE_RATE
+        """Seconds that the model hears."""
+        return self.samples / SAMPLE_RATE
+
+    @property
+    def pieces(self) -> list[tuple[int, int]]:
+        """`(start, stop)` of what the model hears, in samples of the recording."""
+        edges = [self.start, *(edge for gap in self.left_out for edge in gap), self.stop]
+        return list(zip(edges[::2], edges[1::2], strict=True))
+
+    def heard(self, waveform: Waveform) -> Waveform:
+        """Its part of the recording's waveform: `[samples]`."""
+        if not self.left_out:
+            return waveform[self.start : self.stop]
+        return np.concatenate([waveform[start:stop] for start, stop in self.pieces])
+
+    def time(self, seconds: float, *, end: bool = False) -> float:
+        """Where in the recording the window's own `seconds` are, in seconds.
+
+        The end of one piece is the beginning of the next: it is the former where something ends there.
+        """
+        sample = min(max(seconds * SAMPLE_RATE, 0.0), float(self.samples))
+        for start, stop in self.pieces:
+            length = stop - start
+            if sample < length or (end and sample == length) or stop == self.stop:
+                break
+            sample -= length
+        return (start + min(sample, length)) / SAMPLE_RATE
+
+    def after(self, seconds: float) -> Window:
+        """What is left of it from its own `seconds` on."""
+        start = round(self.time(seconds) * SAMPLE_RATE)
+        return Window(start, self.stop, tuple(gap for gap in self.left_out if gap[0] > start))
 
 
 def cut_windows(waveform: Waveform, max_seconds: float) -> list[Window]:

@@ -1,0 +1,75 @@
+"""Which language is spoken, by what a Whisper says after its start token. What both backends do.
+
+The language of a recording is judged by its first windows of speech, by the sum of their log-probabilities: the
+loudest alone may be a greeting in another language. Where a request asks for several languages, each window has its
+own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from turnscribe.request import MULTI, DecodingOptions
+from turnscribe.transcript import Chunk
+from turnscribe.whisper.windows import Window
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FIRST_WINDOWS = 4  # by which the language of a recording is judged
+
+
+class SpokenLanguage:
+    """The language of each window of one recording."""
+
+    def __init__(self, options: DecodingOptions, config: Any, *, multilingual: bool) -> None:
+        """`config` is the model's generation configuration."""
+        self._config, self._among = config, options.languages
+        self._each = multilingual and options.language == MULTI
+        self._of_all = None if self._each else options.language
+        if not multilingual:
+            self._of_all = "en"
+        self._of: dict[Window, str] = {}
+
+    @property
+    def windows_needed(self) -> int:
+        """How many of the next windows have to be heard before one of them can be decoded."""
+        return 1 if self._each or self._of_all else FIRST_WINDOWS
+
+    def judge(self, windows: Sequence[Window], scores: Callable[[int], Tensor]) -> None:
+        """Find the language of the windows that come next: of `windows`, the first `windows_needed` or all there are.
+
+        `scores(index)` are those of the token after the start token `[V]`, in one of them.
+        """
+        if self._each:
+            for index, window in enumerate(windows):
+                if window not in self._of:
+                    self._of[window] = _likeliest([self._log_probabilities(scores(index))])
+        elif self._of_all is None:
+            first = range(min(len(windows), FIRST_WINDOWS))
+            self._of_all = _likeliest([self._log_probabilities(scores(index)) for index in first])
+
+    def of(self, window: Window) -> str:
+        """Of a window that was judged."""
+        return self._of_all or self._of[window]
+
+    def of_text(self, chunks: Iterable[Chunk]) -> str | None:
+        """The language with most words; `None` where nothing was said."""
+        words: Counter[str | None] = Counter()
+        for chunk in chunks:
+            words[chunk.language] += max(len(chunk.words), 1)
+        return words.most_common(1)[0][0] if words else None
+
+    def _log_probabilities(self, scores: Tensor) -> dict[str, float]:
+        import torch
+
+        tokens = {name.strip("<|>"): number for name, number in self._config.lang_to_id.items()}
+        codes = [code for code in tokens if not self._among or code in self._among]
+        places = torch.tensor([tokens[code] for code in codes], device=scores.device)
+        return dict(zip(codes, scores[places].float().log_softmax(-1).tolist(), strict=True))
+
+
+def _likeliest(windows: Sequence[dict[str, float]]) -> str:
+    return max(windows[0], key=lambda code: sum(window[code] for window in windows))

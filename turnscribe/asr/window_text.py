@@ -1,0 +1,119 @@
+"""A decoded window's text on the recording's clock, held against where somebody speaks. What both backends do.
+
+1. read the tokens: chunks, and words as they are aligned
+2. leave out the words that nobody had time to say
+3. put the others where somebody speaks
+4. see whether something is left to decode
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from turnscribe.request import DecodingOptions, Task
+from turnscribe.speech.evidence import without_time
+from turnscribe.speech.placement import place, stretches_in
+from turnscribe.speech.speech_map import SpeechMap
+from turnscribe.speech.windows import speech_windows
+from turnscribe.transcript import Chunk, Word
+from turnscribe.waveform import Waveform, is_silent
+from turnscribe.whisper.reading import DecodedWindow, Reader
+from turnscribe.whisper.windows import Window, cut_windows
+
+LEAST_SPEECH = 0.2  # seconds of it in what is left of a window, or it is not decoded
+
+
+@dataclass(frozen=True)
+class WindowText:
+    """Chunks in seconds of the recording, in order and apart; what is left to decode; what the caller is to know."""
+
+    chunks: list[Chunk]
+    rest: Window | None
+    warnings: tuple[str, ...] = ()
+
+
+def windows_to_decode(waveform: Waveform, speech: SpeechMap | None, options: DecodingOptions) -> list[Window]:
+    """Windows of speech, or where nothing is known of speech, of all of the recording that is not silent."""
+    if speech is not None:
+        return speech_windows(
+            waveform,
+            speech,
+            max_seconds=options.chunk_length_s,
+            margin=options.vad_speech_pad_ms / 1000,
+            longest_pause=options.vad_min_silence_duration_ms / 1000,
+        )
+    windows = cut_windows(waveform, options.chunk_length_s)
+    return [window for window in windows if not is_silent(window.heard(waveform))]
+
+
+def read_window(
+    reader: Reader, decoded: DecodedWindow, *, spoken: str, task: Task, speech: SpeechMap | None
+) -> WindowText:
+    """`spoken` is the language of what is said; `speech` is the recording's, `None` where it is not known."""
+    window = decoded.window
+    chunks, rest_from = reader.read(decoded, written(spoken, task))
+    if decoded.reached_limit and rest_from is None and chunks and chunks[-1].words:
+        rest_from = chunks[-1].words[-1].end  # no timestamp to go on from
+    chunks, warnings = _without_what_nobody_said(chunks, window)
+    stretches = stretches_in(window, speech) or stretches_in(window, None)
+    aligned = [_in_recording(word, window) for chunk in chunks for word in chunk.words]
+    words = iter(place(aligned, stretches, exact=speech is not None))
+    placed = []
+    for chunk in chunks:
+        own = tuple(next(words) for _ in chunk.words)
+        start = own[0].start if own else window.time(chunk.start)
+        end = own[-1].end if own else window.time(chunk.end, end=True)
+        placed.append(replace(chunk, start=start, end=end, words=own, language=spoken))
+    return WindowText(_apart(placed), _rest(window, rest_from, speech), warnings)
+
+
+def written(spoken: str, task: Task) -> str:
+    """The language of the text: a translation is English."""
+    return "en" if task == "translate" else spoken
+
+
+def _without_what_nobody_said(chunks: Sequence[Chunk], window: Window) -> tuple[list[Chunk], tuple[str, ...]]:
+    words = [word for chunk in chunks for word in chunk.words]
+    runs = without_time(words)
+    if not runs:
+        return list(chunks), ()
+    dropped = {index for first, stop in runs for index in range(first, stop)}
+    warnings = tuple(
+        f"Text at {window.time(words[first].start):.1f} s was left out: nobody had time to say its "
+        f"{stop - first} words."
+        for first, stop in runs
+    )
+    kept: list[Chunk] = []
+    index = 0
+    for chunk in chunks:
+        own = tuple(word for position, word in enumerate(chunk.words, start=index) if position not in dropped)
+        index += len(chunk.words)
+        if len(own) < len(chunk.words):
+            chunk = replace(chunk, text="".join(word.text for word in own), words=own)
+        if chunk.text.strip():
+            kept.append(chunk)
+    return kept, warnings
+
+
+def _in_recording(word: Word, window: Window) -> Word:
+    start = window.time(word.start)
+    return replace(word, start=start, end=max(window.time(word.end, end=True), start))
+
+
+def _apart(chunks: list[Chunk]) -> list[Chunk]:
+    """Chunks without words may overlap their neighbours: the later one begins where the earlier one ends."""
+    for index, (before, after) in enumerate(pairwise(chunks), start=1):
+        if after.start < before.end and not after.words:
+            chunks[index] = replace(after, start=before.end, end=max(after.end, before.end))
+    return chunks
+
+
+def _rest(window: Window, rest_from: float | None, speech: SpeechMap | None) -> Window | None:
+    if rest_from is None:
+        return None
+    rest = window.after(rest_from)
+    if speech is None:
+        return rest if rest.samples else None
+    return rest if sum(s.end - s.start for s in stretches_in(rest, speech)) >= LEAST_SPEECH else None

@@ -1,0 +1,1 @@
+"""Where somebody speaks: the speech map that windows, word times and text are held against."""
