@@ -46,6 +46,10 @@ ADDED = {
     "vad_min_speech_duration_ms": 100,
     "vad_min_silence_duration_ms": 2000,
     "vad_speech_pad_ms": 200,
+    "audio_track": None,
+    "num_beams": 1,
+    "length_penalty": 1.0,
+    "patience": 1.0,
 }
 
 
@@ -141,6 +145,7 @@ def test_a_config_cannot_be_changed() -> None:
         ("vad_speech_pad_ms", "400", 400),
         ("encoding", "pcm_s16le", "pcm_s16le"),
         ("channels", "split", "split"),
+        ("audio_track", "2", 2),
         *(
             ("response_format", name, name)
             for name in "json verbose_json diarized_json text srt vtt tsv rttm".split()
@@ -181,8 +186,13 @@ WRONG = {
     "vad_min_speech_duration_ms": ["short", -1, 0.5, 4_000_000, True],
     "vad_min_silence_duration_ms": ["long", "-1", "0.5", "inf", False],
     "vad_speech_pad_ms": ["wide", -1, 2.5, 10**5000, True],
+    "num_beams": ["many", 0, 11, 2.5, True],
+    "length_penalty": ["long", -0.1, 2.1, "nan", True],
+    "patience": ["little", 0, -1, 11, "inf", False],
     "vad_filter": ["maybe", 2, {}],
+    "beam_size": ["wide", 0, 11, "1.5", True],
     "vad_parameters": ["0.5", "{", 7, [], "[]", "[" * 100_000, {"threshold": 2}, '{"speech_pad_ms": true}'],
+    "audio_track": ["second", 0, "-1", 1.5, 101, True],
 }
 RIGHT = {  # what the sentence has to offer instead
     "task": "'transcribe' or 'translate'",
@@ -211,8 +221,13 @@ RIGHT = {  # what the sentence has to offer instead
     "vad_min_speech_duration_ms": "0 to 3600000",
     "vad_min_silence_duration_ms": "0 to 3600000",
     "vad_speech_pad_ms": "0 to 3600000",
+    "num_beams": "1 to 10",
+    "length_penalty": "from 0 to 2",
+    "patience": "above 0 and at most 10",
     "vad_filter": "true or false",
+    "beam_size": "1 to 10",
     "vad_parameters": "give ",
+    "audio_track": "from 1, the first track",
 }
 
 
@@ -275,6 +290,7 @@ def test_parameters_have_to_be_an_object(parameters: Any) -> None:
         ({"timestamps": "word", "return_timestamps": True}, "timestamps and return_timestamps disagree"),
         ({"timestamps": "segment", "return_timestamps": "word"}, "timestamps and return_timestamps disagree"),
         ({"vad": True, "vad_filter": "false"}, "vad and vad_filter disagree"),
+        ({"num_beams": 5, "beam_size": 4}, "num_beams and beam_size disagree"),
         ({"vad_threshold": 0.4, "vad_parameters": {"threshold": 0.5}}, "vad_threshold and vad_parameters.threshold"),
         ({"language": "de", "languages": "en,fr"}, "language is 'de' and languages are 'en', 'fr'"),
     ],
@@ -294,6 +310,7 @@ def test_parameters_that_exclude_each_other_are_refused(parameters: dict[str, An
         {"diarize": False, "num_speakers": 2},
         {"timestamps": "word", "return_timestamps": "word"},
         {"vad": False, "vad_filter": "False"},
+        {"num_beams": 5, "beam_size": "5"},
         {"vad_threshold": 0.4, "vad_parameters": '{"threshold": "0.40"}'},
         {"language": "de", "languages": ("en", "de")},
         {"language": "multi", "languages": ("en", "de")},
@@ -384,6 +401,12 @@ def test_what_says_how_speech_is_found_has_no_effect_without_vad() -> None:
     assert parse_config({"vad": True, "vad_threshold": 0.6}).without_effect == ()
     (warning,) = parse_config({"vad_filter": False, "vad_threshold": 0.6, "vad_speech_pad_ms": 0}).without_effect
     assert warning == "vad_threshold and vad_speech_pad_ms had no effect: vad is false."
+
+
+def test_what_says_nothing_with_one_beam_is_told() -> None:
+    assert parse_config({"num_beams": 2, "patience": 2, "length_penalty": 0.5}).without_effect == ()
+    (warning,) = parse_config({"patience": 2, "length_penalty": 0.5}).without_effect
+    assert warning == "length_penalty and patience had no effect: num_beams is 1."
 
 
 def test_an_operator_may_use_an_alias_too(monkeypatch: pytest.MonkeyPatch) -> None:

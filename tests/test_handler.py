@@ -20,6 +20,7 @@ from turnscribe.asr.protocol import Recognition
 from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, RequestError
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
+from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Speculation, Word
 from turnscribe.waveform import to_wav
 
@@ -35,7 +36,9 @@ class FakeAsr:
         self.error = error
         self.options: list[DecodingOptions] = []
 
-    def transcribe(self, waveform: Any, options: DecodingOptions, listener: Listener = SILENT) -> Recognition:
+    def transcribe(
+        self, waveform: Any, options: DecodingOptions, listener: Listener = SILENT, speech: SpeechMap | None = None
+    ) -> Recognition:
         self.options.append(options)
         if self.error:
             raise self.error
@@ -117,7 +120,7 @@ def test_parameters_reach_the_recogniser() -> None:
             },
         }
     )
-    assert asr.options == [DecodingOptions("translate", "de", 3, 15.0, prompt="names", word_times=True)]
+    assert asr.options == [DecodingOptions("translate", "de", batch_size=3, chunk_length_s=15.0, prompt="names")]
 
 
 # The answer ------------------------------------------------------------------------------------------

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.engine.attempts import Attempt
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
+from turnscribe.transcript import Chunk, Word
 from turnscribe.waveform import SAMPLE_RATE
+from turnscribe.whisper.windows import Window
 
 pytestmark = pytest.mark.models
 ENGLISH = DecodingOptions(language="en")
@@ -162,21 +167,31 @@ def test_decoding_stops_between_two_steps(asr, conversation_waveform) -> None:
     assert asked == 12  # five windows were heard, a handful of steps taken, none finished
 
 
-def test_the_language_is_that_of_the_loudest_of_the_first_windows(asr, conversation_waveform) -> None:
-    waveform = np.concatenate([noise(10, 0.0005), conversation_waveform[: 10 * SAMPLE_RATE]])
-    heard: list[int] = []
-    made = asr.engine.batch
+def test_the_language_is_that_of_several_windows_not_of_the_loudest() -> None:
+    config = SimpleNamespace(lang_to_id={"<|en|>": 0, "<|es|>": 1, "<|km|>": 2})
+    language = SpokenLanguage(DecodingOptions(), config, multilingual=True)
+    first, second, third = windows = [Window(0, 10), Window(10, 20), Window(20, 30)]
+    scores = {first: [0.0, 1.0, 1.5], second: [0.0, 2.0, 0.0], third: [0.1, 2.0, 0.2]}
+    assert language.windows_needed == 4
+    language.judge(windows, lambda index: torch.tensor(scores[windows[index]]))
+    assert {language.of(window) for window in windows} == {"es"}
+    assert language.windows_needed == 1
 
-    def batch(rows: int, *, assisted: bool):
-        one = made(rows, assisted=assisted)
-        scores = one.language_scores
-        one.language_scores = lambda token, row: heard.append(row) or scores(token, row)
-        return one
 
-    asr.engine.batch = batch
-    assert asr.transcribe(waveform, DecodingOptions(chunk_length_s=10)).language == "en"
-    assert len(heard) == 1
-    assert heard[0] in (1, 2, 3)  # one of those with speech
+def test_each_window_may_have_its_own_language_among_those_in_question() -> None:
+    config = SimpleNamespace(lang_to_id={"<|en|>": 0, "<|es|>": 1, "<|km|>": 2})
+    options = DecodingOptions(language="multi", languages=("en", "es"))
+    language = SpokenLanguage(options, config, multilingual=True)
+    windows = [Window(0, 10), Window(10, 20)]
+    scores = [[0.0, 1.0, 5.0], [2.0, 1.0, 5.0]]
+    language.judge(windows, lambda index: torch.tensor(scores[index]))
+    assert [language.of(window) for window in windows] == ["es", "en"]
+    chunks = [
+        Chunk(" a b", 0, 1, (Word(" a", 0, 1), Word(" b", 0, 1)), language="es"),
+        Chunk(" c", 1, 2, language="en"),
+    ]
+    assert language.of_text(chunks) == "es"
+    assert language.of_text([]) is None
 
 
 # The judge, on attempts made up ----------------------------------------------------------------------
@@ -189,10 +204,7 @@ def attempt(text: str, *, logprob: float = -0.1, no_speech: float = 0.0, tempera
 
 @pytest.fixture
 def judge(demo_handler):
-    from types import SimpleNamespace
-
     from turnscribe.asr.engine_backend import _Transcription
-    from turnscribe.whisper.windows import Window
 
     letters = SimpleNamespace(said=lambda tokens: "".join(map(chr, tokens)))
     asr = SimpleNamespace(
@@ -200,7 +212,9 @@ def judge(demo_handler):
     )
 
     def judged(*attempts: Attempt, **options):
-        recording = _Transcription(asr, np.zeros(SAMPLE_RATE, np.float32), DecodingOptions(**options), SILENT, ())
+        recording = _Transcription(
+            asr, np.zeros(SAMPLE_RATE, np.float32), DecodingOptions(**options), SILENT, None, ()
+        )
         return recording.judge(Window(0, SAMPLE_RATE), attempts), recording.warnings
 
     return judged

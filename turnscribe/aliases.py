@@ -90,7 +90,12 @@ OBJECTS: Mapping[str, Alias] = {
         }
     ),
 }
-ALIASES: Mapping[str, Alias] = {"return_timestamps": _timestamps, "vad_filter": _same("vad"), **OBJECTS}
+ALIASES: Mapping[str, Alias] = {
+    "return_timestamps": _timestamps,
+    "vad_filter": _same("vad"),
+    "beam_size": _same("num_beams"),  # faster-whisper, openai-whisper
+    **OBJECTS,
+}
 
 SHOWN_CHARACTERS = 40  # of a wrong value, in an error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from turnscribe.formats import render
 from turnscribe.formats.plain_values import known
-from turnscribe.request import Request
+from turnscribe.request import MULTI, Request
 from turnscribe.transcript import Transcript, Word
 
 
@@ -19,8 +19,9 @@ def to_answer(transcript: Transcript, request: Request) -> dict[str, Any]:
 
     `text`, `chunks`, `speakers` (empty when nobody was told apart), `language` (`None` when unknown),
     `duration` and `timings` are always there; `words` only when asked for, `warnings` only if any,
-    `speculation` only when an assistant ran, `formatted` only with a `response_format`. A chunk's and a
-    word's text keep the space before them, so that, joined, they are the text.
+    `speculation` only when an assistant ran, `formatted` only with a `response_format`; chunks have a `language`
+    where each window has its own. A chunk's and a word's text keep the space before them, so that, joined, they are
+    the text.
     Raises `BadParameters` for a `response_format` that is not in `formats.FORMATS`.
     """
     run = transcript.speculation
@@ -31,7 +32,12 @@ def to_answer(transcript: Transcript, request: Request) -> dict[str, Any]:
         {
             "text": transcript.text,
             "chunks": [
-                {"text": chunk.text, "timestamp": (chunk.start, chunk.end), "speaker": chunk.speaker}
+                {
+                    "text": chunk.text,
+                    "timestamp": (chunk.start, chunk.end),
+                    "speaker": chunk.speaker,
+                    "language": chunk.language if request.decoding.language == MULTI else None,
+                }
                 for chunk in transcript.chunks
             ],
             "speakers": [
@@ -44,10 +50,11 @@ def to_answer(transcript: Transcript, request: Request) -> dict[str, Any]:
             "timings": transcript.timings,
             "warnings": transcript.warnings or None,
             "speculation": {"proposed": run.proposed, "accepted": run.accepted} if run else None,
-            "formatted": formatted,
         }
     )
     answer.setdefault("language", None)
+    if formatted is not None:
+        answer["formatted"] = formatted
     return answer
 
 

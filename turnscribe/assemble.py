@@ -26,13 +26,16 @@ def assemble(
     task: Task,
     group_turns: GroupTurns = group_turns,
 ) -> Transcript:
-    """The text and its speakers follow from `chunks`; equal warnings are told once; tokens of an assistant add up."""
+    """The text and its speakers follow from `chunks`; equal warnings are told once; tokens of an assistant add up.
+
+    `language` is what was spoken, the transcript's that of its text: a translation is English.
+    """
     counts = [speculation for speculation in speculations if speculation is not None]
     return Transcript(
         text="".join(chunk.text for chunk in chunks).strip(),
         chunks=tuple(chunks),
         duration=round(duration, 3),
-        language=language,
+        language="en" if language and task == "translate" else language,
         speakers=tuple(group_turns(chunks)),
         turns=tuple(turns),
         timings=dict(timings),

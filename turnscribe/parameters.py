@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, create_model, field_validator
 from pydantic_core import PydanticCustomError
@@ -145,6 +145,10 @@ def _numbers() -> frozenset[str]:
     return frozenset(name for name, hint in hints.items() if {int, float} & _alternatives(hint))
 
 
+def _is_list(hint: Any) -> bool:
+    return get_origin(hint.__origin__) is tuple
+
+
 def _alternatives(hint: Any) -> set[object]:
     """The types that an annotation allows: `Annotated[int | None, ...]` -> `{int, NoneType}`."""
     plain = hint.__origin__
@@ -234,3 +238,4 @@ def _check_pairs(request: Request) -> None:
 
 InferenceConfig = inference_config()
 PARAMETERS = frozenset(InferenceConfig.model_fields)
+LISTS = frozenset(name for name, (hint, _, _) in _documented(DecodingOptions).items() if _is_list(hint))

@@ -20,7 +20,7 @@ from typing import TypeAlias
 from turnscribe.asr.protocol import Asr, Recognition
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
-from turnscribe.diarization.diarizer import Diarizer, diarize, embed, load_diarizer
+from turnscribe.diarization.diarizer import Diarizer, count_warnings, diarize, embed, load_diarizer
 from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers
 from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.errors import BadParameters
@@ -98,8 +98,9 @@ class Pipeline:
                 sampling_rate=request.sampling_rate,
                 encoding=request.encoding,
                 split_channels=request.channels == "split",
+                audio_track=request.audio_track,
             )
-        speech = self._find_speech(decoded, request, stages, listener)
+        speech = self._speech_of_channels(decoded, request, stages, listener)
         turns: Sequence[Turn] = ()
         if diarizing and _anybody(speech):
             recognitions, turns = side_by_side(
@@ -119,30 +120,41 @@ class Pipeline:
             duration=decoded.duration,
             language=next((one.language for one in recognitions if one.chunks), recognitions[0].language),
             timings=stages.timings(),
-            warnings=chain(decoded.warnings, self._warnings(request), *(one.warnings for one in recognitions)),
+            warnings=chain(
+                decoded.warnings,
+                self._warnings(request),
+                count_warnings(request, turns),
+                *(one.warnings for one in recognitions),
+            ),
             speculations=[one.speculation for one in recognitions],
             task=request.decoding.task,
             group_turns=self._group_turns,
         )
 
-    def _find_speech(
+    def find_speech(self, waveform: Waveform, request: Request, listener: Listener = SILENT) -> SpeechMap | None:
+        """Where somebody speaks in a waveform `[samples]`; `None` where the request does not want to know."""
+        options = request.decoding
+        if self.detector is None or not options.vad:
+            return None
+        return self.detector.find(
+            waveform,
+            threshold=options.vad_threshold,
+            min_speech_duration_ms=options.vad_min_speech_duration_ms,
+            listener=listener,
+        )
+
+    def _speech_of_channels(
         self, decoded: Audio, request: Request, stages: Stages, listener: Listener
     ) -> list[SpeechMap | None]:
-        """Of each channel; `None` where the request does not want it."""
-        if self.detector is None or not request.decoding.vad:
-            return [None] * len(decoded.channels)
-        options = request.decoding
-        share = stages.part(SPEECH_SHARE / len(decoded.channels))
+        """Of each channel."""
+        found = []
         with stages.timed("speech"):
-            return [
-                self.detector.find(
-                    channel,
-                    threshold=options.vad_threshold,
-                    min_speech_duration_ms=options.vad_min_speech_duration_ms,
-                    listener=Listener(on_progress=share, should_stop=listener.should_stop),
-                )
-                for channel in decoded.channels
-            ]
+            for channel in decoded.channels:
+                progress = stages.part(SPEECH_SHARE / len(decoded.channels))
+                listening = Listener(on_progress=progress, should_stop=listener.should_stop)
+                found.append(self.find_speech(channel, request, listening))
+                progress(1.0)
+        return found
 
     def _recognise(
         self,

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from typing_extensions import Doc
 
+PROMPT_CHARACTERS = 10_000
 MULTI = "multi"  # as `language`: every window has its own
 Task: TypeAlias = Literal["transcribe", "translate"]
 Milliseconds: TypeAlias = Annotated[int, Ge(0), Le(3_600_000), Doc("milliseconds from 0 to 3600000")]
@@ -28,6 +29,10 @@ class DecodingOptions:
     where silence is likelier than `no_speech_threshold` is dropped. `None` turns a threshold off. The defaults are
     Whisper's (openai/whisper `transcribe.py`). `word_times` is no parameter: words are timed wherever the backend
     can, since by their times text is believed or not.
+
+    With `num_beams` above 1 and a temperature of 0 the text is found by beam search: `num_beams * patience` texts are
+    finished, and the best by its log-probability, divided by its number of tokens to the power of `length_penalty`,
+    is taken.
 
     `language` is a code of Whisper's, `MULTI` where every window has its own, `None` where it is judged once;
     `languages` are the codes it is judged among, all the model's where none are given. With `vad`, speech is what a
@@ -45,13 +50,18 @@ class DecodingOptions:
     batch_size: Annotated[int, Ge(1), Le(512), Doc("a whole number from 1 to 512")] = 24
     chunk_length_s: Annotated[float, Ge(1), Le(30), Doc("seconds from 1 to 30 (Whisper hears 30 at once)")] = 30.0
     assisted: Annotated[bool, Doc("true or false")] = False
-    prompt: Annotated[str | None, MaxLen(10_000), Doc("text of at most 10000 characters")] = None
+    prompt: Annotated[
+        str | None, MaxLen(PROMPT_CHARACTERS), Doc(f"text of at most {PROMPT_CHARACTERS} characters")
+    ] = None
     temperature: Annotated[float, Ge(0), Le(1), Doc("a number from 0 to 1")] = 0.0
     compression_ratio_threshold: Annotated[
         float | None, Gt(0), Doc("a number above 0 (a large one turns it off)")
     ] = 2.4
     logprob_threshold: Annotated[float | None, Le(0), Doc("a number of at most 0 (-1000 turns it off)")] = -1.0
     no_speech_threshold: Annotated[float | None, Ge(0), Le(1), Doc("a number from 0 to 1 (1 turns it off)")] = 0.6
+    num_beams: Annotated[int, Ge(1), Le(10), Doc("a whole number from 1 to 10 (1 is greedy)")] = 1
+    length_penalty: Annotated[float, Ge(0), Le(2), Doc("a number from 0 to 2")] = 1.0
+    patience: Annotated[float, Gt(0), Le(10), Doc("a number above 0 and at most 10")] = 1.0
     vad: Annotated[bool, Doc("true or false")] = True
     vad_threshold: Annotated[float, Gt(0), Lt(1), Doc("a number between 0 and 1")] = 0.5
     vad_min_speech_duration_ms: Milliseconds = 100
@@ -65,9 +75,9 @@ class Request:
     """What is done with one recording: how it is read, decoded and diarized, and how the answer looks.
 
     `sampling_rate` (Hz) is the rate the input is decoded at before the models' 16 kHz, and that of headerless PCM.
-    `diarize=None` diarizes where a diarizer is loaded. `known_speakers` are files with people's voices, by name: who
-    sounds like one of them gets that name. `response_format` is one of `formats.FORMATS`. `ignored` names what was
-    sent and is not known.
+    `audio_track=None` is the first that can be decoded and is not silent. `diarize=None` diarizes where a diarizer is
+    loaded. `known_speakers` are files with people's voices, by name: who sounds like one of them gets that name.
+    `response_format` is one of `formats.FORMATS`. `ignored` names what was sent and is not known.
     """
 
     decoding: DecodingOptions = DecodingOptions()
@@ -76,6 +86,7 @@ class Request:
         Literal["pcm_s16le"] | None, Doc("'pcm_s16le' (headerless PCM) or nothing (anything with a header)")
     ] = None
     channels: Annotated[Literal["mix", "split"], Doc("'mix' or 'split'")] = "mix"
+    audio_track: Annotated[int | None, Ge(1), Le(100), Doc("a whole number from 1, the first track, to 100")] = None
     diarize: Annotated[bool | None, Doc("true, false or nothing (as a diarizer is loaded)")] = None
     num_speakers: SpeakerCount = None
     min_speakers: SpeakerCount = None
@@ -101,6 +112,10 @@ class Request:
             changed = _changed(self.decoding, prefix="vad_")
             if changed:
                 warnings.append(f"{' and '.join(changed)} had no effect: vad is false.")
+        if self.decoding.num_beams == 1:
+            changed = [*_changed(self.decoding, prefix="length_penalty"), *_changed(self.decoding, prefix="patience")]
+            if changed:
+                warnings.append(f"{' and '.join(changed)} had no effect: num_beams is 1.")
         return tuple(warnings)
 
     @property

@@ -33,11 +33,11 @@ class Chunk:
     end: float
     words: tuple[Word, ...] = ()
     speaker: str | None = None
-    language: str | None = None  # of what is spoken
     avg_logprob: float | None = None
     compression_ratio: float | None = None
     no_speech_prob: float | None = None
     temperature: float | None = None
+    language: str | None = None  # of what is spoken
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Speculation:
 class Transcript:
     """What was said, by whom, when; and how it was made.
 
-    `turns` is what the diarizer heard, whether or not text fell into it; `speakers` groups the text.
+    `turns` is what the diarizer heard, whether or not text fell into it; `speakers` groups the text. `language` is
+    the text's: English for a translation, `None` where nothing was said or the backend does not know.
     `timings` are seconds by stage: decode, asr, diarization, total.
     """
 

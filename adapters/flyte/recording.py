@@ -53,8 +53,9 @@ def cut_recording(
         limits=pipeline.limits,
         sampling_rate=request.sampling_rate,
         encoding=request.encoding,
+        audio_track=request.audio_track,
     )
-    windows = split(audio.mono, part_seconds=part_seconds, chunk_length_s=request.decoding.chunk_length_s)
+    windows = split(audio.mono, request, pipeline, part_seconds=part_seconds)
     language = judge_language(audio.mono, request, pipeline)
     warnings = [*audio.warnings, *request.without_effect]
     files = [folder / f"part-{index:04d}.wav" for index in range(len(windows))]

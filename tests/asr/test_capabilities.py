@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from turnscribe.asr.capabilities import Capabilities, adapt
@@ -16,6 +18,7 @@ LITTLE = Capabilities(
     prompt=False,
     fallback=False,
     word_times=False,
+    beams=False,
     assistant=True,
     assisted_batch_size=2,
     longest_window_s=12.0,
@@ -34,7 +37,7 @@ def test_what_cannot_be_honoured_is_changed_and_told() -> None:
     assert (options.batch_size, options.prompt, options.word_times, options.chunk_length_s) == (2, None, False, 12.0)
     assert warnings == (
         "This backend speculates 2 windows at a time: batch_size 2 was used.",
-        "This backend decodes greedily: temperature had no effect.",
+        "This backend decodes a window once: temperature had no effect.",
         "This backend takes no prompt: it had no effect.",
         "This backend does not time words: chunks have none.",
     )
@@ -47,6 +50,7 @@ def test_what_cannot_be_honoured_is_changed_and_told() -> None:
         (DecodingOptions(languages=("fr",)), "languages 'fr' is not one the model knows: en"),
         (DecodingOptions(languages=("fr", "de")), "languages 'fr', 'de' are not among those the model knows: en"),
         (DecodingOptions(task="translate"), "knows English only"),
+        (DecodingOptions(num_beams=5), "num_beams is 5 and this backend has one beam"),
     ],
 )
 def test_another_text_than_was_asked_for_is_refused(options: DecodingOptions, sentence: str) -> None:
@@ -72,6 +76,21 @@ def test_an_english_only_model_has_no_other_language_to_judge() -> None:
     english = Capabilities(frozenset({"en"}), frozenset({"transcribe"}))
     assert adapt(DecodingOptions(language="multi"), english)[0].language is None
     assert adapt(DecodingOptions(language="multi"), EVERYTHING)[0].language == "multi"
+
+
+def test_an_assistant_and_several_beams_are_refused() -> None:
+    with pytest.raises(BadParameters, match="num_beams is 3 and assisted is true"):
+        adapt(DecodingOptions(num_beams=3, assisted=True), EVERYTHING)
+
+
+def test_a_patience_that_has_no_effect_is_told() -> None:
+    impatient = replace(EVERYTHING, patience=False)
+    asked = DecodingOptions(num_beams=3, patience=2)
+    assert adapt(asked, EVERYTHING) == (asked, ())
+    assert adapt(asked, impatient) == (
+        asked,
+        ("This backend stops once it has num_beams texts: patience had no effect.",),
+    )
 
 
 def test_no_assistant_is_refused() -> None:

@@ -66,8 +66,12 @@ class ScriptedWhisper(torch.nn.Module):
     def get_decoder(self) -> torch.nn.Module:
         return self.decoder
 
-    def detect_language(self, encoder_outputs: Any) -> torch.Tensor:
-        return torch.tensor([GERMAN])
+    def forward(self, encoder_outputs: Any, decoder_input_ids: torch.Tensor) -> Any:
+        """German is likeliest after the start token."""
+        assert decoder_input_ids.tolist() == [[START]]
+        logits = torch.zeros(1, 1, FIRST)
+        logits[..., GERMAN] = 1.0
+        return SimpleNamespace(logits=logits)
 
     def generate(self, encoder_outputs: Any, **arguments: Any) -> torch.Tensor:
         count = len(encoder_outputs.last_hidden_state)
@@ -90,8 +94,13 @@ def scripted(*scripts: list[int], largest_batch: int = 1000, assistant: Any = No
     )
 
 
-def silence(seconds: float) -> np.ndarray:
-    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+def sound(seconds: float) -> np.ndarray:
+    return np.full(round(seconds * SAMPLE_RATE), 0.1, np.float32)
+
+
+def untimed(**options: Any) -> DecodingOptions:
+    """A scripted model has no attention to time words by."""
+    return DecodingOptions(word_times=False, **options)
 
 
 def sentence(text: str, start: float, end: float) -> list[int]:
@@ -100,7 +109,7 @@ def sentence(text: str, start: float, end: float) -> list[int]:
 
 def test_windows_are_put_on_the_recordings_clock() -> None:
     asr = scripted(sentence(" one", 0, 2), sentence(" two", 1, 3), sentence(" three", 0.5, 1))
-    result = asr.transcribe(silence(25), DecodingOptions(chunk_length_s=10, language="en"))
+    result = asr.transcribe(sound(25), untimed(chunk_length_s=10, language="en"))
     assert [(chunk.text, chunk.start, chunk.end) for chunk in result.chunks] == [
         (" one", 0.0, 2.0),
         (" two", 11.0, 13.0),
@@ -110,39 +119,39 @@ def test_windows_are_put_on_the_recordings_clock() -> None:
 
 def test_a_window_closed_by_two_timestamps_is_decoded_on_from_there() -> None:
     asr = scripted([*sentence(" early", 0, 4), at(4)], sentence(" late", 0, 3))
-    result = asr.transcribe(silence(10), DecodingOptions(language="en"))
+    result = asr.transcribe(sound(10), untimed(language="en"))
     assert [(chunk.text, chunk.start, chunk.end) for chunk in result.chunks] == [(" early", 0, 4), (" late", 4, 7)]
 
 
 def test_follow_ups_come_in_the_order_of_time() -> None:
     asr = scripted([*sentence(" a", 0, 4), at(4)], sentence(" c", 0, 1), sentence(" b", 0, 1))
-    result = asr.transcribe(silence(20), DecodingOptions(chunk_length_s=10, language="en"))
+    result = asr.transcribe(sound(20), untimed(chunk_length_s=10, language="en"))
     assert "".join(chunk.text for chunk in result.chunks) == " a b c"
 
 
 def test_a_missing_final_end_time_is_the_end_of_the_audio() -> None:
-    result = scripted([at(1), *letters(" cut off")]).transcribe(silence(6), DecodingOptions(language="en"))
+    result = scripted([at(1), *letters(" cut off")]).transcribe(sound(6), untimed(language="en"))
     assert [(chunk.text, chunk.start, chunk.end) for chunk in result.chunks] == [(" cut off", 1.0, 6.0)]
 
 
 def test_silence_is_no_chunk() -> None:
-    assert scripted([at(0)]).transcribe(silence(5), DecodingOptions(language="en")).chunks == ()
+    assert scripted([at(0)]).transcribe(sound(5), untimed(language="en")).chunks == ()
 
 
 def test_no_audio_is_no_chunk() -> None:
-    assert scripted().transcribe(silence(0), DecodingOptions()).chunks == ()
+    assert scripted().transcribe(sound(0), untimed()).chunks == ()
 
 
 def test_the_language_is_detected_once_and_used() -> None:
     asr = scripted(sentence(" ja", 0, 1), sentence(" ja", 0, 1))
-    result = asr.transcribe(silence(20), DecodingOptions(chunk_length_s=10))
+    result = asr.transcribe(sound(20), untimed(chunk_length_s=10))
     assert result.language == "de"
     assert asr.model.arguments["language"] == "de"
 
 
 def test_decoding_is_greedy_whatever_the_pipeline_defaults_to() -> None:
     asr = scripted([at(0)])
-    asr.transcribe(silence(5), DecodingOptions(language="en", task="translate"))
+    asr.transcribe(sound(5), untimed(language="en", task="translate"))
     assert asr.model.arguments["num_beams"] == 1
     assert asr.model.arguments["task"] == "translate"
 
@@ -150,22 +159,22 @@ def test_decoding_is_greedy_whatever_the_pipeline_defaults_to() -> None:
 def test_out_of_memory_halves_the_batch_and_loses_nothing() -> None:
     texts = [f" w{index}" for index in range(7)]
     asr = scripted(*(sentence(text, 0, 1) for text in texts), largest_batch=2)
-    result = asr.transcribe(silence(70), DecodingOptions(chunk_length_s=10, batch_size=7, language="en"))
+    result = asr.transcribe(sound(70), untimed(chunk_length_s=10, batch_size=7, language="en"))
     assert [chunk.text for chunk in result.chunks] == texts
     assert asr.model.batches == [7, 3, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_out_of_memory_at_batch_size_one_is_said() -> None:
     with pytest.raises(OutOfMemory, match="smaller model or a larger device"):
-        scripted([at(0)], largest_batch=0).transcribe(silence(5), DecodingOptions(language="en"))
+        scripted([at(0)], largest_batch=0).transcribe(sound(5), untimed(language="en"))
 
 
 def test_stopping_is_asked_between_batches() -> None:
     asr = scripted([at(0)], [at(0)], [at(0)])
     with pytest.raises(Cancelled):
         asr.transcribe(
-            silence(30),
-            DecodingOptions(chunk_length_s=10, batch_size=1, language="en"),
+            sound(30),
+            untimed(chunk_length_s=10, batch_size=1, language="en"),
             listener=Listener(should_stop=lambda: len(asr.model.batches) == 2),
         )
     assert len(asr.model.batches) == 2
@@ -174,8 +183,8 @@ def test_stopping_is_asked_between_batches() -> None:
 def test_progress_rises_to_one() -> None:
     seen: list[float] = []
     scripted([at(0)], [at(0)], [at(0)]).transcribe(
-        silence(30),
-        DecodingOptions(chunk_length_s=10, batch_size=1, language="en"),
+        sound(30),
+        untimed(chunk_length_s=10, batch_size=1, language="en"),
         listener=Listener(on_progress=seen.append),
     )
     assert seen == sorted(seen)
@@ -185,7 +194,7 @@ def test_progress_rises_to_one() -> None:
 
 def test_a_long_prompt_is_cut_at_its_beginning_and_said() -> None:
     asr = scripted([at(0)])
-    result = asr.transcribe(silence(5), DecodingOptions(language="en", prompt="a" * 300 + "bc"))
+    result = asr.transcribe(sound(5), untimed(language="en", prompt="a" * 300 + "bc"))
     prompt = asr.model.arguments["prompt_ids"].tolist()
     assert prompt[0] == PREVIOUS
     assert len(prompt) == 224
@@ -195,14 +204,14 @@ def test_a_long_prompt_is_cut_at_its_beginning_and_said() -> None:
 
 def test_assisted_without_an_assistant_is_refused() -> None:
     with pytest.raises(BadParameters, match="ASSISTANT_MODEL"):
-        scripted().transcribe(silence(1), DecodingOptions(assisted=True))
+        scripted().transcribe(sound(1), untimed(assisted=True))
 
 
 def test_assisted_runs_one_window_at_a_time_and_says_so() -> None:
     config = SimpleNamespace(is_encoder_decoder=False)
     assistant = SimpleNamespace(config=config, get_decoder=lambda: torch.nn.Identity())
     asr = scripted([at(0)], [at(0)], assistant=assistant)
-    result = asr.transcribe(silence(20), DecodingOptions(chunk_length_s=10, language="en", assisted=True))
+    result = asr.transcribe(sound(20), untimed(chunk_length_s=10, language="en", assisted=True))
     assert asr.model.batches == [1, 1]
     assert "batch_size 1" in result.warnings[0]
     assert result.speculation is not None
@@ -210,19 +219,19 @@ def test_assisted_runs_one_window_at_a_time_and_says_so() -> None:
 
 def test_an_unknown_language_names_the_known_ones() -> None:
     with pytest.raises(BadParameters, match="de, en"):
-        scripted().transcribe(silence(1), DecodingOptions(language="fr"))
+        scripted().transcribe(sound(1), untimed(language="fr"))
 
 
 def test_an_english_only_model_is_not_given_language_or_task() -> None:
-    asr = scripted([at(0)])
+    asr = scripted(sentence(" a", 0, 1))
     asr.model.generation_config.is_multilingual = False
-    result = asr.transcribe(silence(5), DecodingOptions())
+    result = asr.transcribe(sound(5), untimed())
     assert result.language == "en"
     assert not {"language", "task"} & asr.model.arguments.keys()
     with pytest.raises(BadParameters, match="English only"):
-        asr.transcribe(silence(5), DecodingOptions(task="translate"))
+        asr.transcribe(sound(5), untimed(task="translate"))
     with pytest.raises(BadParameters, match="language 'de'"):
-        asr.transcribe(silence(5), DecodingOptions(language="de"))
+        asr.transcribe(sound(5), untimed(language="de"))
 
 
 # Loading ---------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from turnscribe.waveform import Waveform
 from turnscribe.whisper.reading import DecodedWindow, Reader
 
 HEADS = [[1, 0], [2, 3]]
-GREEDY = {"compression_ratio_threshold": None, "logprob_threshold": None, "no_speech_threshold": None}
+ONE_ATTEMPT = {"compression_ratio_threshold": None, "logprob_threshold": None, "no_speech_threshold": None}
 
 
 def write_whisper(folder: Path, vocabulary: int, *, seed: int = 0, **changed: int) -> Path:
@@ -103,11 +103,13 @@ class _Witness(Reader):
         return super().read(decoded, language)
 
 
-def engine_tokens(asr: EngineAsr, waveform: Waveform, language: str | None) -> list[tuple[Waveform, list[int]]]:
-    """Each window that the engine decodes greedily, and its tokens."""
+def engine_tokens(
+    asr: EngineAsr, waveform: Waveform, language: str | None, *, beams: int = 1
+) -> list[tuple[Waveform, list[int]]]:
+    """Each window that the engine decodes, and its tokens."""
     witness = _Witness(asr.reader)
     watched = EngineAsr(asr.engine, reader=witness)
-    watched.transcribe(waveform, DecodingOptions(language=language, **GREEDY))
+    watched.transcribe(waveform, DecodingOptions(language=language, num_beams=beams, **ONE_ATTEMPT))
     return [
         (waveform[seen.window.start : seen.window.stop], [int(token) for token in seen.tokens])
         for seen in witness.seen
@@ -115,9 +117,9 @@ def engine_tokens(asr: EngineAsr, waveform: Waveform, language: str | None) -> l
 
 
 def ctranslate2_tokens(
-    model: Any, asr: EngineAsr, windows: Sequence[Waveform], language: str | None
+    model: Any, asr: EngineAsr, windows: Sequence[Waveform], language: str | None, *, beams: int = 1
 ) -> list[list[int]]:
-    """What `ctranslate2` decodes greedily in the same windows."""
+    """What `ctranslate2` decodes in the same windows."""
     from ctranslate2 import StorageView
 
     config = asr.models.config
@@ -129,6 +131,6 @@ def ctranslate2_tokens(
     found = []
     for window in windows:
         features = np.ascontiguousarray(log_mel([window]).numpy())
-        (result,) = model.generate(StorageView.from_array(features), [prompt], beam_size=1)
+        (result,) = model.generate(StorageView.from_array(features), [prompt], beam_size=beams)
         found.append([int(token) for token in result.sequences_ids[0]])
     return found

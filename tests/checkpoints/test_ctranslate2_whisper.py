@@ -24,7 +24,6 @@ from tests.checkpoints.openai_files import ENGLISH, LARGE_V3, MULTILINGUAL
 from tests.conftest import DEMO, REPOSITORY
 from tests.engine.models import sound
 from turnscribe.asr.registry import load_asr
-from turnscribe.checkpoints import ctranslate2_whisper
 from turnscribe.checkpoints.ctranslate2_file import open_model_file
 from turnscribe.checkpoints.ctranslate2_whisper import (
     describe_ctranslate2,
@@ -32,6 +31,7 @@ from turnscribe.checkpoints.ctranslate2_whisper import (
     is_ctranslate2,
     load_ctranslate2,
 )
+from turnscribe.checkpoints.openai_generation import released_name
 from turnscribe.checkpoints.whisper_components import WhisperComponents, weight_shapes
 from turnscribe.errors import SettingsError
 from turnscribe.request import DecodingOptions
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.slow
 
 LANGUAGE = {MULTILINGUAL: "de", LARGE_V3: "yue", ENGLISH: None}
 HUB_ID = "Systran/faster-whisper-small"
-EVERYTHING = DecodingOptions(language="de", **files.GREEDY)
+EVERYTHING = DecodingOptions(language="de", **files.ONE_ATTEMPT)
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +261,7 @@ def test_languages_are_those_of_the_configuration(model: Callable[..., Path], tm
     ],
 )
 def test_a_released_models_heads_are_known_by_its_name(title: str, name: str) -> None:
-    assert ctranslate2_whisper._released_name(title) == name
+    assert released_name(title) == name
 
 
 def test_a_small_vocabulary_loads_as_well(tmp_path: Path) -> None:

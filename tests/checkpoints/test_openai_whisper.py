@@ -136,9 +136,8 @@ def test_a_released_name_brings_its_heads(tmp_path: Path) -> None:
     dims = dimensions(ENGLISH, n_audio_state=48, n_text_state=48, n_text_layer=4, n_text_head=6)
     named = converted(save(tmp_path / "tiny.en.pt", dims, random_state(dims))).model
     assert alignment_heads(named) == [(1, 0), (2, 0), (2, 5), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)]
-    upper_half = [(layer, head) for layer in (2, 3) for head in range(6)]
-    other_name = converted(save(tmp_path / "mine.pt", dims, random_state(dims))).model
-    assert alignment_heads(other_name) == upper_half
+    fine_tune = converted(save(tmp_path / "mine.pt", dims, random_state(dims))).model
+    assert alignment_heads(fine_tune) == alignment_heads(named), "the shape tells what it was made from"
     other_shape = dimensions(ENGLISH)  # three layers of four heads
     misnamed = converted(save(tmp_path / "tiny.en.pt", other_shape, random_state(other_shape))).model
     assert alignment_heads(misnamed) == [(layer, head) for layer in (1, 2) for head in range(4)]

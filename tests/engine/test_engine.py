@@ -527,6 +527,17 @@ def test_the_demo_conversation_is_read_as_by_the_reference(
 
 
 @pytest.mark.models
+def test_with_several_beams_the_demo_conversation_is_read_as_by_the_reference(
+    demo_engine: EngineAsr, reference_asr: Any, conversation_waveform: Any
+) -> None:
+    options = DecodingOptions(chunk_length_s=12, batch_size=2, language="en", num_beams=3)
+    waveform = conversation_waveform[: 30 * 16_000]
+    expected = reference_asr.transcribe(waveform, options)
+    assert len(expected.chunks) > 5
+    assert plain(demo_engine.transcribe(waveform, options).chunks) == plain(expected.chunks)
+
+
+@pytest.mark.models
 def test_the_demo_language_is_detected_as_by_the_reference(
     demo_engine: EngineAsr, reference_asr: Any, conversation_waveform: Any
 ) -> None:

@@ -131,6 +131,20 @@ def test_the_quick_choice_is_the_likeliest_that_the_masks_leave(timestamps: bool
     assert len(kinds) == 3 or length == 1  # after the first timestamp, text is due
 
 
+@pytest.mark.parametrize("timestamps", [True, False])
+@pytest.mark.parametrize("length", [1, 2, 12])
+def test_the_likeliest_are_those_that_the_masks_leave(timestamps: bool, length: int) -> None:
+    one = rules(timestamps)
+    for seed in SEEDS:
+        random = torch.Generator().manual_seed(seed * 100 + length)
+        history, scores = state(one, saying(random, length)), scores_of(random, 1, 1) + one.bias
+        left = one.process(scores, history)[:, 0]
+        found = one.likeliest(scores, history, 7)
+        logprobs, tokens = left.log_softmax(-1).topk(7)
+        assert torch.equal(found.tokens, tokens)
+        torch.testing.assert_close(found.logprobs, logprobs, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("timestamps", [True, False])
 @pytest.mark.parametrize("drafted", [1, 3, 8])

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from turnscribe.assemble import assemble
 from turnscribe.errors import BadParameters
 from turnscribe.formats import FORMATS, render
 from turnscribe.formats.plain_values import known
@@ -105,6 +106,16 @@ def test_verbose_json_has_the_shape_of_openai() -> None:
     assert "words" not in render(call, "verbose_json", words=False)
 
 
+def test_verbose_json_of_a_translation_is_english() -> None:
+    call = assemble(
+        [HELLO], [], duration=2.0, language="es", timings={}, warnings=(), speculations=(), task="translate"
+    )
+    assert call.language == "en"
+    verbose = render(call, "verbose_json")
+    assert isinstance(verbose, dict)
+    assert (verbose["task"], verbose["language"]) == ("translate", "english")
+
+
 def test_verbose_json_leaves_out_what_is_not_known() -> None:
     chunk = Chunk(" Hm.", 0.0, 1.0, avg_logprob=float("nan"), compression_ratio=float("inf"))
     assert render(transcript(chunk), "verbose_json") == {
@@ -112,6 +123,7 @@ def test_verbose_json_leaves_out_what_is_not_known() -> None:
         "duration": 60.0,
         "text": " Hm.",
         "segments": [{"id": 0, "start": 0.0, "end": 1.0, "text": " Hm."}],
+        "language": None,
     }
 
 

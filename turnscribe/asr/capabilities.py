@@ -19,7 +19,8 @@ FALLBACK = ("temperature", "compression_ratio_threshold", "logprob_threshold", "
 class Capabilities:
     """Languages by code, tasks, and which of a request's options have an effect.
 
-    `fallback` covers the temperature and the thresholds by which a window is decoded again. `longest_window_s` is how
+    `fallback` covers the temperature and the thresholds by which a window is decoded again, `patience` is beam
+    search's. `longest_window_s` is how
     much of a recording the model hears at once, in seconds.
     """
 
@@ -28,6 +29,8 @@ class Capabilities:
     prompt: bool = True
     fallback: bool = True
     word_times: bool = True
+    beams: bool = True  # more than one
+    patience: bool = True
     assistant: bool = False  # one is loaded
     assisted_batch_size: int | None = None  # windows at a time with it; `None`: as many as without
     longest_window_s: float = 30.0
@@ -41,9 +44,16 @@ class Capabilities:
 def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[DecodingOptions, tuple[str, ...]]:
     """The options as the backend can honour them, and a warning for each that it cannot.
 
-    Raises `BadParameters` where the text would be another than was asked for: another language, another task, or no
-    assistant.
+    Raises `BadParameters` where the text would be another than was asked for: another language, another task, one
+    beam in place of several, or no assistant.
     """
+    if options.num_beams > 1 and not capabilities.beams:
+        raise BadParameters(f"num_beams is {options.num_beams} and this backend has one beam: leave it out.")
+    if options.num_beams > 1 and options.assisted:
+        raise BadParameters(
+            f"num_beams is {options.num_beams} and assisted is true: an assistant helps a single beam, "
+            "leave one of them out."
+        )
     if options.assisted and not capabilities.assistant:
         raise BadParameters(
             "assisted is true and no assistant is loaded: set ASSISTANT_MODEL on the endpoint, or leave it out."
@@ -61,7 +71,9 @@ def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[Decodin
         defaults = DecodingOptions()
         changed = [name for name in FALLBACK if getattr(options, name) != getattr(defaults, name)]
         if changed:
-            warnings.append(f"This backend decodes greedily: {' and '.join(changed)} had no effect.")
+            warnings.append(f"This backend decodes a window once: {' and '.join(changed)} had no effect.")
+    if options.num_beams > 1 and options.patience != 1 and not capabilities.patience:
+        warnings.append("This backend stops once it has num_beams texts: patience had no effect.")
     if options.prompt and not capabilities.prompt:
         options = replace(options, prompt=None)
         warnings.append("This backend takes no prompt: it had no effect.")

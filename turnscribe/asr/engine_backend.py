@@ -30,7 +30,7 @@ from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
 from turnscribe.speech.evidence import takes_time
 from turnscribe.speech.speech_map import SpeechMap
-from turnscribe.transcript import Chunk, Speculation, Word
+from turnscribe.transcript import Chunk, Speculation
 from turnscribe.waveform import Waveform
 from turnscribe.whisper.alignment import TokenAlignment, token_starts
 from turnscribe.whisper.generation_config import prompt_tokens
@@ -96,9 +96,16 @@ class _Transcription:
             assisted=options.assisted,
             word_times=options.word_times,
             end_loops=options.compression_ratio_threshold is not None,
+            num_beams=options.num_beams,
         )
-        self.batch_size = options.batch_size
-        self.language = SpokenLanguage(options, asr.models.config, multilingual=asr.capabilities.multilingual)
+        self.streams = listener.on_chunks is not SILENT.on_chunks  # somebody waits for the first text
+        self.batch_size = 1 if self.streams else options.batch_size
+        self.language = SpokenLanguage(
+            options,
+            asr.models.config,
+            multilingual=asr.capabilities.multilingual,
+            first_at_once=self.streams,
+        )
         self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
         self.warnings = [*warnings, *prompt_warnings]
         self.pending = deque(windows_to_decode(waveform, speech, options))
@@ -150,7 +157,7 @@ class _Transcription:
         unlikely = options.logprob_threshold is not None and latest.avg_logprob < options.logprob_threshold
         if unlikely and options.no_speech_threshold is not None and latest.no_speech > options.no_speech_threshold:
             return _nothing(latest)
-        if not unlikely and (not self._loops(latest) or takes_time(self._words(window, latest))):
+        if not unlikely and (not self._loops(latest) or self._takes_time(window, latest)):
             return latest
         warmer = round(latest.temperature + WARMER, 6)
         if warmer <= WARMEST:
@@ -169,6 +176,7 @@ class _Transcription:
         return zlib.crc32(self.samples(window).tobytes())
 
     def read(self, window: Window, attempt: Attempt) -> None:
+        self.batch_size = self.options.batch_size  # the first window is done
         decoded = self._decoded(window, attempt)
         text = read_window(
             self.asr.reader,
@@ -192,7 +200,14 @@ class _Transcription:
             language = config.lang_to_id[f"<|{self.language.of(window)}|>"]
             initial += [language, config.task_to_id[self.options.task]]
         limit = token_limit(config, len(initial), self.models.decoder.positions)
-        return Prompt(tuple(initial), len(self.earlier), limit, self.options.temperature)
+        return Prompt(
+            tuple(initial),
+            len(self.earlier),
+            limit,
+            self.options.temperature,
+            self.options.length_penalty,
+            self.options.patience,
+        )
 
     def _decoded(self, window: Window, attempt: Attempt) -> DecodedWindow:
         tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
@@ -210,10 +225,11 @@ class _Transcription:
             attempt.reached_limit or attempt.in_loop,
         )
 
-    def _words(self, window: Window, attempt: Attempt) -> Sequence[Word]:
-        return self.asr.reader.words(
-            self._decoded(window, attempt), written(self.language.of(window), self.options.task)
-        )
+    def _takes_time(self, window: Window, attempt: Attempt) -> bool:
+        if attempt.attention is None:
+            return False
+        language = written(self.language.of(window), self.options.task)
+        return takes_time(self.asr.reader.words(self._decoded(window, attempt), language))
 
     def _loops(self, attempt: Attempt) -> bool:
         limit = self.options.compression_ratio_threshold

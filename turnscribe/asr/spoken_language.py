@@ -24,19 +24,27 @@ FIRST_WINDOWS = 4  # by which the language of a recording is judged
 class SpokenLanguage:
     """The language of each window of one recording."""
 
-    def __init__(self, options: DecodingOptions, config: Any, *, multilingual: bool) -> None:
-        """`config` is the model's generation configuration."""
+    def __init__(
+        self, options: DecodingOptions, config: Any, *, multilingual: bool, first_at_once: bool = False
+    ) -> None:
+        """`config` is the model's generation configuration.
+
+        With `first_at_once` the first window does not wait for others: it has its own language.
+        """
         self._config, self._among = config, options.languages
         self._each = multilingual and options.language == MULTI
         self._of_all = None if self._each else options.language
         if not multilingual:
             self._of_all = "en"
         self._of: dict[Window, str] = {}
+        self._first_at_once = first_at_once
+        self._judged: list[dict[str, float]] = []  # log-probabilities, of the first windows
 
     @property
     def windows_needed(self) -> int:
         """How many of the next windows have to be heard before one of them can be decoded."""
-        return 1 if self._each or self._of_all else FIRST_WINDOWS
+        alone = self._each or self._of_all or (self._first_at_once and not self._judged)
+        return 1 if alone else FIRST_WINDOWS
 
     def judge(self, windows: Sequence[Window], scores: Callable[[int], Tensor]) -> None:
         """Find the language of the windows that come next: of `windows`, the first `windows_needed` or all there are.
@@ -48,12 +56,17 @@ class SpokenLanguage:
                 if window not in self._of:
                     self._of[window] = _likeliest([self._log_probabilities(scores(index))])
         elif self._of_all is None:
-            first = range(min(len(windows), FIRST_WINDOWS))
-            self._of_all = _likeliest([self._log_probabilities(scores(index)) for index in first])
+            count = min(len(windows), self.windows_needed)
+            early = self._first_at_once and not self._judged
+            self._judged += [self._log_probabilities(scores(index)) for index in range(count)]
+            if early:
+                self._of[windows[0]] = _likeliest(self._judged)
+            else:
+                self._of_all = _likeliest(self._judged)
 
     def of(self, window: Window) -> str:
         """Of a window that was judged."""
-        return self._of_all or self._of[window]
+        return self._of.get(window) or self._of_all or _likeliest(self._judged)
 
     def of_text(self, chunks: Iterable[Chunk]) -> str | None:
         """The language with most words; `None` where nothing was said."""

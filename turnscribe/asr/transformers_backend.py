@@ -59,6 +59,7 @@ class TransformersAsr:
         return whisper_capabilities(
             self.model.generation_config,
             fallback=False,
+            patience=False,
             assistant=self.assistant is not None,
             assisted_batch_size=1,
         )
@@ -199,6 +200,13 @@ class _Transcription:
         features = self._features(windows)
         encoded = self.model.get_encoder()(features).last_hidden_state  # [B, 1500, D]
         arguments: dict[str, Any] = {"num_beams": 1, "return_timestamps": True, "do_sample": False}
+        if self.options.num_beams > 1:  # probabilities are those among the tokens that the rules allow, as elsewhere
+            arguments |= {
+                "num_beams": self.options.num_beams,
+                "length_penalty": self.options.length_penalty,
+                "early_stopping": True,
+                "renormalize_logits": True,
+            }
         if self.asr.capabilities.multilingual:
             arguments |= {"language": self.language.of(windows[0]), "task": self.options.task}
         if self.prompt is not None:

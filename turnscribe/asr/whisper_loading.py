@@ -12,6 +12,7 @@ from typing import Any
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.asr.protocol import WeightsType
 from turnscribe.checkpoints.ctranslate2_whisper import find_ctranslate2, load_ctranslate2
+from turnscribe.checkpoints.generation_gaps import fill_gaps
 from turnscribe.checkpoints.hub import display_name, loading
 from turnscribe.checkpoints.openai_whisper import is_checkpoint, load_checkpoint
 from turnscribe.checkpoints.transformers_versions import dtype_argument, quiet_transformers
@@ -62,7 +63,12 @@ def load_whisper(
 
 
 def whisper_capabilities(
-    generation_config: Any, *, assistant: bool, fallback: bool = True, assisted_batch_size: int | None = None
+    generation_config: Any,
+    *,
+    assistant: bool,
+    fallback: bool = True,
+    patience: bool = True,
+    assisted_batch_size: int | None = None,
 ) -> Capabilities:
     """What a Whisper with this generation configuration can do in a backend."""
     multilingual = is_multilingual(generation_config)
@@ -71,6 +77,7 @@ def whisper_capabilities(
         languages=languages(generation_config),
         tasks=frozenset(tasks),
         fallback=fallback,
+        patience=patience,
         assistant=assistant,
         assisted_batch_size=assisted_batch_size,
     )
@@ -101,12 +108,14 @@ def _load_with_transformers(model: str, *, token: str | None, device: str, weigh
     kind = AutoConfig.from_pretrained(model, token=token).model_type
     if kind != "whisper":
         raise SettingsError(f"ASR_MODEL {display_name(model)} is a {kind!r} model: name a Whisper model.")
-    from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
+    from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     options = {"attn_implementation": "sdpa", "token": token, **dtype_argument(weights)}
     loaded: Any = WhisperForConditionalGeneration.from_pretrained(model, **options)
     tokenizer = AutoTokenizer.from_pretrained(model, token=token)
-    extractor = AutoFeatureExtractor.from_pretrained(model, token=token)
+    fill_gaps(loaded, tokenizer, variable="ASR_MODEL", title=display_name(model))
+    # every Whisper's is the same but for the bins, and a fine-tune's file may be missing or another model's
+    extractor = WhisperFeatureExtractor(feature_size=loaded.config.num_mel_bins)  # type: ignore[no-untyped-call]
     return LoadedWhisper(loaded.to(device).eval(), tokenizer, extractor)
 
 

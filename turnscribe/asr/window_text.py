@@ -22,6 +22,7 @@ from turnscribe.waveform import Waveform, is_silent
 from turnscribe.whisper.reading import DecodedWindow, Reader
 from turnscribe.whisper.windows import Window, cut_windows
 
+LEAST_ADVANCE = 1.0  # seconds from one decoding of a window to the next, where no timestamp says how far it came
 LEAST_SPEECH = 0.2  # seconds of it in what is left of a window, or it is not decoded
 
 
@@ -54,9 +55,10 @@ def read_window(
     """`spoken` is the language of what is said; `speech` is the recording's, `None` where it is not known."""
     window = decoded.window
     chunks, rest_from = reader.read(decoded, written(spoken, task))
-    if decoded.reached_limit and rest_from is None and chunks and chunks[-1].words:
-        rest_from = chunks[-1].words[-1].end  # no timestamp to go on from
     chunks, warnings = _without_what_nobody_said(chunks, window)
+    if decoded.reached_limit and rest_from is None and chunks and chunks[-1].words:
+        reached = chunks[-1].words[-1].end  # there is no timestamp to go on from
+        rest_from = reached if reached >= LEAST_ADVANCE else None
     stretches = stretches_in(window, speech) or stretches_in(window, None)
     aligned = [_in_recording(word, window) for chunk in chunks for word in chunk.words]
     words = iter(place(aligned, stretches, exact=speech is not None))

@@ -1,7 +1,7 @@
 """One very long recording on many machines: split in pauses, transcribed apart, merged with one speaker numbering.
 
-The cuts are where `whisper.windows` would cut the whole recording anyway, so the parts hold the very windows that
-a single machine would decode, and the merged text is that machine's text. Which speakers of two parts are one person
+The cuts are between two windows of the whole recording, so the parts hold the very windows that a single machine
+would decode, and the merged text is that machine's text. Which speakers of two parts are one person
 no machine can know by itself: every part brings an embedding of each of its speakers, and `voices.py` compares them.
 """
 
@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 
+from turnscribe.asr.spoken_language import FIRST_WINDOWS
+from turnscribe.asr.window_text import windows_to_decode
 from turnscribe.assemble import GroupTurns, assemble
 from turnscribe.bulk.voices import PartSpeaker, Voice, name_speakers
 from turnscribe.deployment import Deployment
-from turnscribe.diarization.diarizer import Diarizer, embed
+from turnscribe.diarization.diarizer import Diarizer, count_warnings, embed
 from turnscribe.diarization.known_speakers import voice_of
 from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.errors import InferenceFailed
@@ -24,12 +26,12 @@ from turnscribe.pipeline import AssignSpeakers, Pipeline
 from turnscribe.request import Request
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
 from turnscribe.transcript_json import from_json, to_json
-from turnscribe.waveform import SAMPLE_RATE, Waveform, is_silent, to_wav
-from turnscribe.whisper.windows import Window, cut_windows
+from turnscribe.waveform import SAMPLE_RATE, Waveform, to_wav
+from turnscribe.whisper.windows import Window
 
-OPENING_WINDOWS = 4  # the engine judges the language by as many
-PAUSE = SAMPLE_RATE // 10  # samples on each side of a cut, by which its loudness is judged
-OF_THE_FILE = ("encoding", "sampling_rate")  # parameters that say how the whole recording's file is read
+CUTS_TRIED = 6  # places where a part might end
+# Parameters that say how the whole recording's file is read.
+OF_THE_FILE = ("encoding", "sampling_rate", "audio_track")
 
 
 @dataclass(frozen=True)
@@ -61,57 +63,48 @@ class PartTranscript:
 # --- Splitting ----------------------------------------------------------------------------------------------
 
 
-def split(waveform: Waveform, *, part_seconds: float, chunk_length_s: float) -> list[Window]:
+def split(waveform: Waveform, request: Request, pipeline: Pipeline, *, part_seconds: float) -> list[Window]:
     """Parts of about `part_seconds` that together cover `waveform` `[samples]` once, in order.
 
-    Where a cut is due, the quietest of the four nearest is taken that leaves the windows as they are.
-    `chunk_length_s` is the request's: other windows would give another text.
+    Where a cut is due, the nearest of the pauses between two windows is taken that leaves the windows as they are:
+    other windows would give another text.
     """
-    windows = cut_windows(waveform, chunk_length_s)
-    cuts = [window.start for window in windows[1:]]
+    windows = _windows(waveform, request, pipeline)
+    cuts = [(before.stop + after.start) // 2 for before, after in pairwise(windows)]
     number = max(round(len(waveform) / SAMPLE_RATE / part_seconds), 1)
     chosen = [0]
     for index in range(1, number):
         due = len(waveform) * index // number
-        near = sorted((cut for cut in cuts if cut > chosen[-1]), key=lambda cut: abs(cut - due))[:4]
-        for cut in sorted(near, key=lambda cut: _loudness(waveform, cut)):
-            if _windows_between(windows, chosen[-1], cut) == _shifted(
-                cut_windows(waveform[chosen[-1] : cut], chunk_length_s), chosen[-1]
-            ):
+        near = sorted((cut for cut in cuts if cut > chosen[-1]), key=lambda cut: abs(cut - due))
+        for cut in near[:CUTS_TRIED]:
+            part = [window for window in windows if chosen[-1] <= window.start and window.stop <= cut]
+            if part == [
+                window.later(chosen[-1]) for window in _windows(waveform[chosen[-1] : cut], request, pipeline)
+            ]:
                 chosen.append(cut)
                 break
     return [Window(start, stop) for start, stop in pairwise([*chosen, len(waveform)]) if stop > start]
 
 
-def _loudness(waveform: Waveform, cut: int) -> float:
-    near = waveform[max(cut - PAUSE, 0) : cut + PAUSE]
-    return float((near * near).mean())
-
-
-def _windows_between(windows: Sequence[Window], start: int, stop: int) -> list[Window]:
-    return [window for window in windows if start <= window.start and window.stop <= stop]
-
-
-def _shifted(windows: Sequence[Window], start: int) -> list[Window]:
-    return [Window(window.start + start, window.stop + start) for window in windows]
+def _windows(waveform: Waveform, request: Request, pipeline: Pipeline) -> list[Window]:
+    return windows_to_decode(waveform, pipeline.find_speech(waveform, request), request.decoding)
 
 
 # --- Transcribing -------------------------------------------------------------------------------------------
 
 
-def opening(waveform: Waveform, *, chunk_length_s: float) -> Waveform:
-    """The start of a recording `[samples]`, by which its language is judged."""
-    windows = cut_windows(waveform, chunk_length_s)
-    loud = [window for window in windows if not is_silent(waveform[window.start : window.stop])][:OPENING_WINDOWS]
-    return waveform[: loud[-1].stop] if loud else waveform[:0]
+def opening(waveform: Waveform, request: Request, pipeline: Pipeline) -> Waveform:
+    """The start of a recording `[samples]`, by which its language is judged; empty where nobody speaks."""
+    first = _windows(waveform, request, pipeline)[:FIRST_WINDOWS]
+    return waveform[: first[-1].stop] if first else waveform[:0]
 
 
 def judge_language(waveform: Waveform, request: Request, pipeline: Pipeline) -> str | None:
-    """The language of a recording `[samples]`, as the engine would judge it; `None` where all of it is silent."""
-    beginning = opening(waveform, chunk_length_s=request.decoding.chunk_length_s)
+    """The language spoken in a recording `[samples]`, as the engine would judge it; `None` where nobody speaks."""
+    beginning = opening(waveform, request, pipeline)
     if request.decoding.language or not len(beginning):
         return request.decoding.language
-    plain = Request(decoding=request.decoding, diarize=False)
+    plain = Request(decoding=replace(request.decoding, task="transcribe"), diarize=False)
     return pipeline.transcribe(to_wav(beginning), plain).language
 
 
@@ -135,7 +128,7 @@ def part_parameters(request: Request, language: str | None) -> dict[str, object]
 
 def part_request(parameters: Mapping[str, object], deployment: Deployment) -> Request:
     """`part_parameters` for a wav file of ours, whatever the operator's default for files is."""
-    return replace(deployment.parse(parameters), encoding=None, sampling_rate=SAMPLE_RATE)
+    return replace(deployment.parse(parameters), encoding=None, sampling_rate=SAMPLE_RATE, audio_track=None)
 
 
 def transcribe_part(
@@ -213,7 +206,10 @@ def merge(
         duration=sum(transcript.duration for transcript in transcripts),
         language=next((transcript.language for transcript in transcripts if transcript.chunks), None),
         timings={stage: round(sum(t.timings.get(stage, 0.0) for t in transcripts), 3) for stage in stages},
-        warnings=(_placed(warning, part) for part in parts for warning in part.transcript.warnings),
+        warnings=chain(
+            count_warnings(request, turns),
+            (_placed(warning, part) for part in parts for warning in part.transcript.warnings),
+        ),
         speculations=(transcript.speculation for transcript in transcripts),
         task=request.decoding.task,
         group_turns=group_turns,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from turnscribe.checkpoints.ctranslate2_file import COPY_AGAIN, QUANTIZED, ModelFile, Variable, open_model_file
 from turnscribe.checkpoints.ctranslate2_vocabulary import FILES, load_tokenizer, vocabulary_file
 from turnscribe.checkpoints.hub import display_name, is_hub_id
-from turnscribe.checkpoints.openai_generation import generation_config
+from turnscribe.checkpoints.openai_generation import generation_config, released_name
 from turnscribe.checkpoints.openai_vocabulary import END, START
 from turnscribe.checkpoints.whisper_components import (
     FRAMES,
@@ -113,7 +113,7 @@ def load_ctranslate2(
     parts = _parts(dims, file, name)
     end, start = cast("list[int]", tokenizer.convert_tokens_to_ids([END, START]))
     config = whisper_config(dims, end=end, start=start, ffn=_ffn(file))
-    decoding = generation_config(config, tokenizer, _released_name(title))
+    decoding = generation_config(config, tokenizer, released_name(title))
     _adopt(decoding, _config(folder, name), dims, name)
     tensors = with_output((ours, tensor.to(device, weights)) for ours, tensor in _tensors(file, parts))
     return WhisperComponents(WhisperWeights(tensors, config, decoding), tokenizer)
@@ -291,12 +291,6 @@ def _ids(values: Any, tokens: int, key: str, name: str) -> list[int]:
 
 def _is_below(value: object, limit: int) -> bool:
     return type(value) is int and 0 <= value < limit
-
-
-def _released_name(title: str) -> str:
-    """`Systran/faster-whisper-large-v3` -> `large-v3`"""
-    last = title.rpartition("/")[2].lower()
-    return re.sub(r"^(faster-)?(whisper-)?|[-_](ct2|ctranslate2)\b.*$", "", last)
 
 
 def _misfit(name: str) -> str:

@@ -6,6 +6,7 @@ decoded, and the attention heads that tell when a word was said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,7 @@ from turnscribe.checkpoints.openai_vocabulary import (
     PREVIOUS,
     START,
     START_OF_LM,
+    THIRD_VERSION,
     TRANSCRIBE,
     TRANSLATE,
 )
@@ -91,12 +93,11 @@ ALIGNMENT_HEADS: dict[tuple[str, int, int], dict[int, tuple[int, ...]]] = {
     ("turbo", 4, 20): {2: (4, 11), 3: (3, 6, 11, 14)},
 }
 
+OF_THIRD_VERSION = ("large-v3", "large-v3-turbo", "turbo")
+
 
 def generation_config(config: WhisperConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> GenerationConfig:
-    """The generation configuration of the Whisper with this `config`.
-
-    If `name` is that of a released model, it holds the model's alignment heads.
-    """
+    """The generation configuration of the Whisper with this `config`; `name` is as for `known_heads`."""
     from transformers import GenerationConfig
 
     end, start, previous, no_timestamps = _token_ids(tokenizer, (END, START, PREVIOUS, NO_TIMESTAMPS))
@@ -117,13 +118,40 @@ def generation_config(config: WhisperConfig, tokenizer: PreTrainedTokenizerBase,
         "begin_suppress_tokens": [*tokenizer.encode(" ", add_special_tokens=False), end],
         "is_multilingual": multilingual,
     }
-    heads = ALIGNMENT_HEADS.get((name, config.decoder_layers, config.decoder_attention_heads))
-    if heads is not None:  # else `alignment.alignment_heads` takes the upper half, as openai/whisper does
-        values["alignment_heads"] = [[layer, head] for layer, own in heads.items() for head in own]
+    heads = known_heads(config, name, multilingual=multilingual)
+    if heads is not None:
+        values["alignment_heads"] = heads
     if multilingual:
         values["task_to_id"] = {"transcribe": transcribe, "translate": translate}
         values["lang_to_id"] = dict(zip(tokenizer.convert_ids_to_tokens(list(languages)), languages, strict=True))
     return GenerationConfig(**values)  # type: ignore[no-untyped-call]
+
+
+def known_heads(config: WhisperConfig, name: str, *, multilingual: bool) -> list[list[int]] | None:
+    """The alignment heads, pairs of layer and head, of the released model of this name, or of this shape.
+
+    A fine-tune keeps the heads of what it was made from. Where several models have the shape (large, before its third
+    version), `None`: `alignment.alignment_heads` takes the upper half then, as openai/whisper does.
+    """
+    shape = (config.decoder_layers, config.decoder_attention_heads)
+    third = config.vocab_size == THIRD_VERSION
+    alike = [
+        heads
+        for (released, *its_shape), heads in ALIGNMENT_HEADS.items()
+        if (*its_shape,) == shape
+        and released.endswith(".en") != multilingual
+        and (released in OF_THIRD_VERSION) == third
+    ]
+    heads = ALIGNMENT_HEADS.get((name, *shape)) or (
+        alike[0] if alike and alike.count(alike[0]) == len(alike) else None
+    )
+    return None if heads is None else [[layer, head] for layer, own in heads.items() for head in own]
+
+
+def released_name(title: str) -> str:
+    """`Systran/faster-whisper-large-v3` -> `large-v3`"""
+    last = title.rpartition("/")[2].lower()
+    return re.sub(r"^(faster-)?(whisper-)?|[-_](ct2|ctranslate2)\b.*$", "", last)
 
 
 def suppressed_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -24,8 +24,8 @@ SECONDS_PER_TIMESTAMP = 0.02
 END, START, PREVIOUS = "<|endoftext|>", "<|startoftranscript|>", "<|startofprev|>"
 TRANSLATE, TRANSCRIBE, START_OF_LM = "<|translate|>", "<|transcribe|>", "<|startoflm|>"
 NO_SPEECH, NO_TIMESTAMPS = "<|nospeech|>", "<|notimestamps|>"
-LANGUAGES = {51864: 99, 51865: 99, 51866: 100}  # how many a vocabulary has, by its size
-ENGLISH_ONLY = 51864
+ENGLISH_ONLY, THIRD_VERSION = 51864, 51866  # sizes of vocabularies
+LANGUAGES = {ENGLISH_ONLY: 99, 51865: 99, THIRD_VERSION: 100}  # how many a vocabulary has, by its size
 ENGLISH_ONLY_END = 50256  # the number of `END` in English-only vocabularies, and in no other
 
 

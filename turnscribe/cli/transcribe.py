@@ -294,4 +294,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     request("--vad-speech-pad-ms", type=int, metavar="MS", help="kept around speech")
     request("--prompt", help="words to expect: names, spelling")
     request("--channels", help="split: each channel is a speaker; default: mixed")
+    request(
+        "--audio-track", type=int, metavar="N", help="of several in a file, from 1; default: the first with sound"
+    )
     return parser

@@ -6,6 +6,7 @@ There are two kinds: the open one (`open_diarizer.py`), a folder with two networ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -81,6 +82,24 @@ def diarize(
         return []
     turns = diarizer.turns(waveform, request, listener)
     return sorted((turn for turn in turns if turn.end > turn.start), key=lambda turn: (turn.start, turn.end))
+
+
+def count_warnings(request: Request, turns: Sequence[Turn]) -> list[str]:
+    """What to say where speakers were found, and not as many as the request asks for."""
+    found = len({turn.speaker for turn in turns})
+    exactly, fewest, most = request.num_speakers, request.min_speakers, request.max_speakers
+    asked = [
+        f"{name} is {count}"
+        for name, count, met in (
+            ("num_speakers", exactly, exactly == found),
+            ("min_speakers", fewest, fewest is None or fewest <= found),
+            ("max_speakers", most, most is None or found <= most),
+        )
+        if count is not None and not met
+    ]
+    if not asked or not found:
+        return []
+    return [f"{' and '.join(asked)}, and {found} {'speaker was' if found == 1 else 'speakers were'} found."]
 
 
 def embed(diarizer: Diarizer, waveform: Waveform) -> NDArray[np.float32]:

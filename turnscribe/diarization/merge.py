@@ -5,37 +5,22 @@ No text is lost on the way: not in silence, not after the last turn.
 
 from __future__ import annotations
 
-import bisect
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
+from turnscribe.diarization.handovers import handed_over, handover_costs, word_costs
+from turnscribe.diarization.speeches import Speech, speeches_of
 from turnscribe.transcript import Chunk, SpeakerText, Turn, Word
 
+NAMED = 1e6  # seconds: what a rule says of a word is not weighed
 
-@dataclass(frozen=True)
-class Speech:
-    """Everything one speaker says: when it starts and ends, by time, without overlaps of its own."""
-
-    speaker: str
-    starts: list[float]
-    ends: list[float]
-
-    def overlap(self, start: float, end: float) -> float:
-        """Seconds of `start`..`end` this speaker speaks in."""
-        first, last = bisect.bisect_right(self.ends, start), bisect.bisect_left(self.starts, end)
-        spans = zip(self.starts[first:last], self.ends[first:last], strict=True)
-        return sum(min(e, end) - max(s, start) for s, e in spans)
-
-    def distance(self, start: float, end: float) -> float:
-        """Seconds from `start`..`end` to this speaker's nearest speech."""
-        after = bisect.bisect_right(self.starts, end)
-        near = range(max(after - 1, 0), min(after + 1, len(self.starts)))
-        return min(max(0.0, self.starts[index] - end, start - self.ends[index]) for index in near)
+SpeakerRule: TypeAlias = Callable[[Word | Chunk, Sequence[Speech]], str | None]
 
 
-SpeakerRule: TypeAlias = Callable[[Word | Chunk, Sequence[Speech]], str]
+def no_rule(span: Word | Chunk, speeches: Sequence[Speech]) -> None:
+    """Leaves every word and chunk to the others."""
 
 
 def speaker_of(span: Word | Chunk, speeches: Sequence[Speech]) -> str:
@@ -51,26 +36,25 @@ def speaker_of(span: Word | Chunk, speeches: Sequence[Speech]) -> str:
 
 
 def assign_speakers(
-    chunks: Sequence[Chunk], turns: Sequence[Turn], *, rule: SpeakerRule = speaker_of
+    chunks: Sequence[Chunk], turns: Sequence[Turn], *, rule: SpeakerRule = no_rule
 ) -> tuple[Chunk, ...]:
-    """The chunks with their speakers, split where the speaker changes between two words.
+    """The chunks with their speakers, split where the speaker changes between two words; without turns, nobody.
 
-    A word takes the speaker that `rule` gives it; with no turns at all, nobody. A chunk without words is judged as a
-    whole and never split. A single word that differs from both its neighbours, which agree, goes
-    to their speaker unless more than half of it lies inside its own speaker's turns: a backchannel stays.
+    All words are judged together, as `handovers.py` says, but for those that `rule` names a speaker for. A chunk
+    without words is judged as a whole, by `speaker_of`, and never split.
 
-    Every chunk comes out once and in order, whole or in pieces; the pieces' texts, joined, are its text. The
-    outer times of a chunk stay; inside it, pieces start and end with their words.
+    Every chunk comes out once and in order, whole or in pieces; the pieces' texts, joined, are its text. A piece
+    starts with its first word and ends with its last.
     """
     speeches = speeches_of(turns)
     if not speeches:
         return tuple(chunks)
-    owners = iter(_smoothed([word for chunk in chunks for word in chunk.words], speeches, rule))
+    owners = iter(_owners(chunks, speeches, rule))
     pieces: list[Chunk] = []
     for chunk in chunks:
         words = tuple(replace(word, speaker=next(owners)) for word in chunk.words)
         if not words:
-            pieces.append(replace(chunk, speaker=rule(chunk, speeches)))
+            pieces.append(replace(chunk, speaker=rule(chunk, speeches) or speaker_of(chunk, speeches)))
         else:
             pieces += _split(chunk, words)
     return tuple(pieces)
@@ -91,31 +75,18 @@ def group_turns(chunks: Sequence[Chunk]) -> tuple[SpeakerText, ...]:
     return tuple(groups)
 
 
-def speeches_of(turns: Iterable[Turn]) -> list[Speech]:
-    """By speaker, in the order in which they first speak."""
-    speeches: dict[str, Speech] = {}
-    for turn in sorted(turns, key=lambda turn: (turn.start, turn.end)):
-        speech = speeches.setdefault(turn.speaker, Speech(turn.speaker, [], []))
-        if speech.ends and turn.start <= speech.ends[-1]:
-            speech.ends[-1] = max(speech.ends[-1], turn.end)
-        else:
-            speech.starts.append(turn.start)
-            speech.ends.append(turn.end)
-    return list(speeches.values())
-
-
-def _smoothed(words: Sequence[Word], speeches: Sequence[Speech], rule: SpeakerRule) -> list[str]:
-    """Each word's speaker, without isolated flips; from left to right, so that a flip is no flank of the next."""
-    by_name = {speech.speaker: speech for speech in speeches}
-    owners = [rule(word, speeches) for word in words]
-    for index in range(1, len(words) - 1):
-        before, own, after = owners[index - 1 : index + 2]
-        if before == after != own:
-            word = words[index]
-            inside = by_name[own].overlap(word.start, word.end)
-            if 2 * inside <= word.end - word.start:
-                owners[index] = before
-    return owners
+def _owners(chunks: Sequence[Chunk], speeches: Sequence[Speech], rule: SpeakerRule) -> list[str]:
+    """The speaker of each word of all chunks."""
+    words = [word for chunk in chunks for word in chunk.words]
+    firsts = [not index for chunk in chunks for index in range(len(chunk.words))]
+    named = [rule(word, speeches) for word in words]
+    columns = {speech.speaker: column for column, speech in enumerate(speeches)}
+    costs = word_costs(words, speeches)
+    for row, name in enumerate(named):
+        if name is not None:
+            costs[row] = [0.0 if column == columns.get(name) else NAMED for column in columns.values()]
+    path = handed_over(costs, handover_costs(words, firsts))
+    return [name or speeches[column].speaker for name, column in zip(named, path, strict=True)]
 
 
 def _split(chunk: Chunk, words: tuple[Word, ...]) -> list[Chunk]:

@@ -19,6 +19,8 @@ class Prompt:
     start_of_transcript: int  # its index
     limit: int  # tokens, the initial ones too
     temperature: float = 0.0
+    length_penalty: float = 1.0  # of beam search, see `BeamBatch`
+    patience: float = 1.0
 
 
 @dataclass(frozen=True)

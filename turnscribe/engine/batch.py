@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from turnscribe.engine.attempts import Prompt
 from turnscribe.engine.cache import Cache
 from turnscribe.engine.draft import LONGEST_DRAFT, Draft, RowEnds
 from turnscribe.engine.graphs import Graphs
@@ -36,12 +37,13 @@ class Batch:
         rows: int,
         frames: int,
         draft: Draft | None = None,
+        beams: int = 1,
         graphs: Graphs,
     ) -> None:
         device = rules.bias.device
         self.decoder, self.rules, self.draft, self.graphs, self.rows = decoder, rules, draft, graphs, rows
-        slack = LONGEST_DRAFT + 1
-        self.cache: Cache = decoder.cache(rows, frames=frames, slack=slack, fixed=graphs.enabled)
+        self.beams, slack = beams, LONGEST_DRAFT + 1
+        self.cache: Cache = decoder.cache(rows, frames=frames, slack=slack, fixed=graphs.enabled, beams=beams)
         room = decoder.positions + slack
         self.tokens = torch.zeros(rows, room, dtype=torch.long, device=device)
         self.logprobs = torch.zeros(rows, room, device=device)
@@ -91,38 +93,42 @@ class Batch:
     def start(
         self,
         rows: slice,
-        initial: Sequence[int],
+        prompt: Prompt,
         *,
-        start_of_transcript: int,
-        limit: int,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
-        """Put the initial tokens into `rows` and choose their first token.
+        """Put the initial tokens of `prompt` into `rows` and choose their first token.
 
-        Above a `temperature` of 0 tokens are drawn, by numbers that `seed` and the token's place determine.
+        Above a `temperature` of 0 tokens are drawn, by numbers that `seed` and the token's place determine. The
+        prompt's own is that of a window's first attempt.
         """
-        length = len(initial)
-        tokens = torch.tensor(initial, device=self.tokens.device).expand(rows.stop - rows.start, -1)  # [B, I]
+        scores = self._begin(rows, prompt, (temperature, seed) if temperature > 0 else None)
+        choice = self.rules.choose_first(scores)
+        if temperature > 0:
+            choice = self._draw((scores + self.rules.begin_bias)[:, None], choice, rows)
+        self._append(rows, choice, torch.ones_like(self.length[rows]))
+
+    def _begin(self, rows: slice, prompt: Prompt, sampler: tuple[float, int] | None) -> Tensor:
+        """Put the initial tokens of `prompt` into `rows`: the scores `[B, V]` of what comes next."""
+        length = len(prompt.initial)
+        tokens = torch.tensor(prompt.initial, device=self.tokens.device).expand(rows.stop - rows.start, -1)  # [B, I]
         positions = torch.arange(length, device=tokens.device).expand_as(tokens)
         if self.draft is not None:
             self.draft.start(rows, tokens, positions)
         hidden = self.decoder(tokens, positions, self.cache, rows, reach=length)
         vocabulary = self.decoder.weights.vocabulary
-        scores = vocabulary(hidden[:, [start_of_transcript, -1]]).float()  # [B, 2, V]
+        scores = vocabulary(hidden[:, [prompt.start_of_transcript, -1]]).float()  # [B, 2, V]
         self.no_speech[rows] = scores[:, 0].softmax(-1)[:, self.rules.no_speech]
         for row in range(rows.start, rows.stop):
-            self._samplers[row] = (temperature, seed) if temperature > 0 else None
-        choice = self.rules.choose_first(scores[:, 1])
+            self._samplers[row] = sampler
         self.length[rows] = length
-        if temperature > 0:
-            choice = self._draw((scores[:, 1] + self.rules.begin_bias)[:, None], choice, rows)
         self.tokens[rows, :length] = tokens
         self.begin[rows] = length
-        self.limit[rows] = limit
+        self.limit[rows] = prompt.limit
         self.latest_time[rows] = 0
         self.done[rows] = False
-        self._append(rows, choice, torch.ones_like(self.length[rows]))
+        return scores[:, 1]
 
     def step(self, active: int, reach: int) -> None:
         """One more token in each of the first `active` rows; none of them is longer than `reach`."""

@@ -16,8 +16,8 @@ STEP = 64  # positions by which a cache that may grow does
 class Cache:
     """Room for `rows` rows of a decoder with `layers` layers and `heads` heads of `width`.
 
-    Self-attention: `[layers, rows, positions, 2 * heads * width]`, keys then values, as one product yields them.
-    Cross-attention: `[layers, 2, rows, heads, frames, width]`, written once a window.
+    Self-attention: `[layers, rows * beams, positions, 2 * heads * width]`, keys then values, as one product yields
+    them. Cross-attention: `[layers, 2, rows, heads, frames, width]`, written once a window, read by all its beams.
     With `fixed`, all positions are there from the start and always read (CUDA graphs need it); otherwise the cache
     grows and only what can be needed is read.
     """
@@ -31,14 +31,22 @@ class Cache:
         width: int,
         frames: int,
         positions: int,
+        beams: int = 1,
         fixed: bool,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.rows, self.heads, self.width, self.fixed, self.limit = rows, heads, width, fixed, positions
+        self.rows, self.beams, self.heads, self.width, self.fixed, self.limit = (
+            rows,
+            beams,
+            heads,
+            width,
+            fixed,
+            positions,
+        )
         self._cross = _room((layers, 2, rows, heads, frames, width), device, dtype)
         self._own = torch.zeros(
-            layers, rows, positions if fixed else 0, 2 * heads * width, device=device, dtype=dtype
+            layers, rows * beams, positions if fixed else 0, 2 * heads * width, device=device, dtype=dtype
         )
         self._keys = torch.arange(positions, device=device)
 
@@ -60,6 +68,12 @@ class Cache:
     def mask(self, positions: Tensor, read: int) -> Tensor:
         """Positions of the queries `[B, Q]` -> which of `read` keys each may see: `[B, 1, Q, read]`."""
         return (self._keys[:read] <= positions[..., None])[:, None]
+
+    def own_rows(self, rows: slice, count: int) -> slice:
+        """Where `count` rows of tokens belong in self-attention: all beams of the windows in `rows`, or the first of
+        each."""
+        step = 1 if count == (rows.stop - rows.start) * self.beams else self.beams
+        return slice(rows.start * self.beams, rows.stop * self.beams, step)
 
     def write_own(self, layer: int, rows: slice, positions: Tensor, keys_values: Tensor) -> None:
         """Put `[B, Q, 2 * heads * width]` at `positions` `[B, Q]` of `rows`."""
@@ -84,11 +98,26 @@ class Cache:
 
     def swap(self, first: int, second: int) -> None:
         """Exchange two rows."""
-        for tensor, dim in ((self._cross, 2), (self._own, 1)):
+        for tensor, dim in ((self._cross, 2), (self._own.unflatten(1, (self.rows, self.beams)), 1)):
             one, other = tensor.select(dim, first), tensor.select(dim, second)
             kept = one.clone()
             one.copy_(other)
             other.copy_(kept)
+
+    def reorder(self, rows: slice, origins: Tensor, positions: int) -> None:
+        """Continue each beam of `rows` from another: self-attention's row `i` from row `origins[i]`, the first
+        `positions` of it."""
+        first, last = rows.start * self.beams, rows.stop * self.beams
+        origins = origins[first:last]
+        if origins.device.type == "cpu":  # nothing is lost by asking which beams change
+            here = torch.arange(first, last)
+            moved = origins != here
+            here, origins = here[moved], origins[moved]
+            for own in self._own[:, :, :positions] if len(here) else ():
+                own[here] = own[origins]
+        else:
+            for own in self._own[:, :, :positions]:
+                own[first:last] = own.index_select(0, origins)
 
     def _by_head(self, keys_values: Tensor) -> Tensor:
         """`[B, N, 2 * heads * width]` -> `[B, N, 2, heads, width]`"""

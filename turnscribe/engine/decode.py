@@ -145,9 +145,7 @@ class Decoding(Generic[WindowT]):
         prompt = row.prompt
         self.batch.start(
             rows,
-            prompt.initial,
-            start_of_transcript=prompt.start_of_transcript,
-            limit=prompt.limit,
+            prompt,
             temperature=row.temperature,
             seed=self.source.seed(row.window) * 64 + len(row.attempts),
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turnscribe.engine.batch import Batch
+from turnscribe.engine.beams import BeamBatch
 from turnscribe.engine.decode import Decoding, WindowSource
 from turnscribe.engine.draft import DraftDecoder
 from turnscribe.engine.draft_length import DraftLength
@@ -28,6 +29,7 @@ class SharedOptions:
     assisted: bool
     word_times: bool
     end_loops: bool
+    num_beams: int = 1
 
 
 class Engine:
@@ -49,7 +51,7 @@ class Engine:
         """A decoding with at least `rows` rows."""
         models = self.models
         return Decoding(
-            self.batch(rows, assisted=options.assisted),
+            self.batch(rows, assisted=options.assisted, beams=options.num_beams),
             source,
             heads=models.heads if options.word_times else (),
             draft_length=self.draft_length() if options.assisted else None,
@@ -63,19 +65,28 @@ class Engine:
         draft_encoder = self.models.draft_encoder if options.assisted else None
         return self.models.encoder(features), None if draft_encoder is None else draft_encoder(features)
 
-    def batch(self, rows: int, *, assisted: bool) -> Batch:
-        """A batch with room for at least `rows` rows."""
-        models = self.models
+    def batch(self, rows: int, *, assisted: bool, beams: int = 1) -> Batch:
+        """A batch with room for at least `rows` rows of `beams` each."""
+        models, kept = self.models, self._kept
         decoder = models.draft if assisted else None
-        if self._kept is not None and self._kept.rows >= rows and (self._kept.draft is None) == (decoder is None):
-            return self._kept
-        self._kept = None  # its memory is free before more is asked for
+        if (
+            kept is not None
+            and kept.rows >= rows
+            and kept.beams == beams
+            and (kept.draft is None) == (decoder is None)
+        ):
+            return kept
+        kept = self._kept = None  # its memory is free before more is asked for
         graphs = Graphs(models.device)
         frames, fixed = models.frames, graphs.enabled
         draft = None
         if decoder is not None:
             draft = DraftDecoder(decoder, self.rules, rows=rows, frames=frames, fixed=fixed)
-        made = Batch(models.decoder, self.rules, rows=rows, frames=frames, draft=draft, graphs=graphs)
+        if beams > 1:
+            assert draft is None, "beam search does not speculate"
+            made: Batch = BeamBatch(models.decoder, self.rules, rows=rows, frames=frames, beams=beams, graphs=graphs)
+        else:
+            made = Batch(models.decoder, self.rules, rows=rows, frames=frames, draft=draft, graphs=graphs)
         if graphs.enabled:
             self._kept = made
         return made

@@ -68,8 +68,9 @@ class Decoder:
     def layers(self) -> int:
         return len(self.weights.layers)
 
-    def cache(self, rows: int, *, frames: int, slack: int, fixed: bool) -> Cache:
-        """An empty cache for `rows` rows; `slack` positions beyond the last take drafts that go too far."""
+    def cache(self, rows: int, *, frames: int, slack: int, fixed: bool, beams: int = 1) -> Cache:
+        """An empty cache for `rows` rows of `beams` each; `slack` positions beyond the last take drafts that go too
+        far."""
         embedding = self.weights.embedding
         return Cache(
             layers=self.layers,
@@ -78,6 +79,7 @@ class Decoder:
             width=embedding.shape[1] // self.weights.heads,
             frames=frames,
             positions=self.positions + slack,
+            beams=beams,
             fixed=fixed,
             device=embedding.device,
             dtype=embedding.dtype,
@@ -89,14 +91,16 @@ class Decoder:
             cache.write_cross(index, rows, layer.cross_key_value(encoded))
 
     def __call__(self, tokens: Tensor, positions: Tensor, cache: Cache, rows: slice, *, reach: int) -> Tensor:
-        """Tokens `[B, Q]` at `positions` `[B, Q]`, all below `reach` -> hidden states `[B, Q, D]`."""
+        """Tokens `[B, Q]` at `positions` `[B, Q]`, all below `reach` -> hidden states `[B, Q, D]`.
+
+        There may be as many rows of tokens as `rows` have beams together, or one for each row, for its first beam.
+        """
         x, mask, read = self._begun(tokens, positions, cache, reach)
+        own_rows = cache.own_rows(rows, len(tokens))
         for index in range(self.layers):
-            x = self._own_attention(index, x, positions, cache, rows, mask, read)
+            x = self._own_attention(index, x, positions, cache, own_rows, mask, read)
             layer = self.weights.layers[index]
-            key, value = cache.cross(index, rows)
-            attended = F.scaled_dot_product_attention(self._cross_query(index, x), key, value)
-            x = x + layer.cross_out(attended.transpose(1, 2).flatten(2))
+            x = x + layer.cross_out(self._cross_attended(index, x, cache, rows).transpose(1, 2).flatten(2))
             x = x + layer.fc2(layer.fc1(layer.norm(x), gelu=True))
         return self.weights.norm(x)
 
@@ -109,9 +113,9 @@ class Decoder:
         """
         looks: dict[tuple[int, int], Tensor] = {}
         x, mask, read = self._begun(tokens, positions, cache, tokens.shape[1])
-        last = max(layer for layer, _ in heads)
+        last, own_rows = max(layer for layer, _ in heads), cache.own_rows(rows, len(tokens))
         for index in range(last + 1):
-            x = self._own_attention(index, x, positions, cache, rows, mask, read)
+            x = self._own_attention(index, x, positions, cache, own_rows, mask, read)
             layer = self.weights.layers[index]
             query, (key, value) = self._cross_query(index, x), cache.cross(index, rows)
             for head in [head for of, head in heads if of == index]:
@@ -140,6 +144,19 @@ class Decoder:
         key, value = cache.own(index, rows, read)
         attended = F.scaled_dot_product_attention(self._by_head(query), key, value, attn_mask=mask)
         return x + layer.attention_out(attended.transpose(1, 2).flatten(2))
+
+    def _cross_attended(self, index: int, x: Tensor, cache: Cache, rows: slice) -> Tensor:
+        """`[B, H, Q, D / H]`; the beams of a window read its keys and values together."""
+        query, (key, value) = self._cross_query(index, x), cache.cross(index, rows)
+        windows, beams = len(key), len(query) // len(key)
+        if beams > 1:
+            query = (
+                query.unflatten(0, (windows, beams)).transpose(1, 2).flatten(2, 3)
+            )  # [B / beams, H, beams * Q, ...]
+        attended = F.scaled_dot_product_attention(query, key, value)
+        if beams > 1:
+            attended = attended.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)
+        return attended
 
     def _cross_query(self, index: int, x: Tensor) -> Tensor:
         layer = self.weights.layers[index]

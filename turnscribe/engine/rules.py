@@ -113,16 +113,28 @@ class Rules:
 
     def process(self, scores: Tensor, history: History) -> Tensor:
         """Scores `[B, Q, V]` to which `bias` was added, with all that is forbidden at -inf."""
-        if not self.timestamps:
-            return scores
         scores = scores.clone()
+        self._forbid(scores, history)
+        return scores
+
+    def likeliest(self, scores: Tensor, history: History, count: int) -> Choice:
+        """The `count` likeliest tokens after each row, best first: `[B, count]`.
+
+        From scores `[B, 1, V]` to which `bias` was added; they become those of `process`.
+        """
+        self._forbid(scores, history)
+        best, tokens = scores[:, 0].topk(count)
+        return Choice(tokens, best - _total(scores))
+
+    def _forbid(self, scores: Tensor, history: History) -> None:
+        if not self.timestamps:
+            return
         no_text = history.last_is_time & ~history.previous_is_time
         scores[..., : self.end].masked_fill_(no_text[..., None], -math.inf)
         scores[..., self.first_time :].masked_fill_(self._forbidden(history), -math.inf)
         times = scores[..., self.first_time :].logsumexp(-1)
         only_time = times > scores[..., : self.first_time].amax(-1)
         scores[..., : self.first_time].masked_fill_(only_time[..., None], -math.inf)
-        return scores
 
     def _forbidden(self, history: History) -> Tensor:
         """Which timestamps may not come: `[B, Q, N]`"""

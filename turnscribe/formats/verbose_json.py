@@ -1,6 +1,7 @@
 """OpenAI's `verbose_json` (openai-python, `types/audio/transcription_verbose.py`).
 
-Left out, since they are not known: seek, tokens (no ids here) and usage (nothing is billed).
+Left out, since they are not known: seek, tokens (no ids here) and usage (nothing is billed). `language` is null where
+nobody speaks.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def _render(transcript: Transcript, options: RenderOptions) -> Rendered:
         for word in transcript.words
         if options.words and word.text.strip()
     ]
-    return known(
+    answer = known(
         {
             "task": transcript.task,
             "language": language_name(transcript.language) if transcript.language else None,
@@ -42,6 +43,8 @@ def _render(transcript: Transcript, options: RenderOptions) -> Rendered:
             "words": timed or None,
         }
     )
+    answer.setdefault("language", None)
+    return answer
 
 
 FORMAT = Format("verbose_json", "verbose.json", JSON, _render)

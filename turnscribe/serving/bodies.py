@@ -17,6 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
+from turnscribe.parameters import LISTS
 from turnscribe.serving.problems import ClientGone, Malformed
 
 MOST_FIELDS = 200
@@ -104,11 +105,17 @@ async def read_form(http_request: HttpRequest, spool_bytes: int) -> Body:
 
 
 def parameters_of(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Fields as parameters; the value of one called `parameters` is a JSON object of them. Raises `Malformed`."""
+    """Fields as parameters; the value of one called `parameters` is a JSON object of them. Raises `Malformed`.
+
+    A list may come as `name[]` or `name`, once for each item.
+    """
     parameters: dict[str, Any] = {}
     for name, value in fields:
         if name == "parameters" and isinstance(value, str):
             parameters |= _json_object(value.encode(), "parameters") if value.strip() else {}
+        elif isinstance(value, str) and (plain := name.removesuffix("[]")) in LISTS:
+            earlier = parameters.get(plain)
+            parameters[plain] = f"{earlier},{value}" if isinstance(earlier, str) else value
         else:
             parameters[name] = value
     return parameters

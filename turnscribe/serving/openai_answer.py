@@ -13,14 +13,24 @@ from turnscribe.transcript import Chunk, Transcript
 
 
 def render_answer(transcript: Transcript, form: TranscriptionForm, *, name: str) -> str | dict[str, Any]:
-    """The answer in the form's format; the JSON ones also say what there was to say about the request."""
+    """The answer in the form's format; the JSON ones also say what there was to say about the request.
+
+    In the others it is a header's (`warning_header.py`).
+    """
     answer = form.format.render(transcript, RenderOptions(words=form.request.word_times, recording=name or "audio"))
     if isinstance(answer, str):
         return answer
+    if "language" in answer:  # of verbose_json, where OpenAI's type is text
+        answer = {**answer, "language": answer["language"] or ""}
     if "segments" in answer:
         answer = {**answer, "segments": [_with_required_fields(segment) for segment in answer["segments"]]}
-    warnings = [*form.warnings, *transcript.warnings]
+    warnings = warnings_of(transcript, form)
     return {**answer, "warnings": warnings} if warnings else answer
+
+
+def warnings_of(transcript: Transcript, form: TranscriptionForm) -> list[str]:
+    """What there was to say, of the form first."""
+    return list(dict.fromkeys((*form.warnings, *transcript.warnings)))
 
 
 class TranscriptEvents:
@@ -50,7 +60,7 @@ class TranscriptEvents:
             assert isinstance(diarized, dict)
             for segment in diarized["segments"]:
                 yield event(_with_required_fields(segment))
-        warnings = [*form.warnings, *transcript.warnings] or None
+        warnings = warnings_of(transcript, form) or None
         yield event(known({"type": "transcript.text.done", "text": transcript.text, "warnings": warnings}))
 
     def _delta(self, text: str) -> Iterator[str]:

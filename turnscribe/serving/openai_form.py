@@ -14,9 +14,12 @@ from typing import Any
 from turnscribe.diarization.known_speakers import check_names
 from turnscribe.errors import BadParameters
 from turnscribe.formats import Format, find_format
-from turnscribe.request import Request, Task
+from turnscribe.request import PROMPT_CHARACTERS, Request, Task
 
-LISTS = ("timestamp_granularities", "known_speaker_names", "known_speaker_references", "include")
+LISTS = (
+    *("timestamp_granularities", "known_speaker_names", "known_speaker_references", "include"),
+    *("keywords", "languages"),
+)
 # Fields that mean nothing here, and are no reason to refuse: windows are always cut in pauses, and whatever model is
 # named, the one that is loaded answers.
 WITHOUT_EFFECT = ("model", "chunking_strategy")
@@ -49,6 +52,11 @@ def read_transcription_form(
             lists[plain].append(value)
         elif plain not in WITHOUT_EFFECT:
             parameters[name] = value
+    prompt = _prompt_with(lists["keywords"], parameters.get("prompt", ""))
+    if prompt:
+        parameters["prompt"] = prompt
+    if any(lists["languages"]):
+        parameters["languages"] = ",".join(lists["languages"])
     answer_format = find_format(parameters.pop("response_format", "") or "json")
     known_speakers = _known_speakers(lists["known_speaker_names"], lists["known_speaker_references"])
     if _has_word(lists["timestamp_granularities"]):
@@ -63,6 +71,19 @@ def read_transcription_form(
         warnings = ("include had no effect: probabilities of tokens are not reported.",)
     request = parse({**parameters, "task": task})
     return TranscriptionForm(replace(request, known_speakers=known_speakers), answer_format, stream, warnings)
+
+
+def _prompt_with(keywords: Sequence[str], prompt: str) -> str:
+    """The keywords as a sentence before the prompt, whose end stays next to what is said."""
+    words = [word for word in (" ".join(keyword.split()) for keyword in keywords) if word]
+    if not words:
+        return prompt
+    text = f"{', '.join(words)}. {prompt}".rstrip()
+    if len(text) > PROMPT_CHARACTERS:
+        raise BadParameters(
+            f"keywords and prompt have {len(text)} characters together: give at most {PROMPT_CHARACTERS}."
+        )
+    return text
 
 
 def _has_word(granularities: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Finds where somebody speaks in a waveform: probabilities, frame by frame, then stretches."""
+"""Finds where somebody speaks in a waveform: a probability for each frame, then stretches, then their edges."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.listener import SILENT, Listener
-from turnscribe.speech.speech_map import SpeechMap, Stretch
-from turnscribe.waveform import SAMPLE_RATE, Waveform, is_silent
+from turnscribe.speech.speech_map import SpeechMap
+from turnscribe.speech.stretches import stretches
+from turnscribe.waveform import SAMPLE_RATE, SILENT_BELOW, Waveform
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from turnscribe.speech.silero import Silero
 
-BLOCK = 8_192  # frames that the network hears in one pass: 262 s
-HYSTERESIS = 0.15  # speech begins at the threshold and ends that far below it
-SHORTEST_SILENCE = 4  # frames: 0.128 s
+BLOCK = 8_192  # frames that the network hears in one go: 262 s
+NEARBY = 64  # frames on either side of one that say how loud it is there: 2 s
+LOUDNESS = 10 ** (-24 / 20)  # what the loudest frame nearby is brought to, as a root mean square
+MOST_GAIN = 10 ** (50 / 20)
 
 
 class SpeechDetector:
@@ -30,47 +34,59 @@ class SpeechDetector:
         waveform: Waveform,
         *,
         threshold: float = 0.5,
-        min_speech_duration_ms: float = 100,
+        min_speech_duration_ms: float = 60,
         listener: Listener = SILENT,
     ) -> SpeechMap:
         """The waveform's speech map. `threshold` is a probability; what is shorter than the duration is no speech.
 
         Raises `Cancelled` once the listener says stop.
         """
-        from turnscribe.speech.silero import FRAME
-
-        duration = len(waveform) / SAMPLE_RATE
         probabilities = self.probabilities(waveform, listener)
-        shortest = max(1, round(min_speech_duration_ms / 1000 * SAMPLE_RATE / FRAME))
-        frames = _runs(probabilities, threshold, shortest)
-        second = SAMPLE_RATE / FRAME
-        stretches = (Stretch(start / second, min(end / second, duration)) for start, end in frames)
-        return SpeechMap(tuple(stretches), duration)
+        found = stretches(waveform, probabilities, threshold=threshold, shortest=min_speech_duration_ms / 1000)
+        return SpeechMap(found, len(waveform) / SAMPLE_RATE)
 
     def probabilities(self, waveform: Waveform, listener: Listener = SILENT) -> NDArray[np.float32]:
-        """Of speech, for each frame of 512 samples; the last frame may be a part of one."""
+        """Of speech, for each frame of 512 samples; the last may lack some. What is silent has 0.
+
+        The network hears less in what is quiet: of single words whose loudest samples were at -50 dB it heard one in
+        two. It hears less in what is very loud, too. So each frame is brought to one loudness, by the loudest frame
+        nearby. Quiet speech is then heard as well as any, and noise of any level is still no speech.
+        """
         import torch
 
-        from turnscribe.speech.silero import CONTEXT, FRAME, WARM_UP
+        from turnscribe.speech.silero import FRAME, WARM_UP
 
         frames = -(-len(waveform) // FRAME)
         found = np.zeros(frames, np.float32)
-        device = next(self.network.parameters()).device
         for first in range(0, frames, BLOCK):
             listener.stop_if_asked()
             last = min(first + BLOCK, frames)
-            begin = max(0, first - WARM_UP)
-            if is_silent(waveform[first * FRAME : last * FRAME]):
-                continue
-            samples = waveform[max(0, begin * FRAME - CONTEXT) : last * FRAME]
-            missing = CONTEXT + (last - begin) * FRAME - len(samples)
-            before = CONTEXT if begin == 0 else 0
-            with torch.inference_mode():
-                block = torch.from_numpy(np.pad(samples, (before, missing - before))).to(device)
-                heard = self.network.walk_side_by_side(self.network.vectors(block))
-                found[first:last] = heard[first - begin :].cpu().numpy()
+            if np.abs(waveform[first * FRAME : last * FRAME]).max() > SILENT_BELOW:
+                begin = max(0, first - WARM_UP)
+                with torch.inference_mode():
+                    block = self._frames(waveform, begin, last)
+                    heard = self.network.walk_side_by_side(self.network.vectors(block))[first - begin :]
+                found[first:last] = heard.float().cpu().numpy()
             listener.on_progress(last / frames)
         return found
+
+    def _frames(self, waveform: Waveform, first: int, last: int) -> Tensor:
+        """Those from `first` to before `last`, each with its context, at one loudness: `[F, CONTEXT + FRAME]`."""
+        import torch
+        import torch.nn.functional as F
+
+        from turnscribe.speech.silero import CONTEXT, FRAME
+
+        start, end = (first - NEARBY) * FRAME - CONTEXT, (last + NEARBY) * FRAME
+        there = waveform[max(0, start) : end]
+        missing = max(0, -start)
+        padded = np.pad(there, (missing, end - start - missing - len(there)))
+        samples = torch.from_numpy(padded).to(self.network.window.device)
+        levels = samples[CONTEXT:].view(-1, FRAME).square().mean(dim=1).sqrt()  # [F + 2 NEARBY]
+        loudest = F.max_pool1d(levels[None], 2 * NEARBY + 1, stride=1)[0]  # [F]
+        gain = (LOUDNESS / loudest.clamp(min=LOUDNESS / MOST_GAIN))[:, None]
+        near = samples[NEARBY * FRAME : len(samples) - NEARBY * FRAME]
+        return near.unfold(0, CONTEXT + FRAME, FRAME) * gain
 
 
 def load_speech_detector(device: str = "cpu") -> SpeechDetector:
@@ -80,23 +96,3 @@ def load_speech_detector(device: str = "cpu") -> SpeechDetector:
     from turnscribe.speech.silero import WEIGHTS, silero_from
 
     return SpeechDetector(silero_from(load_file(WEIGHTS)).to(device))
-
-
-def _runs(probabilities: NDArray[np.float32], threshold: float, shortest: int) -> list[tuple[int, int]]:
-    """Runs of frames, first and past the last: they begin at `threshold` and end where it stays lower."""
-    low = max(threshold - HYSTERESIS, threshold / 10)
-    runs: list[tuple[int, int]] = []
-    for start, end in _where(probabilities >= low):
-        if probabilities[start:end].max() < threshold:
-            continue
-        start += int(np.argmax(probabilities[start:end] >= threshold))
-        if runs and start - runs[-1][1] < SHORTEST_SILENCE:
-            start = runs.pop()[0]
-        runs.append((start, end))
-    return [(start, end) for start, end in runs if end - start >= shortest]
-
-
-def _where(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """The runs of true values."""
-    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0))
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]

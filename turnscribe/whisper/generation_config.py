@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 from turnscribe.whisper.constants import LONGEST_PROMPT
+
+PREVIOUS = "<|startofprev|>"
 
 
 def is_multilingual(config: Any) -> bool:
@@ -23,8 +27,19 @@ def prompt_tokens(tokenizer: Any, prompt: str | None) -> tuple[list[int], list[s
     if not prompt:
         return [], []
     # Whisper marks earlier text with <|startofprev|>, which get_prompt_ids puts first.
-    ids = [int(token) for token in tokenizer.get_prompt_ids(prompt, return_tensors="np")]
+    try:
+        ids = [int(token) for token in tokenizer.get_prompt_ids(prompt, return_tensors="np")]
+    except ValueError:  # a special token is spelled in it
+        ids = [tokenizer.convert_tokens_to_ids(PREVIOUS), *text_tokens(tokenizer, f" {prompt.strip()}")]
     if len(ids) <= LONGEST_PROMPT + 1:
         return ids, []
     warning = f"prompt was longer than {LONGEST_PROMPT} tokens: only its end was used."
     return ids[:1] + ids[-LONGEST_PROMPT:], [warning]
+
+
+def text_tokens(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of text in which special tokens are spelled (`<|endoftext|>`, `<|0.00|>`), as of any other text."""
+    spelled = "|".join(map(re.escape, sorted(tokenizer.get_added_vocab(), key=len, reverse=True)))
+    cuts = [0, *(found.start() + 1 for found in re.finditer(spelled, text)), len(text)]  # after a first character
+    pieces = [text[first:stop] for first, stop in itertools.pairwise(cuts)]
+    return [int(token) for piece in pieces for token in tokenizer.encode(piece, add_special_tokens=False)]

@@ -74,6 +74,11 @@ class Window:
             sample -= length
         return (start + min(sample, length)) / SAMPLE_RATE
 
+    def later(self, samples: int) -> Window:
+        """The same of a recording that begins so much earlier."""
+        gaps = tuple((start + samples, stop + samples) for start, stop in self.left_out)
+        return Window(self.start + samples, self.stop + samples, gaps)
+
     def after(self, seconds: float) -> Window:
         """What is left of it from its own `seconds` on."""
         start = round(self.time(seconds) * SAMPLE_RATE)

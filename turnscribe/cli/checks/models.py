@@ -150,10 +150,8 @@ def _missing(variable: str, folder: Path) -> Iterable[str]:
                 yield name
         return
     wanted = ["config.json"]
-    if variable == "ASR_MODEL":
-        wanted += ["preprocessor_config.json", "generation_config.json"]
-        if not _is_whole(folder / "tokenizer.json"):
-            wanted += ["vocab.json", "merges.txt"]
+    if variable == "ASR_MODEL" and not _is_whole(folder / "tokenizer.json"):
+        wanted += ["vocab.json", "merges.txt"]
     yield from (name for name in wanted if not _is_whole(folder / name))
     weights = [*folder.glob("model*.safetensors"), *folder.glob("pytorch_model*.bin")]
     if (index := folder / "model.safetensors.index.json").is_file():

@@ -28,7 +28,12 @@ def draft_agreement(asr: TransformersAsr, audio: bytes, request: Request, listen
     options = replace(request.decoding, assisted=False, word_times=False)
     watched = _Watched(asr.model, asr.assistant)
     twin = TransformersAsr(watched, asr.tokenizer, asr.feature_extractor, asr.assistant)
-    waveform = decode_audio(audio, sampling_rate=request.sampling_rate, encoding=request.encoding).mono
+    waveform = decode_audio(
+        audio,
+        sampling_rate=request.sampling_rate,
+        encoding=request.encoding,
+        audio_track=request.audio_track,
+    ).mono
     twin.transcribe(waveform, options, listener)
     return watched.agreed
 

@@ -25,6 +25,7 @@ from turnscribe.serving.jobs.store import Job, JobStore, TooManyJobs
 from turnscribe.serving.jobs.webhooks import Post, Webhooks
 from turnscribe.serving.problems import Busy, InternalError, Malformed, NotFound, NotReady
 from turnscribe.serving.service import Service
+from turnscribe.serving.warning_header import warning_headers
 from turnscribe.transcript import Transcript
 from turnscribe.transcript_json import from_json, to_json
 
@@ -194,4 +195,5 @@ def _as_file(transcript: Transcript, format: Format, name: str) -> Response:
     if not isinstance(text, str):
         return JSONResponse(text)
     disposition = f"attachment; filename*=UTF-8''{quote(f'{name}.{format.suffix}', safe='')}"
-    return Response(text, media_type=format.media_type, headers={"Content-Disposition": disposition})
+    headers = {"Content-Disposition": disposition, **warning_headers(transcript.warnings)}
+    return Response(text, media_type=format.media_type, headers=headers)

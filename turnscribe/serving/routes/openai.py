@@ -12,10 +12,11 @@ from starlette.requests import Request as HttpRequest
 from turnscribe.request import Task
 from turnscribe.serving import documents
 from turnscribe.serving.bodies import read_form
-from turnscribe.serving.openai_answer import render_answer
+from turnscribe.serving.openai_answer import render_answer, warnings_of
 from turnscribe.serving.openai_form import read_transcription_form
 from turnscribe.serving.routes.openai_stream import TranscriptionStream
 from turnscribe.serving.service import Service
+from turnscribe.serving.warning_header import warning_headers
 from turnscribe.transcript import Transcript
 
 
@@ -54,7 +55,8 @@ async def _transcription(service: Service, http_request: HttpRequest, task: Task
         def render(transcript: Transcript) -> Response:
             answer = render_answer(transcript, form, name=Path(body.name).stem)
             if isinstance(answer, str):
-                return Response(answer, media_type=form.format.media_type)
+                headers = warning_headers(warnings_of(transcript, form))
+                return Response(answer, media_type=form.format.media_type, headers=headers)
             return JSONResponse(answer)
 
         return await service.answer(http_request, body, form.request, render)
