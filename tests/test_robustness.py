@@ -175,7 +175,16 @@ def test_the_language_is_that_of_several_windows_not_of_the_loudest() -> None:
     assert language.windows_needed == 4
     language.judge(windows, lambda index: torch.tensor(scores[windows[index]]))
     assert {language.of(window) for window in windows} == {"es"}
+    assert language.warnings == []
     assert language.windows_needed == 1
+
+
+def test_a_language_that_is_a_guess_is_warned_of() -> None:
+    config = SimpleNamespace(lang_to_id={"<|en|>": 0, "<|es|>": 1, "<|ca|>": 2})
+    language = SpokenLanguage(DecodingOptions(), config, multilingual=True)
+    language.judge([Window(0, 10)], lambda index: torch.tensor([0.0, 0.1, 0.2]))
+    assert language.of(Window(0, 10)) == "ca"
+    assert "another than 'ca', which is 37% likely" in language.warnings[0]
 
 
 def test_each_window_may_have_its_own_language_among_those_in_question() -> None:

@@ -115,7 +115,7 @@ class _Transcription:
         self._news: deque[tuple[list[Chunk], float]] = deque()  # further chunks, and the share done
 
     def result(self) -> Recognition:
-        warnings = tuple(dict.fromkeys(self.warnings))
+        warnings = tuple(dict.fromkeys([*self.warnings, *self.language.warnings]))
         speculation = self.speculation if self.options.assisted else None
         chunks = self.chunks.all()
         return Recognition(chunks, self.language.of_text(chunks), warnings, speculation)

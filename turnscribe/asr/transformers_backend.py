@@ -134,7 +134,8 @@ class _Transcription:
         speculation = self.tally.speculation() if self.options.assisted else None
         made_in_all = chunks.all()
         language = self.language.of_text(made_in_all)
-        return Recognition(made_in_all, language, tuple(dict.fromkeys(self.warnings)), speculation)
+        warnings = tuple(dict.fromkeys([*self.warnings, *self.language.warnings]))
+        return Recognition(made_in_all, language, warnings, speculation)
 
     def _read(self, decoded: DecodedWindow) -> WindowText:
         spoken = self.language.of(decoded.window)

@@ -69,7 +69,7 @@ def word_costs(words: Sequence[Word], speeches: Sequence[Speech]) -> NDArray[np.
     lengths = np.maximum(ends - starts, 1e-3)[:, None]
     seconds *= np.minimum(seconds.sum(axis=1, keepdims=True) / lengths, 1.0)
     seconds -= DISTANCE * np.minimum(distances - distances.min(axis=1, keepdims=True), FAR)
-    return np.round(seconds.max(axis=1, keepdims=True) - seconds, 6)  # what is equal is equal
+    return np.asarray(np.round(seconds.max(axis=1, keepdims=True) - seconds, 6))  # what is equal is equal
 
 
 def handover_costs(words: Sequence[Word], firsts: Sequence[bool]) -> list[float]:
