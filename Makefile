@@ -70,7 +70,7 @@ docs: $(VENV)/installed-dev
 test-oldest: $(OLDEST)/installed-dev
 	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS)
 
-# Real models on real recordings: 230 MB of models and 460 MB of Debian's packages are fetched once. About five minutes on
+# Real models on real recordings: 230 MB of models and 460 MB of Debian's packages are fetched once. Some minutes on
 # two cores.
 test-real: $(VENV)/installed-dev
 	$(RUN) -m pytest tests/real $(PYTEST_ARGS)
@@ -102,8 +102,8 @@ evaluate: $(VENV)/installed-dev
 	ASR_MODEL=demo/whisper ASSISTANT_MODEL=demo/assistant DIARIZATION_MODEL=demo/diarizer \
 		$(RUN) -m scripts.evaluate --synthesize 1000 --sentences 200 --chunk-length-s 15
 
-# 45 minutes of real recordings, beside the peers on the same weights: hours on two cores; goes on where it was
-# interrupted. EVALUATE_ARGS=--help shows what else it can do.
+# An hour of real recordings, beside the peers on the same weights: hours on two cores; goes on where it was interrupted.
+# EVALUATE_ARGS=--help shows what else it can do. openai-whisper's own requirements would bring a GPU's compiler.
 evaluate-real: .venv-evaluation/installed
 	.venv-evaluation/bin/python -m tests.real.evaluate $(EVALUATE_ARGS)
 
@@ -182,7 +182,8 @@ $(BENCHMARK)/installed: requirements-benchmark.txt requirements-server.txt requi
 # The measures are in .venv, the peers on top.
 .venv-evaluation/installed: $(VENV)/installed-dev
 	$(call on_top_of,$(VENV))
-	.venv-evaluation/bin/python -m pip install faster-whisper==1.2.1
+	.venv-evaluation/bin/python -m pip install faster-whisper==1.2.1 numba tiktoken more-itertools
+	.venv-evaluation/bin/python -m pip install --no-deps openai-whisper==20250625
 	touch $@
 
 clean:

@@ -17,9 +17,10 @@ import pytest
 from tests.real import fillets, recordings
 from tests.real.choice import choice
 from tests.real.packages import PACKAGES, Package
+from tests.real.recording import Recording, Spoken
 from tests.real.recordings import Unavailable, fetch
 from tests.real.scoring import Heard, normalise, score
-from tests.real.sources import Recording, Spoken, _from_mu_law, transcribed
+from tests.real.sources import _from_mu_law, transcribed
 from turnscribe.transcript import SpeakerText, Turn
 
 README = Path(__file__).parent / "real" / "README.md"
@@ -51,6 +52,7 @@ def index(tmp_path: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
     monkeypatch.setattr(recordings, "_printed", lambda *_: None)
+    monkeypatch.setattr(recordings, "BETWEEN_TRIES", 0.0)
     yield root
     server.shutdown()
     server.server_close()
@@ -77,6 +79,16 @@ def test_an_archive_with_another_hash_is_deleted_unopened(tmp_path: Path, index:
     with pytest.raises(Unavailable, match="and 1234 is right: it was deleted"):
         fetch([package(archive, sha256="1234")], tmp_path / "build")
     assert not list((tmp_path / "build").rglob("*.*"))
+
+
+def test_a_download_that_breaks_off_is_tried_again(
+    tmp_path: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [archive[:100], archive]
+    monkeypatch.setattr(recordings, "_from_index", lambda package, path: path.write_bytes(parts.pop(0)))
+    monkeypatch.setattr(recordings, "BETWEEN_TRIES", 0.0)
+    unpacked = fetch([package(archive)], tmp_path / "build")
+    assert len(list(unpacked.rglob("hello.wav"))) == 1
 
 
 def test_what_no_index_has_is_named(tmp_path: Path, index: Path, archive: bytes) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from tests.real.sources import CAPTIONS, PROMPTS, Recording
+from tests.real.recording import NOBODY_SPEAKS, Recording
+from tests.real.sources import CAPTIONS, PROMPTS
 
 SEED = "turnscribe"
 CONVERSATIONS = ("conversation/aepyx", "conversation/frint980428", "conversation/know", "conversation/sample")
+SOUNDS = {kind: 20 for kind in NOBODY_SPEAKS if kind not in ("music", "noise")}
 # So many of a group; a group that is not named is left out.
 TESTED = {
     **{f"prompt {language}": 13 for language in PROMPTS},
@@ -18,6 +20,12 @@ TESTED = {
     **{f"dialogue {language}": 1 for language in ("cs", "nl")},
     "music": 5,
     "noise": 5,
+    **SOUNDS,
+    **{f"message {language}": 1 for language in PROMPTS},
+    "onset": 14,
+    "pause": 6,
+    "behind": 6,
+    "synthetic": 4,
 }
 TABLE = {
     **{f"prompt {language}": 30 for language in PROMPTS},
@@ -25,8 +33,14 @@ TABLE = {
     **{f"line {language}": 30 for language in ("cs", "nl")},
     "reading en": 9,
     **{f"dialogue {language}": 3 for language in ("cs", "nl")},
-    "music": 10,
+    "music": 15,
     "noise": 5,
+    **SOUNDS,
+    **{f"message {language}": 3 for language in PROMPTS},
+    "onset": 42,
+    "pause": 6,
+    "behind": 10,
+    "synthetic": 6,
 }
 
 

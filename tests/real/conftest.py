@@ -1,8 +1,10 @@
-"""Fixtures for the tests on real recordings: models and recordings are fetched once, and heard in one run."""
+"""Fixtures for the tests on real recordings: models and recordings are fetched once, and each is heard once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,14 @@ import pytest
 
 from tests.real.choice import TESTED, choice
 from tests.real.models import fetch_models
+from tests.real.recording import SEVERAL_VOICES, Recording
 from tests.real.recordings import Unavailable, fetch
-from tests.real.scoring import Heard
-from tests.real.sources import Recording, Spoken, recordings
-from tests.real.systems import SEVERAL_VOICES, endpoint_handler, heard_by
-from turnscribe.cli.evaluation.measures import Figures
+from tests.real.row import Row, row
+from tests.real.sources import recordings
+from tests.real.systems import endpoint_handler, heard_by
 
 AT_ONCE = 8  # requests: their windows share batches
-Measured = dict[str, tuple[Recording, Spoken, Heard, Figures]]
+Hear = Callable[[Recording], Row]
 
 
 @pytest.fixture(scope="session")
@@ -41,19 +43,20 @@ def real_handler(real_models: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def measured(real_handler: Any, real_recordings: dict[str, Recording]) -> Measured:
-    """The tests' choice, heard once: prompts several at a time, as a server would get them."""
-    from tests.real.scoring import score
+def hear(real_handler: Any) -> Hear:
+    """What the endpoint makes of a recording: speakers are told apart where there are several."""
 
+    @cache
+    def heard(recording: Recording) -> Row:
+        spoken = recording.load()
+        return row(recording, spoken, heard_by(real_handler, spoken.audio, diarize=recording.kind in SEVERAL_VOICES))
+
+    return heard
+
+
+@pytest.fixture(scope="session")
+def measured(hear: Hear, real_recordings: dict[str, Recording]) -> list[Row]:
+    """The tests' choice: several at a time, as a server would get them."""
     chosen = choice(list(real_recordings.values()), TESTED)
-    spoken = {recording.name: recording.load() for recording in chosen}
-
-    def hear(recording: Recording) -> Heard:
-        return heard_by(real_handler, spoken[recording.name].audio, diarize=recording.kind in SEVERAL_VOICES)
-
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        heard = dict(zip(spoken, pool.map(hear, chosen), strict=True))
-    return {
-        one.name: (one, spoken[one.name], heard[one.name], score(one, spoken[one.name], heard[one.name]))
-        for one in chosen
-    }
+        return list(pool.map(hear, chosen))

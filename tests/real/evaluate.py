@@ -1,7 +1,8 @@
-"""Measure the product on real recordings, beside its peers on the same weights, and print a table.
+"""Measure the product on real recordings, beside its peers on the same weights, and print tables.
 
     python -m tests.real.evaluate                              the table's recordings, with every program
     python -m tests.real.evaluate --tested --write-bounds      the tests' recordings, and their bounds anew
+    python -m tests.real.evaluate --tested --write-docs        docs/accuracy.md with its tables anew
 
 The recordings are fetched first, and so are the models. What was measured is kept in build/real/results: Ctrl-C and
 start again, and it goes on. A text is scored as `scoring.py` says. Errors are summed over recordings, then divided.
@@ -16,18 +17,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tests.real import bounds
+from tests.real import bounds, document
 from tests.real.choice import TABLE, TESTED, choice
 from tests.real.models import fetch_models
+from tests.real.recording import SEVERAL_VOICES, Recording, Spoken
 from tests.real.recordings import Unavailable, fetch
 from tests.real.results import Kept
-from tests.real.scoring import Heard, score
-from tests.real.sources import Recording, Spoken, recordings
-from tests.real.systems import SEVERAL_VOICES, SYSTEMS, System, Transcriber
-from tests.real.table import tables
-from turnscribe.cli.evaluation.measures import Figures
-
-Row = tuple[Recording, Figures, Heard]
+from tests.real.row import Row, row
+from tests.real.scoring import Heard
+from tests.real.sources import recordings
+from tests.real.systems import PRODUCT, SYSTEMS, System, Transcriber
+from tests.real.tables import tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,27 +40,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--group", action="append", metavar="GROUP", help="recordings of this group, such as 'prompt en'")
     add("--text", action="store_true", help="print what was said and what was heard, too")
     add("--write-bounds", action="store_true", help="write tests/real/bounds.json: what the tests allow")
+    add("--write-docs", action="store_true", help="write the tables into docs/accuracy.md")
     args = parser.parse_args(argv)
     systems = [system for system in SYSTEMS if system.name in (args.only or [system.name])]
     if args.write_bounds:
-        systems = [system for system in systems if system.name == "Turnscribe"]
+        systems = [system for system in systems if system.name == PRODUCT]
     try:
         chosen = choice(recordings(fetch()), TESTED if args.tested else TABLE)
     except Unavailable as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     chosen = [one for one in chosen if not args.group or one.group in args.group]
-    measured: dict[str, list[Row]] = {}
+    measured: dict[System, list[Row]] = {}
     try:
         models = fetch_models()
         for system in systems:
-            measured[system.name] = measure(system, chosen, models, text=args.text)
+            measured[system] = measure(system, chosen, models, text=args.text)
     except KeyboardInterrupt:
         print("interrupted: what was measured is kept, and the next run goes on.", file=sys.stderr)
         return 130
-    print(tables(measured))
+    made = tables(measured)
+    print("\n\n".join(made.values()))
     if args.write_bounds:
-        bounds.write(measured["Turnscribe"])
+        bounds.write(next(iter(measured.values())))
+    if args.write_docs:
+        document.write(made)
     return 0
 
 
@@ -76,7 +80,7 @@ def measure(system: System, chosen: Sequence[Recording], models: Path, *, text: 
             kept.add(recording, spoken, heard)
         if text:
             tqdm.write(f"{recording.name} ({system.name}, {heard.language})\n  {spoken.text}\n  {heard.text}")
-        rows.append((recording, score(recording, spoken, heard), heard))
+        rows.append(row(recording, spoken, heard))
     return rows
 
 
@@ -87,7 +91,7 @@ def _attempt(transcribe: Transcriber, recording: Recording, spoken: Spoken) -> H
     except Exception as error:
         tqdm.write(f"error: {recording.name}: {error}", file=sys.stderr)
         several = recording.kind in SEVERAL_VOICES
-        return Heard("", None, 0.0, 0.0, (), () if several else None)
+        return Heard("", None, 0.0, 0.0, (), () if several else None, ())
 
 
 if __name__ == "__main__":

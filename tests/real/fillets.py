@@ -95,20 +95,21 @@ def joined(name: str, chosen: list[Line]) -> tuple[bytes, list[SpeakerText], lis
     for line in chosen:
         sound = decode_audio(line.path.read_bytes()).mono
         pause = np.zeros(round(rng.uniform(*PAUSES) * SAMPLE_RATE), np.float32)
-        start, end = position / SAMPLE_RATE, (position + len(sound)) / SAMPLE_RATE
-        passages.append(SpeakerText(line.speaker, line.text, start, end))
-        turns += [Turn(line.speaker, start + first, start + last) for first, last in loud(sound)]
+        start = position / SAMPLE_RATE
+        heard = loud(sound)
+        passages.append(SpeakerText(line.speaker, line.text, start + heard[0][0], start + heard[-1][1]))
+        turns += [Turn(line.speaker, start + first, start + last) for first, last in heard]
         pieces += [sound, pause]
         position += len(sound) + len(pause)
     return to_wav(np.concatenate(pieces)), passages, turns
 
 
-def loud(sound: Waveform) -> list[tuple[float, float]]:
+def loud(sound: Waveform, *, below: float = SILENT_BELOW) -> list[tuple[float, float]]:
     """Seconds between which a voice without noise is not silent; pauses below `SHORTEST_PAUSE` are part of it."""
     frame = SAMPLE_RATE // 100
     level = np.sqrt(np.square(sound[: len(sound) // frame * frame].reshape(-1, frame)).mean(axis=1))  # [10 ms]
     stretches: list[tuple[float, float]] = []
-    for index in np.flatnonzero(level > level.max() * SILENT_BELOW):
+    for index in np.flatnonzero(level > level.max() * below):
         start, end = index / 100, (index + 1) / 100
         if stretches and start - stretches[-1][1] < SHORTEST_PAUSE:
             start, _ = stretches.pop()

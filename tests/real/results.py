@@ -15,10 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tests.real.recording import SEVERAL_VOICES, Recording, Spoken
 from tests.real.recordings import BUILD
 from tests.real.scoring import Heard
-from tests.real.sources import Recording, Spoken
-from tests.real.systems import REPOSITORY, SEVERAL_VOICES, System
+from tests.real.systems import REPOSITORY, System
+from turnscribe.cli.evaluation.references import SpokenWord
 from turnscribe.transcript import SpeakerText, Turn
 
 RESULTS = BUILD / "results"
@@ -30,7 +31,7 @@ class Kept:
     """One program's results: read once, then each new one is added to the file."""
 
     def __init__(self, system: System, folder: Path = RESULTS) -> None:
-        self.path = folder / f"{re.sub('[^a-z]+', '-', system.name.lower())}.jsonl"
+        self.path = folder / f"{re.sub('[^a-z0-9]+', '-', system.name.lower())}.jsonl"
         versions = {several: version_of(system, several_voices=several) for several in (False, True)}
         self._settings = {several: f"{system.settings}, {version}" for several, version in versions.items()}
         self._heard: dict[tuple[str, str], Heard] = {}
@@ -56,9 +57,8 @@ class Kept:
 
 def version_of(system: System, *, several_voices: bool) -> str:
     """A package's number; of the product a hash over its source, since it is measured between two commits."""
-    if system.name != "Turnscribe":
-        package = system.name.partition(",")[0]
-        return f"{package} {metadata.version(package)}"
+    if system.package:
+        return f"{system.package} {metadata.version(system.package)}"
     digest = hashlib.sha256()
     for path in _sources(BESIDE if several_voices else (*BESIDE, "diarization")):
         digest.update(path.read_bytes())
@@ -79,9 +79,10 @@ def _whole_lines(path: Path) -> Iterator[str]:
 
 
 def _heard(entry: dict[str, Any]) -> Heard:
-    turns = entry["turns"]
+    turns, words = entry["turns"], entry["words"]
     return Heard(
         **{name: entry[name] for name in ("text", "language", "seconds", "duration")},
         passages=tuple(SpeakerText(**one) for one in entry["passages"]),
         turns=None if turns is None else tuple(Turn(**one) for one in turns),
+        words=None if words is None else tuple(SpokenWord(one["text"], tuple(one["span"])) for one in words),
     )

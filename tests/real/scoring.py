@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from tests.real.sources import Recording, Spoken
+from tests.real.recording import Recording, Spoken
 from turnscribe.cli.evaluation.measures import Figures, Ratio, align, cp_errors, diarization_errors, tcp_errors
 from turnscribe.cli.evaluation.references import SpokenWord
 from turnscribe.transcript import SpeakerText, Turn
@@ -45,6 +45,7 @@ class Heard:
     duration: float  # of the recording
     passages: tuple[SpeakerText, ...] = ()
     turns: tuple[Turn, ...] | None = None
+    words: tuple[SpokenWord, ...] | None = None  # with their times; `None` where a program gives none
 
 
 def normalise(text: str, language: str | None) -> list[str]:

@@ -1,25 +1,25 @@
 """What is said in the recordings that were fetched: audio, text, and who speaks when, as far as each package tells.
 
-Prompts, captions and lines are one voice each and have a text. A conversation has passages and turns, too. Of music
-and noise it is known that nothing is said.
+Prompts, captions and lines are one voice each and have a text. A conversation has passages and turns, too. Music,
+noise and what is put together are in files of their own.
 """
 
 from __future__ import annotations
 
 import gzip
-import random
 import re
 import wave
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from tests.real import fillets
+from tests.real import fillets, nobody
 from tests.real.packages import PACKAGES
+from tests.real.placed import placed
+from tests.real.recording import Recording, Spoken
 from tests.real.recordings import folder_of
 from turnscribe.cli.evaluation.references import parse_rttm
 from turnscribe.transcript import SpeakerText, Turn
@@ -27,48 +27,23 @@ from turnscribe.waveform import to_wav
 
 SHORTEST = 2.0  # seconds of a prompt, a caption or a line
 FEWEST_WORDS = 3
-MUSIC_SECONDS = 30
 PROMPTS = ("en", "es", "fr", "it", "ru")
 CAPTIONS = ("be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru")
-NOBODY_SPEAKS = ("music", "noise")
 HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """What a recording is held against; `text` is `None` where nobody wrote it down, empty where nothing is said."""
-
-    audio: bytes
-    text: str | None = None
-    passages: tuple[SpeakerText, ...] = ()  # by time; those of two speakers may overlap
-    turns: tuple[Turn, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Recording:
-    """`kind` is prompt, caption, line, reading, conversation, dialogue, music or noise."""
-
-    name: str
-    kind: str
-    language: str | None
-    load: Callable[[], Spoken]
-
-    @property
-    def group(self) -> str:
-        """What its figures are summed up with."""
-        return f"{self.kind} {self.language}" if self.language else self.kind
-
-
 def recordings(unpacked: Path) -> list[Recording]:
-    """All that can be used of what `recordings.fetch` unpacked, by name."""
+    """All that can be used of what `recordings.fetch` unpacked, by name. Raises `Unavailable`."""
+    prompts = list(_prompts(unpacked))
     found = [
-        *_prompts(unpacked),
+        *prompts,
         *_captions(unpacked),
         *_lines(unpacked),
         *_readings(unpacked),
         *_conversations(unpacked),
         *_dialogues(unpacked),
-        *_silent(unpacked),
+        *_nobody(unpacked),
+        *placed(prompts, _package(unpacked, "asterisk-moh-opsound-wav")),
     ]
     return sorted(found, key=lambda recording: recording.name)
 
@@ -236,24 +211,11 @@ def _dialogue(name: str, lines: list[fillets.Line]) -> Spoken:
 # Nobody speaks ---------------------------------------------------------------------------------------
 
 
-def _silent(unpacked: Path) -> Iterator[Recording]:
-    """Three pieces of each piece of hold music, from places that its name determines, and noise."""
-    for path in sorted(_package(unpacked, "asterisk-moh-opsound-wav").rglob("*.wav")):
-        with wave.open(str(path)) as file:
-            last = file.getnframes() // file.getframerate() - MUSIC_SECONDS
-        for start in random.Random(path.stem).sample(range(last), 3):
-            yield Recording(f"music/{path.stem}/{start}", "music", None, partial(_piece, path, start))
-    noise = next(_package(unpacked, "alsa-utils").rglob("Noise.wav"))
-    yield Recording("noise/Noise", "noise", None, partial(_spoken, noise, ""))
-    sounds = _package(unpacked, "asterisk-core-sounds-en-wav")
-    for name in ("ascending-2tone", "beeperr", "confbridge-leave", "silence/10"):
-        path = next(sounds.glob(f"usr/share/asterisk/sounds/*/{name}.wav"))
-        yield Recording(f"noise/{name}", "noise", None, partial(_spoken, path, ""))
+def _nobody(unpacked: Path) -> Iterator[Recording]:
+    sounds = nobody.sounds(*(_package(unpacked, name) for name in nobody.PACKAGES))
+    for name, load in sounds:
+        yield Recording(name, name.partition("/")[0], None, partial(_unspoken, load))
 
 
-def _piece(path: Path, start: int) -> Spoken:
-    with wave.open(str(path)) as file:
-        rate = file.getframerate()
-        file.setpos(start * rate)
-        samples = np.frombuffer(file.readframes(MUSIC_SECONDS * rate), "<i2")
-    return Spoken(to_wav(samples.astype(np.float32) / 2**15, sample_rate=rate), "")
+def _unspoken(load: Callable[[], bytes]) -> Spoken:
+    return Spoken(load(), "")

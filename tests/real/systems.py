@@ -1,30 +1,27 @@
-"""The programs that are compared, on the same weights: a function each, from a recording's bytes to `Heard`.
+"""The programs that are compared, on the same weights: this one, as its endpoint's handler runs it, and `peers.py`.
 
-All of them decode greedily, in float32, on the CPU, and find the language themselves. What each does with a window
-that looks wrong (a warmer temperature, leaving it out) is its own default.
+All of them decode in float32, on the CPU, and find the language themselves. What each does with a window that looks
+wrong (a warmer temperature, leaving it out) is its own default.
 """
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.real import peers
+from tests.real.peers import Transcriber
+from tests.real.recording import SEVERAL_VOICES, Recording
 from tests.real.scoring import Heard
-from tests.real.sources import Recording
-from turnscribe.cli.evaluation.references import parse_rttm
-from turnscribe.inputs.decode import decode_audio
+from turnscribe.cli.evaluation.references import SpokenWord, parse_rttm
 from turnscribe.transcript import SpeakerText
-from turnscribe.waveform import SAMPLE_RATE
-from turnscribe.whisper.languages import language_code
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SEVERAL_VOICES = ("conversation", "dialogue")
-
-Transcriber = Callable[[Recording, bytes], Heard]
+PRODUCT = "Turnscribe"
 
 
 @dataclass(frozen=True)
@@ -34,14 +31,16 @@ class System:
     name: str
     settings: str
     load: Callable[[Path], Transcriber]  # from the folder of the models
+    package: str | None  # whose version counts; `None` is this repository
+    beams: int = 1
 
 
-def turnscribe(models: Path) -> Transcriber:
+def turnscribe(models: Path, **parameters: Any) -> Transcriber:
     """The endpoint's handler. Speakers are told apart where there are several."""
     handler = endpoint_handler(models)
 
     def transcribe(recording: Recording, audio: bytes) -> Heard:
-        return heard_by(handler, audio, diarize=recording.kind in SEVERAL_VOICES)
+        return heard_by(handler, audio, diarize=recording.kind in SEVERAL_VOICES, **parameters)
 
     return transcribe
 
@@ -60,7 +59,7 @@ def heard_by(handler: Any, audio: bytes, *, diarize: bool, **parameters: Any) ->
     if diarize:
         parameters["response_format"] = "rttm"
     began = time.perf_counter()
-    answer = handler({"inputs": audio, "parameters": {"diarize": diarize, **parameters}})
+    answer = handler({"inputs": audio, "parameters": {"diarize": diarize, "timestamps": "word", **parameters}})
     return Heard(
         answer["text"],
         answer["language"],
@@ -68,70 +67,28 @@ def heard_by(handler: Any, audio: bytes, *, diarize: bool, **parameters: Any) ->
         answer["duration"],
         tuple(SpeakerText(one.get("speaker") or "", one["text"], *one["timestamp"]) for one in answer["chunks"]),
         parse_rttm(answer["formatted"]) if diarize else None,
+        tuple(SpokenWord(one["word"], (one["start"], one["end"])) for one in answer["words"]),
     )
 
 
-def faster_whisper(models: Path, *, vad_filter: bool) -> Transcriber:
-    from faster_whisper import WhisperModel
-
-    model = WhisperModel(str(models / "whisper-base"), device="cpu", compute_type="float32")
-
-    def transcribe(recording: Recording, audio: bytes) -> Heard:
-        began = time.perf_counter()
-        segments, info = model.transcribe(
-            io.BytesIO(audio), beam_size=1, word_timestamps=recording.kind in SEVERAL_VOICES, vad_filter=vad_filter
-        )
-        passages = tuple(SpeakerText("", segment.text, segment.start, segment.end) for segment in segments)
-        text = "".join(passage.text for passage in passages)
-        return Heard(text, info.language, time.perf_counter() - began, info.duration, passages)
-
-    return transcribe
+def _faster_whisper(name: str, beams: int, *, vad_filter: bool) -> System:
+    load = partial(peers.faster_whisper, beams=beams, vad_filter=vad_filter)
+    return System(name, f"whisper-base, {beams} beams", load, "faster-whisper", beams)
 
 
-def transformers(models: Path) -> Transcriber:
-    """Its speech recognition pipeline, with the model that the product reads from the same file."""
-    import torch
-    from transformers import pipeline
-
-    from turnscribe.asr.whisper_loading import load_whisper
-
-    model = str(models / "whisper-base")
-    parts = load_whisper(model, assistant=None, token=None, device="cpu", dtype="float32", modules=True)
-    recognise = pipeline(
-        "automatic-speech-recognition",
-        model=parts.model,
-        tokenizer=parts.tokenizer,
-        feature_extractor=parts.feature_extractor,
-        chunk_length_s=30,
-        device="cpu",
-    )
-
-    def transcribe(recording: Recording, audio: bytes) -> Heard:
-        waveform = decode_audio(audio).mono
-        began = time.perf_counter()
-        with torch.inference_mode():
-            found = recognise(
-                {"raw": waveform, "sampling_rate": SAMPLE_RATE},
-                return_timestamps=True,
-                return_language=True,
-                generate_kwargs={"task": "transcribe", "num_beams": 1, "do_sample": False},
-            )
-        took, duration = time.perf_counter() - began, len(waveform) / SAMPLE_RATE
-        passages = []
-        for chunk in found["chunks"]:
-            start, end = chunk["timestamp"]
-            passages.append(SpeakerText("", chunk["text"], start or 0.0, duration if end is None else end))
-        language = next((chunk.get("language") for chunk in found["chunks"]), None)  # an English name
-        return Heard(found["text"], language_code(language or ""), took, duration, tuple(passages))
-
-    return transcribe
+def _openai_whisper(name: str, beams: int) -> System:
+    load = partial(peers.openai_whisper, beams=beams)
+    return System(name, f"whisper-base, {beams} beams", load, "openai-whisper", beams)
 
 
 SYSTEMS = (
-    System("Turnscribe", "whisper-base, open diarizer", turnscribe),
-    System("faster-whisper", "whisper-base, beam 1", lambda models: faster_whisper(models, vad_filter=False)),
-    System(
-        "faster-whisper, voice filter", "whisper-base, beam 1", lambda models: faster_whisper(models, vad_filter=True)
-    ),
-    System("transformers", "whisper-base, beam 1, chunks of 30 s", transformers),
+    System(PRODUCT, "whisper-base, open diarizer", turnscribe, None),
+    _faster_whisper("faster-whisper", 1, vad_filter=False),
+    _faster_whisper("faster-whisper, voice filter", 1, vad_filter=True),
+    _openai_whisper("openai-whisper", 1),
+    System("transformers", "whisper-base, chunks of 30 s", peers.transformers, "transformers"),
+    System(f"{PRODUCT}, 5 beams", "whisper-base, open diarizer", partial(turnscribe, num_beams=5), None, 5),
+    _faster_whisper("faster-whisper, 5 beams", 5, vad_filter=False),
+    _faster_whisper("faster-whisper, 5 beams, voice filter", 5, vad_filter=True),
+    _openai_whisper("openai-whisper, 5 beams", 5),
 )

@@ -6,19 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.real.scoring import normalise, score
-from tests.real.sources import Recording
-from tests.real.systems import heard_by
+from tests.real.conftest import Hear
+from tests.real.recording import Recording
+from tests.real.scoring import normalise
 
 SHEILA = "originally from chicago"
 
 
 @pytest.mark.real_oldest
-def test_the_call_is_told_by_two_people(real_handler: Any, real_recordings: dict[str, Recording]) -> None:
-    call = real_recordings["conversation/sample"]
-    spoken = call.load()
-    heard = heard_by(real_handler, spoken.audio, diarize=True)
-    figures = score(call, spoken, heard)
+def test_the_call_is_told_by_two_people(hear: Hear, real_recordings: dict[str, Recording]) -> None:
+    row = hear(real_recordings["conversation/sample"])
+    heard, figures = row.heard, row.figures
     text = " ".join(normalise(heard.text, "en"))
     assert heard.language == "en"
     assert "this is diane in new jersey" in text

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.real.packages import PACKAGES
+from tests.real.recording import Recording
 from tests.real.recordings import Unavailable, fetch, folder_of
-from tests.real.sources import Recording
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.speech.detector import SpeechDetector, load_speech_detector
 from turnscribe.speech.silero import CONTEXT, FRAME, silero_from
