@@ -30,7 +30,6 @@ from turnscribe.instances import each_instance, has_instances, read_instances  #
 from turnscribe.pipeline import Pipeline, best_device  # noqa: E402
 from turnscribe.request import Request  # noqa: E402
 from turnscribe.settings import ModelSettings  # noqa: E402
-from turnscribe.speech.detector import load_speech_detector  # noqa: E402
 
 
 class EndpointHandler:
@@ -67,7 +66,6 @@ class EndpointHandler:
             settings,
             asr,
             diarizer,
-            detector=load_speech_detector(device),
             device=device,
             diarize=diarize,
             assign_speakers=assign_speakers,

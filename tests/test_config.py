@@ -165,7 +165,7 @@ WRONG = {
     "assisted": ["maybe", 2, [], "-1", "0.5"],
     "chunk_length_s": ["long", 0.5, "0.5", "-1", 31, "nan", "inf", True, "True", {}, 10**400],
     "sampling_rate": ["cd", 100, 200_000, "-1", True, 16000.5],
-    "language": ["klingon", "-", 7, "x" * 500, ["en"]],
+    "language": ["klingon", "-", 7, "x" * 500, ["en"], "\ud800"],
     "languages": ["klingon", "en,klingon", ["en", "x" * 500], [7], 7, {"en": 1}, "auto", ["multi"]],
     "num_speakers": ["two", 0, "-1", "0.5", 101, True],
     "min_speakers": ["two", 0, "-1", "0.5", 101, True],

@@ -159,7 +159,9 @@ def _known_language(name: str) -> str:
     """Its code."""
     code = language_code(name)
     if code is None:
-        raise PydanticCustomError("language", "unknown language", {"value": name})
+        # pydantic writes the value into its message, which a lone surrogate cannot be written into
+        value = name.encode("utf-8", "replace").decode()
+        raise PydanticCustomError("language", "unknown language", {"value": value})
     return code
 
 

@@ -48,7 +48,7 @@ AssignSpeakers: TypeAlias = Callable[[Sequence[Chunk], Sequence[Turn]], Sequence
 class Pipeline:
     """Loaded models, called with one recording at a time or from several threads.
 
-    Without a `detector` nothing is known of where somebody speaks, and all of a recording is heard.
+    The `detector` finds where somebody speaks; without one, the package's own is loaded.
     `diarize`, `assign_speakers` and `group_turns` say who speaks when, and whose words are whose: an endpoint may
     have its own.
     """
@@ -66,7 +66,7 @@ class Pipeline:
         group_turns: GroupTurns = group_turns,
     ) -> None:
         self.settings, self.asr, self.diarizer, self.device = settings, asr, diarizer, device
-        self.detector = detector
+        self.detector = detector or load_speech_detector(device)
         self._diarize, self._assign_speakers, self._group_turns = diarize, assign_speakers, group_turns
         self._diarizing = threading.Lock()  # a pyannote pipeline keeps state during a call
 
@@ -134,7 +134,7 @@ class Pipeline:
     def find_speech(self, waveform: Waveform, request: Request, listener: Listener = SILENT) -> SpeechMap | None:
         """Where somebody speaks in a waveform `[samples]`; `None` where the request does not want to know."""
         options = request.decoding
-        if self.detector is None or not options.vad:
+        if not options.vad:
             return None
         return self.detector.find(
             waveform,
@@ -226,7 +226,7 @@ def load_pipeline(settings: ModelSettings, *, root: Path = Path()) -> Pipeline:
     diarizer = None
     if settings.diarization_model:
         diarizer = load_diarizer(settings.diarization_model, token=token, device=device, root=root)
-    return Pipeline(settings, asr, diarizer, detector=load_speech_detector(device), device=device)
+    return Pipeline(settings, asr, diarizer, device=device)
 
 
 def best_device() -> str:
