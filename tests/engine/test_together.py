@@ -62,9 +62,9 @@ class WatchedEngine(Engine):
         super().__init__(models(), draft_length=draft_length)
         self.asr = asr
 
-    def batch(self, rows: int, *, assisted: bool) -> Batch:
+    def batch(self, rows: int, *, assisted: bool, beams: int = 1) -> Batch:
         self.asr.made.append(rows)
-        batch = super().batch(rows, assisted=assisted)
+        batch = super().batch(rows, assisted=assisted, beams=beams)
         for name in ("step", "speculate"):
             self.asr.watch(batch, name)
         return batch
