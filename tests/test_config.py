@@ -43,7 +43,7 @@ ADDED = {
     "languages": (),
     "vad": True,
     "vad_threshold": 0.5,
-    "vad_min_speech_duration_ms": 100,
+    "vad_min_speech_duration_ms": 60,
     "vad_min_silence_duration_ms": 2000,
     "vad_speech_pad_ms": 200,
     "audio_track": None,

@@ -125,6 +125,7 @@ class Pipeline:
                 self._warnings(request),
                 count_warnings(request, turns),
                 *(one.warnings for one in recognitions),
+                _missing_words(request, chunks),
             ),
             speculations=[one.speculation for one in recognitions],
             task=request.decoding.task,
@@ -244,6 +245,12 @@ def _decoded_clips(known_speakers: Mapping[str, bytes], diarizing: bool) -> dict
     for name, clip in clips.items():
         check_clip(name, clip)
     return clips
+
+
+def _missing_words(request: Request, chunks: Sequence[Chunk]) -> list[str]:
+    if request.word_times and chunks and not any(chunk.words for chunk in chunks):
+        return ["The model's backend does not time words: there are none."]
+    return []
 
 
 def _anybody(speech: Sequence[SpeechMap | None]) -> bool:

@@ -64,7 +64,7 @@ class DecodingOptions:
     patience: Annotated[float, Gt(0), Le(10), Doc("a number above 0 and at most 10")] = 1.0
     vad: Annotated[bool, Doc("true or false")] = True
     vad_threshold: Annotated[float, Gt(0), Lt(1), Doc("a number between 0 and 1")] = 0.5
-    vad_min_speech_duration_ms: Milliseconds = 100
+    vad_min_speech_duration_ms: Milliseconds = 60
     vad_min_silence_duration_ms: Milliseconds = 2000
     vad_speech_pad_ms: Milliseconds = 200
     word_times: bool = True

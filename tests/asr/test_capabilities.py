@@ -39,7 +39,6 @@ def test_what_cannot_be_honoured_is_changed_and_told() -> None:
         "This backend speculates 2 windows at a time: batch_size 2 was used.",
         "This backend decodes a window once: temperature had no effect.",
         "This backend takes no prompt: it had no effect.",
-        "This backend does not time words: chunks have none.",
     )
 
 

@@ -50,7 +50,7 @@ class ScriptedWhisper(torch.nn.Module):
         self.batches: list[int] = []
         self.arguments: dict[str, Any] = {}
         self.decoder = torch.nn.Identity()
-        self.config = SimpleNamespace(eos_token_id=END, model_type="whisper")
+        self.config = SimpleNamespace(eos_token_id=END, model_type="whisper", max_target_positions=448)
         self.generation_config = SimpleNamespace(
             is_multilingual=True,
             lang_to_id={"<|en|>": ENGLISH, "<|de|>": GERMAN},

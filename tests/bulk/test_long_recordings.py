@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, starmap
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from config import parse_config
 from tests.fakes import FakePipeline, deployed
+from turnscribe.asr.window_text import windows_to_decode
 from turnscribe.bulk.long_recordings import (
     PartTranscript,
     judge_language,
@@ -25,12 +27,30 @@ from turnscribe.bulk.long_recordings import (
 from turnscribe.errors import InferenceFailed
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.request import Request
+from turnscribe.speech.speech_map import SpeechMap, Stretch
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
 from turnscribe.waveform import SAMPLE_RATE, to_wav
-from turnscribe.whisper.windows import cut_windows
+from turnscribe.whisper.windows import Window
 
 CHUNK_LENGTH_S = 15
 DEPLOYMENT = deployed(FakePipeline())  # with this repository's request defaults
+REQUEST = parse_config({"chunk_length_s": CHUNK_LENGTH_S})
+NO_MAP: Any = SimpleNamespace(find_speech=lambda waveform, request: None)  # windows of all that is not silent
+
+
+class Bursts:
+    """Takes for speech what is loud."""
+
+    def find_speech(self, waveform: NDArray[np.float32], request: Request) -> SpeechMap:
+        loud = np.abs(waveform[: len(waveform) // 160 * 160].reshape(-1, 160)).max(axis=1) > 0.02
+        edges = np.flatnonzero(np.diff(loud, prepend=False, append=False)) / 100
+        return SpeechMap(
+            tuple(starmap(Stretch, zip(edges[::2], edges[1::2], strict=True))), len(waveform) / SAMPLE_RATE
+        )
+
+
+def windows_of(waveform: NDArray[np.float32], pipeline: Any) -> list[Window]:
+    return windows_to_decode(waveform, pipeline.find_speech(waveform, REQUEST), REQUEST.decoding)
 
 
 @pytest.fixture(scope="module")
@@ -50,44 +70,51 @@ def noise(seconds: float, seed: int) -> NDArray[np.float32]:
     return np.concatenate(parts).astype(np.float32)[: int(seconds * SAMPLE_RATE)]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("part_seconds", [45, 100])
-def test_the_parts_hold_the_windows_of_the_whole(seed: int, part_seconds: float) -> None:
+@pytest.mark.parametrize("pipeline", [NO_MAP, Bursts()], ids=["no map", "bursts"])
+def test_the_parts_hold_the_windows_of_the_whole(pipeline: Any, seed: int, part_seconds: float) -> None:
     waveform = noise(400, seed)
-    parts = split(waveform, part_seconds=part_seconds, chunk_length_s=CHUNK_LENGTH_S)
+    parts = split(waveform, REQUEST, pipeline, part_seconds=part_seconds)
     assert parts[0].start == 0
     assert parts[-1].stop == len(waveform)
     assert all(one.stop == other.start for one, other in pairwise(parts))
     assert abs(len(parts) - 400 / part_seconds) <= 1
     together = [
-        (window.start + part.start, window.stop + part.start)
+        window.later(part.start)
         for part in parts
-        for window in cut_windows(waveform[part.start : part.stop], CHUNK_LENGTH_S)
+        for window in windows_of(waveform[part.start : part.stop], pipeline)
     ]
-    assert together == [(window.start, window.stop) for window in cut_windows(waveform, CHUNK_LENGTH_S)]
+    whole = windows_of(waveform, pipeline)
+    assert [len(window.left_out) for window in together] == [len(window.left_out) for window in whole]
+    for one, other in zip(together, whole, strict=True):
+        assert abs(one.start - other.start) <= 0.1 * SAMPLE_RATE
+        assert abs(one.stop - other.stop) <= 0.1 * SAMPLE_RATE
 
 
-def test_cuts_are_in_pauses() -> None:
+@pytest.mark.parametrize("pipeline", [NO_MAP, Bursts()], ids=["no map", "bursts"])
+def test_cuts_are_in_pauses(pipeline: Any) -> None:
     waveform = noise(400, 7)
-    for part in split(waveform, part_seconds=60, chunk_length_s=CHUNK_LENGTH_S)[1:]:
+    for part in split(waveform, REQUEST, pipeline, part_seconds=60)[1:]:
         assert np.abs(waveform[part.start - 160 : part.start + 160]).max() < 0.01
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01, 20])
 def test_a_short_recording_is_one_part(seconds: float) -> None:
     waveform = noise(20, 1)[: int(seconds * SAMPLE_RATE)]
-    parts = split(waveform, part_seconds=600, chunk_length_s=CHUNK_LENGTH_S)
+    parts = split(waveform, REQUEST, NO_MAP, part_seconds=600)
     assert [(part.start, part.stop) for part in parts] == ([(0, len(waveform))] if seconds else [])
-    assert len(opening(waveform, chunk_length_s=CHUNK_LENGTH_S)) <= len(waveform)
+    assert len(opening(waveform, REQUEST, NO_MAP)) <= len(waveform)
 
 
 def test_the_opening_is_what_the_language_is_judged_by() -> None:
     waveform = noise(200, 3)
-    waveform[: 40 * SAMPLE_RATE] = 0  # silent windows are not heard
-    windows = cut_windows(waveform, CHUNK_LENGTH_S)
-    silent = sum(not waveform[window.start : window.stop].any() for window in windows)
-    assert silent > 0
-    assert len(opening(waveform, chunk_length_s=CHUNK_LENGTH_S)) == windows[silent + 3].stop
+    waveform[: 40 * SAMPLE_RATE] = 0  # nobody speaks
+    for pipeline in (NO_MAP, Bursts()):
+        windows = windows_of(waveform, pipeline)
+        assert windows[3].start > 40 * SAMPLE_RATE
+        assert len(opening(waveform, REQUEST, pipeline)) == windows[3].stop
+    assert len(opening(np.zeros(16_000, np.float32), REQUEST, Bursts())) == 0
 
 
 @pytest.mark.models
@@ -99,7 +126,7 @@ def test_the_text_is_that_of_one_machine_and_so_are_the_speakers(
     request = parse_config(parameters)
     whole = pipeline.transcribe(to_wav(recording), request)
     language = judge_language(recording, request, pipeline)
-    parts = split(recording, part_seconds=45, chunk_length_s=CHUNK_LENGTH_S)
+    parts = split(recording, request, pipeline, part_seconds=45)
     assert len(parts) == 3
     made = [
         transcribe_part(

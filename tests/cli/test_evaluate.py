@@ -448,6 +448,7 @@ class MainModel(Says):
         # After the prompt, START, ENGLISH and TRANSCRIBE: a timestamp, two letters, a timestamp, the end.
         super().__init__([0, 0, 0, 0, FIRST, 7, 8, FIRST + 40, END], whole=True)
         self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.config.max_target_positions = 448
         self.generation_config = SimpleNamespace(
             is_multilingual=True,
             lang_to_id={"<|en|>": ENGLISH},

@@ -447,7 +447,8 @@ def test_a_recording_becomes_the_chunks_of_the_reference(layout: str, changes: d
         result = engine.transcribe(waveform, DecodingOptions(batch_size=rows, chunk_length_s=12, **CALM, **changes))
         assert plain(result.chunks) == plain(wanted.chunks)
         assert result.language == wanted.language
-        assert result.warnings == wanted.warnings
+        of_text = {text for text in wanted.warnings if "This backend" not in text}  # it decodes a window once
+        assert set(result.warnings) == of_text
     assert len(wanted.chunks) > 4
 
 

@@ -79,7 +79,6 @@ def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[Decodin
         warnings.append("This backend takes no prompt: it had no effect.")
     if options.word_times and not capabilities.word_times:
         options = replace(options, word_times=False)
-        warnings.append("This backend does not time words: chunks have none.")
     if options.chunk_length_s > capabilities.longest_window_s:
         options = replace(options, chunk_length_s=capabilities.longest_window_s)
     return options, tuple(warnings)

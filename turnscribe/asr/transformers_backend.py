@@ -234,7 +234,7 @@ class _Transcription:
                 alignment_heads(self.model),
                 self.end_token,
             )
-        positions = self.model.config.max_target_positions
+        positions = int(self.model.config.max_target_positions)
         return [
             DecodedWindow(
                 window,

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
+from math import inf
 
 from turnscribe.asr.spoken_language import FIRST_WINDOWS
 from turnscribe.asr.window_text import windows_to_decode
@@ -29,7 +30,8 @@ from turnscribe.transcript_json import from_json, to_json
 from turnscribe.waveform import SAMPLE_RATE, Waveform, to_wav
 from turnscribe.whisper.windows import Window
 
-CUTS_TRIED = 6  # places where a part might end
+CUTS_TRIED = 4  # places where a part might end
+SAME_WINDOW = 0.1  # seconds by which the edge of a window may be elsewhere in a part than in the whole
 # Parameters that say how the whole recording's file is read.
 OF_THE_FILE = ("encoding", "sampling_rate", "audio_track")
 
@@ -66,8 +68,8 @@ class PartTranscript:
 def split(waveform: Waveform, request: Request, pipeline: Pipeline, *, part_seconds: float) -> list[Window]:
     """Parts of about `part_seconds` that together cover `waveform` `[samples]` once, in order.
 
-    Where a cut is due, the nearest of the pauses between two windows is taken that leaves the windows as they are:
-    other windows would give another text.
+    Where a cut is due, that of the nearest pauses between two windows is taken that leaves the windows as they are,
+    but for a tenth of a second: other windows would give another text.
     """
     windows = _windows(waveform, request, pipeline)
     cuts = [(before.stop + after.start) // 2 for before, after in pairwise(windows)]
@@ -76,14 +78,29 @@ def split(waveform: Waveform, request: Request, pipeline: Pipeline, *, part_seco
     for index in range(1, number):
         due = len(waveform) * index // number
         near = sorted((cut for cut in cuts if cut > chosen[-1]), key=lambda cut: abs(cut - due))
-        for cut in near[:CUTS_TRIED]:
-            part = [window for window in windows if chosen[-1] <= window.start and window.stop <= cut]
-            if part == [
-                window.later(chosen[-1]) for window in _windows(waveform[chosen[-1] : cut], request, pipeline)
-            ]:
-                chosen.append(cut)
-                break
+        differences = [
+            _difference(waveform, windows, chosen[-1], cut, request, pipeline) for cut in near[:CUTS_TRIED]
+        ]
+        best = min(range(len(differences)), key=lambda place: differences[place], default=None)
+        if best is not None and differences[best] <= SAME_WINDOW * SAMPLE_RATE:
+            chosen.append(near[best])
     return [Window(start, stop) for start, stop in pairwise([*chosen, len(waveform)]) if stop > start]
+
+
+def _difference(
+    waveform: Waveform, windows: Sequence[Window], start: int, stop: int, request: Request, pipeline: Pipeline
+) -> float:
+    """By how many samples the windows of a part by itself are elsewhere than those of the whole recording."""
+    whole = [window for window in windows if start <= window.start and window.stop <= stop]
+    part = [window.later(start) for window in _windows(waveform[start:stop], request, pipeline)]
+    if [len(window.left_out) for window in whole] != [len(window.left_out) for window in part]:
+        return inf
+    edges = zip(_edges(whole), _edges(part), strict=True)
+    return max((abs(one - other) for one, other in edges), default=inf)
+
+
+def _edges(windows: Sequence[Window]) -> list[int]:
+    return [edge for window in windows for piece in window.pieces for edge in piece]
 
 
 def _windows(waveform: Waveform, request: Request, pipeline: Pipeline) -> list[Window]:

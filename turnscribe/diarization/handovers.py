@@ -96,6 +96,6 @@ def _spoken(speech: Speech, starts: NDArray[np.float64], ends: NDArray[np.float6
 def _distances(speech: Speech, starts: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
     """Seconds from each stretch to the nearest that a speaker speaks in; 0 where they touch."""
     after = np.searchsorted(speech.starts, ends, side="right")
-    following = np.append(speech.starts, np.inf)[after] - ends
-    previous = starts - np.insert(speech.ends, 0, -np.inf)[after]
+    following = np.array([*speech.starts, np.inf])[after] - ends
+    previous = starts - np.array([-np.inf, *speech.ends])[after]
     return np.asarray(np.maximum(np.minimum(following, previous), 0.0))
