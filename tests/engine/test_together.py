@@ -62,9 +62,9 @@ class WatchedEngine(Engine):
         super().__init__(models(), draft_length=draft_length)
         self.asr = asr
 
-    def batch(self, rows: int, *, assisted: bool) -> Batch:
+    def batch(self, rows: int, *, assisted: bool, beams: int = 1) -> Batch:
         self.asr.made.append(rows)
-        batch = super().batch(rows, assisted=assisted)
+        batch = super().batch(rows, assisted=assisted, beams=beams)
         for name in ("step", "speculate"):
             self.asr.watch(batch, name)
         return batch
@@ -211,7 +211,7 @@ def eight(**same: Any) -> list[RequestThread]:
 @pytest.mark.parametrize(
     ("order", "at"), [(range(8), 0), ((6, 4, 1, 7, 0, 3, 5, 2), 0), ((4, 7, 2, 0, 5, 6, 1, 3), 11)], ids=str
 )
-@pytest.mark.parametrize("same", [{}, {"word_times": True}, {"assisted": True}], ids=str)
+@pytest.mark.parametrize("same", [{}, {"word_times": True}, {"assisted": True}, {"num_beams": 3}], ids=str)
 def test_eight_requests_at_once_get_what_each_gets_alone(same: dict[str, Any], order: Sequence[int], at: int) -> None:
     requests = [eight(**same)[index] for index in order]
     engine = Watched(until(8, at=at))
