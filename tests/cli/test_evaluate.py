@@ -475,7 +475,7 @@ def test_the_draft_is_compared_at_each_token_and_at_the_end(whole: bool) -> None
     tokenizer = SimpleNamespace(decode=lambda ids, **_: "".join(chr(97 + token) for token in ids if token < END))
     asr = TransformersAsr(MainModel(), tokenizer, features, assistant)
     config = parse_config({"language": "en", "chunk_length_s": 1})
-    agreed = draft_agreement(asr, to_wav(np.zeros(32_000, np.float32)), config)
+    agreed = draft_agreement(asr, to_wav(np.full(32_000, 0.1, np.float32)), config)
     assert agreed == Ratio(3 + 2, 5 + 2)
     assert {"input_features" if whole else "encoder_outputs"} < assistant.asked[0].keys()
     assert [tuple(inputs.values())[-1 if whole else 0].shape[1] for inputs in assistant.asked] == [9, 6]

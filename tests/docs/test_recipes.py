@@ -81,7 +81,7 @@ def test_a_backend_is_one_file_and_the_line_that_registers_it(monkeypatch: pytes
     monkeypatch.setitem(registry.BACKENDS, "own", "own_backend")
     handler = EndpointHandler(settings=ModelSettings(asr_model="any", asr_backend="own"))
     audio = to_wav(np.full(3 * 16_000, 0.1, dtype=np.float32))
-    parameters = {"chunk_length_s": 2, "prompt": "Ada", "temperature": 0.4}
+    parameters = {"chunk_length_s": 2, "prompt": "Ada", "temperature": 0.4, "vad": False}
     answer = handler({"inputs": audio, "parameters": parameters})
     assert [chunk["timestamp"] for chunk in answer["chunks"]] == [[0.0, 2.0], [2.0, 3.0]]
     assert len(answer["warnings"]) == 2  # of the prompt and of the temperature

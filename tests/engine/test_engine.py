@@ -447,7 +447,7 @@ def test_a_recording_becomes_the_chunks_of_the_reference(layout: str, changes: d
         result = engine.transcribe(waveform, DecodingOptions(batch_size=rows, chunk_length_s=12, **CALM, **changes))
         assert plain(result.chunks) == plain(wanted.chunks)
         assert result.language == wanted.language
-        assert [text for text in wanted.warnings if "prompt" in text] == list(result.warnings)
+        assert result.warnings == wanted.warnings
     assert len(wanted.chunks) > 4
 
 

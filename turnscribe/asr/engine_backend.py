@@ -10,7 +10,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Speculation
 from turnscribe.waveform import Waveform
 from turnscribe.whisper.alignment import TokenAlignment, token_starts
-from turnscribe.whisper.generation_config import prompt_tokens
+from turnscribe.whisper.generation_config import prompt_tokens, token_limit
 from turnscribe.whisper.reading import DecodedWindow, Reader, compression_ratio
 from turnscribe.whisper.windows import Window
 
@@ -246,12 +245,3 @@ class _Transcription:
 def _nothing(attempt: Attempt) -> Attempt:
     """The attempt without its tokens."""
     return replace(attempt, tokens=(), logprobs=())
-
-
-def token_limit(config: Any, initial: int, positions: int) -> int:
-    """The length, initial tokens and all, at which transformers ends a row of this generation configuration."""
-    new_tokens = getattr(config, "max_new_tokens", None)
-    if new_tokens is not None:
-        return min(initial + int(new_tokens), positions)
-    longest = getattr(config, "max_length", None) or positions
-    return min(int(longest) + min(initial, positions // 2 - 1), positions)

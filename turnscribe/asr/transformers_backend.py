@@ -28,7 +28,7 @@ from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 from turnscribe.whisper.alignment import TokenAlignment, align, alignment_heads
-from turnscribe.whisper.generation_config import prompt_tokens
+from turnscribe.whisper.generation_config import prompt_tokens, token_limit
 from turnscribe.whisper.reading import DecodedWindow, Reader
 from turnscribe.whisper.windows import Window
 
@@ -98,7 +98,7 @@ class _Transcription:
         self.language = SpokenLanguage(
             options, asr.model.generation_config, multilingual=asr.capabilities.multilingual
         )
-        config = asr.model.generation_config
+        self.config = config = asr.model.generation_config
         self.end_token = int(asr.model.config.eos_token_id)
         self.first_timestamp = int(config.no_timestamps_token_id) + 1
         self.reader = Reader(asr.tokenizer, self.end_token, self.first_timestamp)
@@ -234,9 +234,16 @@ class _Transcription:
                 alignment_heads(self.model),
                 self.end_token,
             )
+        positions = self.model.config.max_target_positions
         return [
-            DecodedWindow(window, row, None if alignment is None else alignment.logprobs, alignment)
-            for window, (_, row), alignment in zip(windows, rows, alignments, strict=True)
+            DecodedWindow(
+                window,
+                row,
+                None if alignment is None else alignment.logprobs,
+                alignment,
+                reached_limit=len(initial) + len(row) >= token_limit(self.config, len(initial), positions),
+            )
+            for window, (initial, row), alignment in zip(windows, rows, alignments, strict=True)
         ]
 
     def _heard(self, features: Any, encoded: Any) -> dict[str, Any]:

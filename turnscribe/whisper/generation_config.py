@@ -43,3 +43,12 @@ def text_tokens(tokenizer: Any, text: str) -> list[int]:
     cuts = [0, *(found.start() + 1 for found in re.finditer(spelled, text)), len(text)]  # after a first character
     pieces = [text[first:stop] for first, stop in itertools.pairwise(cuts)]
     return [int(token) for piece in pieces for token in tokenizer.encode(piece, add_special_tokens=False)]
+
+
+def token_limit(config: Any, initial: int, positions: int) -> int:
+    """The length, initial tokens and all, at which transformers ends a row of this generation configuration."""
+    new_tokens = getattr(config, "max_new_tokens", None)
+    if new_tokens is not None:
+        return min(initial + int(new_tokens), positions)
+    longest = getattr(config, "max_length", None) or positions
+    return min(int(longest) + min(initial, positions // 2 - 1), positions)
