@@ -347,7 +347,7 @@ def test_whoever_does_not_fit_in_is_not_overtaken_for_ever() -> None:
         return Listener(on_progress=lambda done: order.append(name) if done == 1 else None)
 
     first = new_request(2, 20, ends("first"))
-    other = new_request(3, 4, ends("other"), word_times=True)
+    other = new_request(3, 4, ends("other"), num_beams=2)
     later = [new_request(seed, 4, ends("later")) for seed in (4, 5)]
     all_at_once(engine, [first, other, *later])
     assert order == ["first", "other", "later", "later"]
@@ -395,7 +395,7 @@ def test_who_waits_for_its_turn_can_leave() -> None:
     engine = Watched(lambda _: wait_for(hold.is_set))
     stop = threading.Event()
     first = new_request(2, 9).start(engine)
-    other = new_request(3, 9, Listener(should_stop=stop.is_set), word_times=True).start(engine)
+    other = new_request(3, 9, Listener(should_stop=stop.is_set), num_beams=2).start(engine)
     wait_for(lambda: engine.known == 2)
     stop.set()
     other.join()  # though nothing moves
