@@ -211,7 +211,7 @@ def eight(**same: Any) -> list[RequestThread]:
 @pytest.mark.parametrize(
     ("order", "at"), [(range(8), 0), ((6, 4, 1, 7, 0, 3, 5, 2), 0), ((4, 7, 2, 0, 5, 6, 1, 3), 11)], ids=str
 )
-@pytest.mark.parametrize("same", [{}, {"word_times": True}, {"assisted": True}], ids=str)
+@pytest.mark.parametrize("same", [{}, {"word_times": True}, {"assisted": True}, {"num_beams": 3}], ids=str)
 def test_eight_requests_at_once_get_what_each_gets_alone(same: dict[str, Any], order: Sequence[int], at: int) -> None:
     requests = [eight(**same)[index] for index in order]
     engine = Watched(until(8, at=at))
@@ -307,7 +307,7 @@ def test_no_recording_has_more_rows_than_it_asked_for() -> None:
 def test_a_kept_batch_may_be_larger_than_what_is_asked_for() -> None:
     engine = Watched(until(2))
     kept = engine.engine.batch(16, assisted=False)
-    engine.engine.batch = lambda rows, *, assisted: kept  # type: ignore[method-assign]
+    engine.engine.batch = lambda rows, *, assisted, beams: kept  # type: ignore[method-assign]
     requests = [new_request(2, 30, batch_size=3), new_request(3, 9, batch_size=2)]
     all_at_once(engine, requests)
     assert max(engine.active) == 3
@@ -347,7 +347,7 @@ def test_whoever_does_not_fit_in_is_not_overtaken_for_ever() -> None:
         return Listener(on_progress=lambda done: order.append(name) if done == 1 else None)
 
     first = new_request(2, 20, ends("first"))
-    other = new_request(3, 4, ends("other"), word_times=True)
+    other = new_request(3, 4, ends("other"), num_beams=2)
     later = [new_request(seed, 4, ends("later")) for seed in (4, 5)]
     all_at_once(engine, [first, other, *later])
     assert order == ["first", "other", "later", "later"]
@@ -395,7 +395,7 @@ def test_who_waits_for_its_turn_can_leave() -> None:
     engine = Watched(lambda _: wait_for(hold.is_set))
     stop = threading.Event()
     first = new_request(2, 9).start(engine)
-    other = new_request(3, 9, Listener(should_stop=stop.is_set), word_times=True).start(engine)
+    other = new_request(3, 9, Listener(should_stop=stop.is_set), num_beams=2).start(engine)
     wait_for(lambda: engine.known == 2)
     stop.set()
     other.join()  # though nothing moves
