@@ -339,13 +339,17 @@ def test_the_first_token_is_the_same_with_an_assistant(demo_asr, conversation_wa
     """`generate` forgets `begin_suppress_tokens` when it is given an assistant; the handler must not."""
     config = demo_asr.model.generation_config
     before = config.begin_suppress_tokens
-    first = demo_asr.transcribe(conversation_waveform[: 5 * SAMPLE_RATE], DecodingOptions(language="en")).chunks[0]
+    first = demo_asr.transcribe(
+        conversation_waveform[: 5 * SAMPLE_RATE], DecodingOptions(word_times=False, language="en")
+    ).chunks[0]
     # Forbid the very token that the model wants to begin with.
     config.begin_suppress_tokens = [int(config.no_timestamps_token_id) + 1 + round(first.start / 0.02)]
     try:
-        plain = demo_asr.transcribe(conversation_waveform[: 5 * SAMPLE_RATE], DecodingOptions(language="en"))
+        plain = demo_asr.transcribe(
+            conversation_waveform[: 5 * SAMPLE_RATE], DecodingOptions(word_times=False, language="en")
+        )
         assisted = demo_asr.transcribe(
-            conversation_waveform[: 5 * SAMPLE_RATE], DecodingOptions(language="en", assisted=True)
+            conversation_waveform[: 5 * SAMPLE_RATE], DecodingOptions(word_times=False, language="en", assisted=True)
         )
     finally:
         config.begin_suppress_tokens = before

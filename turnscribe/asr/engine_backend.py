@@ -225,7 +225,7 @@ class _Transcription:
         )
 
     def _takes_time(self, window: Window, attempt: Attempt) -> bool:
-        if attempt.attention is None:
+        if attempt.attention is None or attempt.in_loop:
             return False
         language = written(self.language.of(window), self.options.task)
         return takes_time(self.asr.reader.words(self._decoded(window, attempt), language))
