@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.real.recording import TIMED, Recording
 from tests.real.scoring import Heard
+from tools.benchmarks.peers import openai_dimensions, openai_name
 from turnscribe.cli.evaluation.references import SpokenWord
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.transcript import SpeakerText
@@ -82,20 +83,7 @@ def _openai_model(models: Path) -> Any:
     from whisper.model import ModelDimensions, Whisper
 
     loaded = _loaded(models).model
-    config = loaded.config
-    dimensions = ModelDimensions(
-        n_mels=config.num_mel_bins,
-        n_audio_ctx=config.max_source_positions,
-        n_audio_state=config.d_model,
-        n_audio_head=config.encoder_attention_heads,
-        n_audio_layer=config.encoder_layers,
-        n_vocab=config.vocab_size,
-        n_text_ctx=config.max_target_positions,
-        n_text_state=config.d_model,
-        n_text_head=config.decoder_attention_heads,
-        n_text_layer=config.decoder_layers,
-    )
-    model = Whisper(dimensions)
+    model = Whisper(ModelDimensions(**openai_dimensions(loaded.config.to_dict())))
     missing, unknown = model.load_state_dict(openai_names(loaded.model.state_dict()), strict=False)
     assert not missing, missing
     assert not unknown, unknown
@@ -109,30 +97,7 @@ def openai_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
     >>> list(openai_names({"decoder.layers.0.encoder_attn.q_proj.weight": None}))
     ['decoder.blocks.0.cross_attn.query.weight']
     """
-    renamed = (
-        ("embed_positions.weight", "positional_embedding"),
-        ("embed_tokens", "token_embedding"),
-        ("decoder.layer_norm", "decoder.ln"),
-        ("encoder.layer_norm", "encoder.ln_post"),
-        ("layers.", "blocks."),
-        ("self_attn_layer_norm", "attn_ln"),
-        ("encoder_attn_layer_norm", "cross_attn_ln"),
-        ("final_layer_norm", "mlp_ln"),
-        ("self_attn", "attn"),
-        ("encoder_attn", "cross_attn"),
-        ("q_proj", "query"),
-        ("k_proj", "key"),
-        ("v_proj", "value"),
-        ("out_proj", "out"),
-        ("fc1", "mlp.0"),
-        ("fc2", "mlp.2"),
-    )
-    found = {}
-    for name, tensor in weights.items():
-        for theirs, ours in renamed:
-            name = name.replace(theirs, ours)
-        found[name] = tensor
-    return found
+    return {openai_name(name): tensor for name, tensor in weights.items()}
 
 
 def _words(words: Iterable[tuple[str, float, float]]) -> tuple[SpokenWord, ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,7 +219,7 @@ class OpenaiWhisper:
         import whisper
         from safetensors.torch import load_file
 
-        self._model = whisper.model.Whisper(whisper.model.ModelDimensions(**_dimensions(folder)))
+        self._model = whisper.model.Whisper(whisper.model.ModelDimensions(**openai_dimensions(_config(folder))))
         weights = {openai_name(name): value for name, value in load_file(folder / "model.safetensors").items()}
         self._model.load_state_dict(weights)
         self._model = self._model.to(device).eval()
@@ -270,8 +270,13 @@ def _generation_config(folder: Path) -> Any:
     return SimpleNamespace(**json.loads((folder / "generation_config.json").read_text()))
 
 
-def _dimensions(folder: Path) -> dict[str, int]:
-    config = json.loads((folder / "config.json").read_text())
+def _config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return config
+
+
+def openai_dimensions(config: Mapping[str, Any]) -> dict[str, int]:
+    """openai-whisper's dimensions of a model, from transformers' configuration."""
     return {
         "n_mels": config["num_mel_bins"],
         "n_audio_ctx": config["max_source_positions"],

@@ -6,7 +6,6 @@ every second one and a half times and have to guess which of two readings of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -97,16 +96,6 @@ def cut_windows(waveform: Waveform, max_seconds: float) -> list[Window]:
         cuts.append(first + _latest_pause(loudness[first : last + 1]))
     bounds = [frame * SAMPLES_PER_FRAME for frame in cuts] + [len(waveform)]
     return [Window(start, stop) for start, stop in pairwise(bounds) if stop > start]
-
-
-def loudest(waveform: Waveform, windows: Sequence[Window]) -> int:
-    """Which of the windows has the most power."""
-
-    def power(index: int) -> float:
-        window = windows[index]
-        return float(np.mean(np.square(waveform[window.start : window.stop])))
-
-    return max(range(len(windows)), key=power)
 
 
 def _latest_pause(loudness: NDArray[np.float64]) -> int:
