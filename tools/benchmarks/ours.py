@@ -66,13 +66,13 @@ class Engine:
 
 @dataclass(frozen=True)
 class CountingReader(Reader):
-    """Notes the tokens of each window in `rows`."""
+    """Notes the tokens of each window in `rows`. Every row ends at its limit, and nothing is decoded after it."""
 
     rows: list[tuple[int, ...]]
 
     def read(self, decoded: DecodedWindow, language: str | None) -> tuple[list[Chunk], float | None]:
         self.rows.append(tuple(decoded.tokens))
-        return super().read(decoded, language)
+        return super().read(decoded, language)[0], None
 
 
 ENGINES: dict[str, dict[str, Any]] = {

@@ -172,7 +172,7 @@ class FasterWhisper:
 
     def __call__(self, waveform: NDArray[np.float32]) -> Work:
         seconds = len(waveform) / SAMPLE_RATE
-        new_tokens = self._config.max_length
+        new_tokens = self._config.max_new_tokens
         segments, _ = self._pipeline.transcribe(
             waveform,
             **REQUEST,
@@ -237,7 +237,7 @@ class OpenaiWhisper:
             condition_on_previous_text=False,
             # A list it would lengthen with every window.
             suppress_tokens=",".join(map(str, self._config.suppress_tokens)),
-            sample_len=self._config.max_length,
+            sample_len=self._config.max_new_tokens,
         )
         rows: dict[int, list[int]] = {}
         for segment in answer["segments"]:

@@ -20,7 +20,6 @@ from turnscribe.speech.windows import speech_windows
 from turnscribe.transcript import Chunk, Word
 from turnscribe.waveform import Waveform, is_silent
 from turnscribe.whisper.reading import DecodedWindow, Reader
-from turnscribe.whisper.segments import LEAST_TO_LIMIT
 from turnscribe.whisper.windows import Window, cut_windows
 
 LEAST_SPEECH = 0.2  # seconds of it in what is left of a window, or it is not decoded
@@ -56,9 +55,6 @@ def read_window(
     window = decoded.window
     chunks, rest_from = reader.read(decoded, written(spoken, task))
     chunks, warnings = _without_what_nobody_said(chunks, window)
-    if decoded.reached_limit and rest_from is None and chunks and chunks[-1].words:
-        reached = chunks[-1].words[-1].end  # there is no timestamp to go on from
-        rest_from = reached if reached >= LEAST_TO_LIMIT else None
     stretches = stretches_in(window, speech) or stretches_in(window, None)
     aligned = [_in_recording(word, window) for chunk in chunks for word in chunk.words]
     words = iter(place(aligned, stretches, exact=speech is not None))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from turnscribe.transcript import Chunk, Word
 from turnscribe.whisper.alignment import TokenAlignment
-from turnscribe.whisper.segments import Segment, read_segments, split_words, token_texts
+from turnscribe.whisper.segments import LEAST_TO_LIMIT, Segment, read_segments, split_words, token_texts
 from turnscribe.whisper.windows import Window
 
 WITHOUT_SPACES = {"zh", "ja", "th", "lo", "my", "yue"}  # openai/whisper splits these by character
@@ -73,6 +73,9 @@ class Reader:
                     temperature=decoded.temperature,
                 )
                 made.append(self._detailed(chunk, segment, decoded, language))
+        if decoded.reached_limit and rest is None:  # there is no timestamp to go on from
+            said = max((word.end for chunk in made for word in chunk.words if word.end > word.start), default=0.0)
+            rest = said if said >= LEAST_TO_LIMIT else None
         return made, rest
 
     def words(self, decoded: DecodedWindow, language: str | None) -> tuple[Word, ...]:
