@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from tests.real.recording import Recording, Spoken
 from tests.real.scoring import normalise
-from tests.real.sources import Recording, Spoken
 from turnscribe.cli.evaluation.measures import Ratio, align, cp_errors, right_speakers
 from turnscribe.cli.evaluation.references import SpokenWord
 from turnscribe.transcript import SpeakerText

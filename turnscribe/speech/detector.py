@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BLOCK = 8_192  # frames that the network hears in one go: 262 s
 NEARBY = 64  # frames on either side of one that say how loud it is there: 2 s
-LOUDNESS = 10 ** (-24 / 20)  # what the loudest frame nearby is brought to, as a root mean square
+LOUDNESS = 10 ** (-24 / 20)  # what the loudest frame nearby is raised to, as a root mean square
 MOST_GAIN = 10 ** (50 / 20)
 
 
@@ -49,8 +49,8 @@ class SpeechDetector:
         """Of speech, for each frame of 512 samples; the last may lack some. What is silent has 0.
 
         The network hears less in what is quiet: of single words whose loudest samples were at -50 dB it heard one in
-        two. It hears less in what is very loud, too. So each frame is brought to one loudness, by the loudest frame
-        nearby. Quiet speech is then heard as well as any, and noise of any level is still no speech.
+        two. So each frame is raised by what the loudest frame nearby lacks. Quiet speech is then heard as well as any,
+        and noise of any level is still no speech. None is lowered: speech beside a cough would not be heard.
         """
         import torch
 
@@ -84,7 +84,7 @@ class SpeechDetector:
         samples = torch.from_numpy(padded).to(self.network.window.device)
         levels = samples[CONTEXT:].view(-1, FRAME).square().mean(dim=1).sqrt()  # [F + 2 NEARBY]
         loudest = F.max_pool1d(levels[None], 2 * NEARBY + 1, stride=1)[0]  # [F]
-        gain = (LOUDNESS / loudest.clamp(min=LOUDNESS / MOST_GAIN))[:, None]
+        gain = (LOUDNESS / loudest.clamp(LOUDNESS / MOST_GAIN, LOUDNESS))[:, None]
         near = samples[NEARBY * FRAME : len(samples) - NEARBY * FRAME]
         return near.unfold(0, CONTEXT + FRAME, FRAME) * gain
 
