@@ -46,6 +46,7 @@ ADDED = {
     "vad_min_speech_duration_ms": 60,
     "vad_min_silence_duration_ms": 2000,
     "vad_speech_pad_ms": 200,
+    "speech": None,
     "audio_track": None,
     "num_beams": 1,
     "length_penalty": 1.0,
@@ -143,6 +144,8 @@ def test_a_config_cannot_be_changed() -> None:
         ("vad_min_speech_duration_ms", "0", 0),
         ("vad_min_silence_duration_ms", 500.0, 500),
         ("vad_speech_pad_ms", "400", 400),
+        ("speech", "[[0.5, 2], [2, 3.5]]", ((0.5, 2.0), (2.0, 3.5))),
+        ("speech", [], ()),
         ("encoding", "pcm_s16le", "pcm_s16le"),
         ("channels", "split", "split"),
         ("audio_track", "2", 2),
@@ -186,6 +189,18 @@ WRONG = {
     "vad_min_speech_duration_ms": ["short", -1, 0.5, 4_000_000, True],
     "vad_min_silence_duration_ms": ["long", "-1", "0.5", "inf", False],
     "vad_speech_pad_ms": ["wide", -1, 2.5, 10**5000, True],
+    "speech": [
+        "everywhere",
+        "[",
+        7,
+        [1, 2],
+        [[1]],
+        [[2, 1]],
+        [[-1, 2]],
+        [[3, 4], [1, 2]],
+        [[0, "nan"]],
+        "[[1, Infinity]]",
+    ],
     "num_beams": ["many", 0, 11, 2.5, True],
     "length_penalty": ["long", -0.1, 2.1, "nan", True],
     "patience": ["little", 0, -1, 11, "inf", False],
@@ -221,6 +236,7 @@ RIGHT = {  # what the sentence has to offer instead
     "vad_min_speech_duration_ms": "0 to 3600000",
     "vad_min_silence_duration_ms": "0 to 3600000",
     "vad_speech_pad_ms": "0 to 3600000",
+    "speech": "pairs of seconds in order, such as [[0.5, 2.5], [4, 7.25]]",
     "num_beams": "1 to 10",
     "length_penalty": "from 0 to 2",
     "patience": "above 0 and at most 10",
@@ -292,6 +308,7 @@ def test_parameters_have_to_be_an_object(parameters: Any) -> None:
         ({"vad": True, "vad_filter": "false"}, "vad and vad_filter disagree"),
         ({"num_beams": 5, "beam_size": 4}, "num_beams and beam_size disagree"),
         ({"vad_threshold": 0.4, "vad_parameters": {"threshold": 0.5}}, "vad_threshold and vad_parameters.threshold"),
+        ({"vad": False, "speech": [[1, 2]]}, "vad is false and speech was sent: leave one of them out."),
         ({"language": "de", "languages": "en,fr"}, "language is 'de' and languages are 'en', 'fr'"),
     ],
 )
@@ -401,6 +418,8 @@ def test_what_says_how_speech_is_found_has_no_effect_without_vad() -> None:
     assert parse_config({"vad": True, "vad_threshold": 0.6}).without_effect == ()
     (warning,) = parse_config({"vad_filter": False, "vad_threshold": 0.6, "vad_speech_pad_ms": 0}).without_effect
     assert warning == "vad_threshold and vad_speech_pad_ms had no effect: vad is false."
+    (warning,) = parse_config({"speech": [[0, 1]], "vad_threshold": 0.6, "vad_speech_pad_ms": 0}).without_effect
+    assert warning == "vad_threshold had no effect: speech was sent."
 
 
 def test_what_says_nothing_with_one_beam_is_told() -> None:

@@ -6,10 +6,12 @@ there. What is wrong is one sentence: what was wrong, and what would be right.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, create_model, field_validator
@@ -60,6 +62,19 @@ class Parameters(BaseModel):
     @classmethod
     def _language_codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(_known_language, value)))
+
+    @field_validator("speech", mode="before", check_fields=False)
+    @classmethod
+    def _read_json(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("speech", check_fields=False)
+    @classmethod
+    def _in_order(cls, value: tuple[tuple[float, float], ...] | None) -> tuple[tuple[float, float], ...] | None:
+        times = [0.0, *(time for stretch in value or () for time in stretch)]
+        if any(later < earlier for earlier, later in pairwise(times)):
+            raise ValueError("not in order")
+        return value
 
     @field_validator("response_format", check_fields=False)
     @classmethod
@@ -219,6 +234,8 @@ def _shown_name(name: str) -> str:
 
 def _check_pairs(request: Request) -> None:
     language, languages = request.decoding.language, request.decoding.languages
+    if request.decoding.speech is not None and not request.decoding.vad:
+        raise BadParameters("vad is false and speech was sent: leave one of them out.")
     if languages and language not in (None, MULTI, *languages):
         raise BadParameters(
             f"language is {language!r} and languages are {', '.join(map(repr, languages))}: leave one of them out."

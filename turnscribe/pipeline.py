@@ -35,7 +35,7 @@ from turnscribe.speech.detector import SpeechDetector, load_speech_detector
 from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.stages import Stages
 from turnscribe.transcript import Chunk, Transcript, Turn
-from turnscribe.waveform import Waveform
+from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 DIARIZATION_SHARE = 0.4  # of a request's time, for progress
 SPEECH_SHARE = 0.04  # of the same, for finding speech
@@ -137,6 +137,8 @@ class Pipeline:
         options = request.decoding
         if not options.vad:
             return None
+        if options.speech is not None:
+            return SpeechMap.of(options.speech, len(waveform) / SAMPLE_RATE)
         return self.detector.find(
             waveform,
             threshold=options.vad_threshold,

@@ -14,6 +14,8 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from typing_extensions import Doc
 
 PROMPT_CHARACTERS = 10_000
+MOST_STRETCHES = 100_000
+FOR_THE_DETECTOR = ("vad_threshold", "vad_min_speech_duration_ms")
 MULTI = "multi"  # as `language`: every window has its own
 Task: TypeAlias = Literal["transcribe", "translate"]
 Milliseconds: TypeAlias = Annotated[int, Ge(0), Le(3_600_000), Doc("milliseconds from 0 to 3600000")]
@@ -37,7 +39,8 @@ class DecodingOptions:
     `language` is a code of Whisper's, `MULTI` where every window has its own, `None` where it is judged once;
     `languages` are the codes it is judged among, all the model's where none are given. With `vad`, speech is what a
     detector of voices finds likelier than `vad_threshold` for `vad_min_speech_duration_ms`; a pause of
-    `vad_min_silence_duration_ms` or longer is not decoded but for `vad_speech_pad_ms` at each of its ends.
+    `vad_min_silence_duration_ms` or longer is not decoded but for `vad_speech_pad_ms` at each of its ends. `speech` is
+    what the detector would find, where that is known already.
     """
 
     task: Annotated[Task, Doc("'transcribe' or 'translate'")] = "transcribe"
@@ -67,6 +70,11 @@ class DecodingOptions:
     vad_min_speech_duration_ms: Milliseconds = 60
     vad_min_silence_duration_ms: Milliseconds = 2000
     vad_speech_pad_ms: Milliseconds = 200
+    speech: Annotated[
+        tuple[tuple[float, float], ...] | None,
+        MaxLen(MOST_STRETCHES),
+        Doc("pairs of seconds in order, such as [[0.5, 2.5], [4, 7.25]], or nothing"),
+    ] = None
     word_times: bool = True
 
 
@@ -112,6 +120,10 @@ class Request:
             changed = _changed(self.decoding, prefix="vad_")
             if changed:
                 warnings.append(f"{' and '.join(changed)} had no effect: vad is false.")
+        elif self.decoding.speech is not None:
+            changed = [name for name in FOR_THE_DETECTOR if name in _changed(self.decoding, prefix="vad_")]
+            if changed:
+                warnings.append(f"{' and '.join(changed)} had no effect: speech was sent.")
         if self.decoding.num_beams == 1:
             changed = [*_changed(self.decoding, prefix="length_penalty"), *_changed(self.decoding, prefix="patience")]
             if changed:

@@ -91,15 +91,20 @@ def measure(recording: Path, tasks: int, parameters: Mapping[str, object], folde
     duration = decode_audio(recording.read_bytes(), limits=settings.limits).duration
     load, cpu_before = os.getloadavg()[0], _cpu_seconds()
     began = time.perf_counter()
-    files, offsets, part_parameters = [recording], [0.0], dict(parameters)
+    files, offsets, part_parameters = [recording], [0.0], [dict(parameters)]
     if tasks > 1:
         cut = cut_recording(str(recording.absolute()), dict(parameters), folder, part_seconds=duration / tasks)
         files, offsets, part_parameters = cut.files, cut.offsets, cut.parameters
     after_split = time.perf_counter()
-    bound = {"parameters": json.dumps(part_parameters), "models": model_key()}
+    bound = {"models": model_key()}
     transcripts = run_map(
         map_task(functools.partial(transcribe_one_part, **bound)),
-        {"audio": [FlyteFile(str(file), remote_path=False) for file in files], "offset": offsets, **bound},
+        {
+            "audio": [FlyteFile(str(file), remote_path=False) for file in files],
+            "offset": offsets,
+            "parameters": list(map(json.dumps, part_parameters)),
+            **bound,
+        },
         len(files),
         folder / "map",
         at_a_time=tasks,

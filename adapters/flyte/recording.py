@@ -22,11 +22,11 @@ from turnscribe.waveform import to_wav
 
 @dataclass(frozen=True)
 class CutRecording:
-    """A recording as wav files in order; `parameters` are those of the request for each."""
+    """A recording as wav files in order, and for each of them where it begins and what is asked for it."""
 
     files: list[Path]
     offsets: list[float]  # seconds from the start of the recording
-    parameters: dict[str, object]
+    parameters: list[dict[str, object]]
     warnings: list[str]
 
 
@@ -55,13 +55,18 @@ def cut_recording(
         encoding=request.encoding,
         audio_track=request.audio_track,
     )
-    windows = split(audio.mono, request, pipeline, part_seconds=part_seconds)
-    language = judge_language(audio.mono, request, pipeline)
-    warnings = [*audio.warnings, *request.without_effect]
-    files = [folder / f"part-{index:04d}.wav" for index in range(len(windows))]
-    for file, window in zip(files, windows, strict=True):
-        file.write_bytes(to_wav(audio.mono[window.start : window.stop]))
-    return CutRecording(files, [window.offset for window in windows], part_parameters(request, language), warnings)
+    speech = pipeline.find_speech(audio.mono, request)
+    parts = split(audio.mono, speech, request.decoding, part_seconds=part_seconds)
+    language = judge_language(audio.mono, speech, request.decoding, pipeline)
+    files = [folder / f"part-{index:04d}.wav" for index in range(len(parts))]
+    for file, part in zip(files, parts, strict=True):
+        file.write_bytes(to_wav(audio.mono[part.start : part.stop]))
+    return CutRecording(
+        files,
+        [part.offset for part in parts],
+        [part_parameters(request, language, part.speech) for part in parts],
+        [*audio.warnings, *request.without_effect],
+    )
 
 
 def merge_recording(

@@ -52,7 +52,7 @@ from adapters.repository import REPOSITORY
 from turnscribe.bulk.long_recordings import PartTranscript, transcribe_part
 from turnscribe.bulk.manifest import Entry, from_text, to_text
 
-CACHE_VERSION = "1"  # raise it when the same recording and settings give another answer
+CACHE_VERSION = "2"  # raise it when the same recording and settings give another answer
 
 log = logging.getLogger("turnscribe")
 
@@ -69,7 +69,7 @@ class PartTasks(NamedTuple):
 
     audio: list[HashedFile]
     offsets: list[float]
-    parameters: str
+    parameters: list[str]
     warnings: list[str]
     entry: str
     models: str
@@ -179,7 +179,7 @@ def split_recording(recording: str, output: str, parameters: str, formats: str, 
     return PartTasks(
         [FlyteFile(str(file)) for file in cut.files],
         cut.offsets,
-        json.dumps(cut.parameters),
+        list(map(json.dumps, cut.parameters)),
         cut.warnings,
         to_text([entry]),
         sharding.model_key(),
@@ -218,9 +218,8 @@ def transcribe_recording(
         recording=recording, output=output, parameters=parameters, formats=formats, part_minutes=part_minutes
     )
     transcripts = map_task(
-        functools.partial(transcribe_one_part, parameters=parts.parameters, models=parts.models),
-        concurrency=settings.concurrency,
-    )(audio=parts.audio, offset=parts.offsets)
+        functools.partial(transcribe_one_part, models=parts.models), concurrency=settings.concurrency
+    )(audio=parts.audio, offset=parts.offsets, parameters=parts.parameters)
     return merge_recording(  # type: ignore[no-any-return]
         parts=transcripts, entry=parts.entry, output=output, warnings=parts.warnings, formats=formats
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
-from difflib import SequenceMatcher
-from itertools import pairwise, starmap
-from types import SimpleNamespace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,30 +28,26 @@ from turnscribe.bulk.long_recordings import (
 from turnscribe.errors import InferenceFailed
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.request import Request
-from turnscribe.speech.speech_map import SpeechMap, Stretch
+from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
 from turnscribe.waveform import SAMPLE_RATE, to_wav
-from turnscribe.whisper.windows import Window
 
 CHUNK_LENGTH_S = 15
 DEPLOYMENT = deployed(FakePipeline())  # with this repository's request defaults
 REQUEST = parse_config({"chunk_length_s": CHUNK_LENGTH_S})
-NO_MAP: Any = SimpleNamespace(find_speech=lambda waveform, request: None)  # windows of all that is not silent
+OPTIONS = REQUEST.decoding
+Find = Callable[[NDArray[np.float32]], SpeechMap | None]
 
 
-class Bursts:
+def no_map(waveform: NDArray[np.float32]) -> None:
+    """Windows of all that is not silent."""
+
+
+def bursts(waveform: NDArray[np.float32]) -> SpeechMap:
     """Takes for speech what is loud."""
-
-    def find_speech(self, waveform: NDArray[np.float32], request: Request) -> SpeechMap:
-        loud = np.abs(waveform[: len(waveform) // 160 * 160].reshape(-1, 160)).max(axis=1) > 0.02
-        edges = np.flatnonzero(np.diff(loud, prepend=False, append=False)) / 100
-        return SpeechMap(
-            tuple(starmap(Stretch, zip(edges[::2], edges[1::2], strict=True))), len(waveform) / SAMPLE_RATE
-        )
-
-
-def windows_of(waveform: NDArray[np.float32], pipeline: Any) -> list[Window]:
-    return windows_to_decode(waveform, pipeline.find_speech(waveform, REQUEST), REQUEST.decoding)
+    loud = np.abs(waveform[: len(waveform) // 160 * 160].reshape(-1, 160)).max(axis=1) > 0.02
+    edges = np.flatnonzero(np.diff(loud, prepend=False, append=False)) / 100
+    return SpeechMap.of(zip(edges[::2], edges[1::2], strict=True), len(waveform) / SAMPLE_RATE)
 
 
 @pytest.fixture(scope="module")
@@ -73,49 +69,47 @@ def noise(seconds: float, seed: int) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("part_seconds", [45, 100])
-@pytest.mark.parametrize("pipeline", [NO_MAP, Bursts()], ids=["no map", "bursts"])
-def test_the_parts_hold_the_windows_of_the_whole(pipeline: Any, seed: int, part_seconds: float) -> None:
+@pytest.mark.parametrize("find", [no_map, bursts])
+def test_the_parts_hold_the_windows_of_the_whole(find: Find, seed: int, part_seconds: float) -> None:
     waveform = noise(400, seed)
-    parts = split(waveform, REQUEST, pipeline, part_seconds=part_seconds)
+    speech = find(waveform)
+    parts = split(waveform, speech, OPTIONS, part_seconds=part_seconds)
     assert parts[0].start == 0
     assert parts[-1].stop == len(waveform)
     assert all(one.stop == other.start for one, other in pairwise(parts))
     assert abs(len(parts) - 400 / part_seconds) <= 1
-    together = [
+    assert [
         window.later(part.start)
         for part in parts
-        for window in windows_of(waveform[part.start : part.stop], pipeline)
-    ]
-    whole = windows_of(waveform, pipeline)
-    assert [len(window.left_out) for window in together] == [len(window.left_out) for window in whole]
-    for one, other in zip(together, whole, strict=True):
-        assert abs(one.start - other.start) <= 0.1 * SAMPLE_RATE
-        assert abs(one.stop - other.stop) <= 0.1 * SAMPLE_RATE
+        for window in windows_to_decode(waveform[part.start : part.stop], part.speech, OPTIONS)
+    ] == windows_to_decode(waveform, speech, OPTIONS)
 
 
-@pytest.mark.parametrize("pipeline", [NO_MAP, Bursts()], ids=["no map", "bursts"])
-def test_cuts_are_in_pauses(pipeline: Any) -> None:
+@pytest.mark.parametrize("find", [no_map, bursts])
+def test_cuts_are_in_pauses(find: Find) -> None:
     waveform = noise(400, 7)
-    for part in split(waveform, REQUEST, pipeline, part_seconds=60)[1:]:
+    parts = split(waveform, find(waveform), OPTIONS, part_seconds=60)
+    assert len(parts) > 2
+    for part in parts[1:]:
         assert np.abs(waveform[part.start - 160 : part.start + 160]).max() < 0.01
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01, 20])
 def test_a_short_recording_is_one_part(seconds: float) -> None:
     waveform = noise(20, 1)[: int(seconds * SAMPLE_RATE)]
-    parts = split(waveform, REQUEST, NO_MAP, part_seconds=600)
+    parts = split(waveform, None, OPTIONS, part_seconds=600)
     assert [(part.start, part.stop) for part in parts] == ([(0, len(waveform))] if seconds else [])
-    assert len(opening(waveform, REQUEST, NO_MAP)) <= len(waveform)
+    assert len(opening(waveform, None, OPTIONS)) <= len(waveform)
 
 
 def test_the_opening_is_what_the_language_is_judged_by() -> None:
     waveform = noise(200, 3)
     waveform[: 40 * SAMPLE_RATE] = 0  # nobody speaks
-    for pipeline in (NO_MAP, Bursts()):
-        windows = windows_of(waveform, pipeline)
+    for speech in (None, bursts(waveform)):
+        windows = windows_to_decode(waveform, speech, OPTIONS)
         assert windows[3].start > 40 * SAMPLE_RATE
-        assert len(opening(waveform, REQUEST, pipeline)) == windows[3].stop
-    assert len(opening(np.zeros(16_000, np.float32), REQUEST, Bursts())) == 0
+        assert len(opening(waveform, speech, OPTIONS)) == windows[3].stop
+    assert len(opening(waveform, SpeechMap((), 200.0), OPTIONS)) == 0
 
 
 @pytest.mark.models
@@ -126,36 +120,29 @@ def test_the_text_is_that_of_one_machine_and_so_are_the_speakers(
     pipeline = demo_handler.pipeline
     request = parse_config(parameters)
     whole = pipeline.transcribe(to_wav(recording), request)
-    language = judge_language(recording, request, pipeline)
-    parts = split(recording, request, pipeline, part_seconds=45)
+    speech = pipeline.find_speech(recording, request)
+    language = judge_language(recording, speech, request.decoding, pipeline)
+    parts = split(recording, speech, request.decoding, part_seconds=45)
     assert len(parts) == 3
     made = [
         transcribe_part(
             to_wav(recording[part.start : part.stop]),
             part.offset,
-            part_parameters(request, language),
+            json.loads(json.dumps(part_parameters(request, language, part.speech))),
             deployed(pipeline),
         )
         for part in parts
     ]
     merged = merge([PartTranscript.from_json(part.to_json()) for part in reversed(made)], threshold=0.5)
-    same = [  # a window may be a tenth of a second elsewhere, and a word differ for it
-        (ours, theirs)
-        for match in SequenceMatcher(None, _texts(merged), _texts(whole), autojunk=False).get_matching_blocks()
-        for ours, theirs in zip(
-            merged.words[match.a :][: match.size], whole.words[match.b :][: match.size], strict=True
-        )
-    ]
-    assert len(same) >= 0.95 * max(len(merged.words), len(whole.words))
-    assert [ours.start for ours, _ in same] == pytest.approx([theirs.start for _, theirs in same], abs=0.25)
+    assert merged.text == whole.text
+    assert [word.text for word in merged.words] == [word.text for word in whole.words]
+    for name in ("start", "end"):
+        ours, theirs = ([getattr(word, name) for word in one.words] for one in (merged, whole))
+        assert ours == pytest.approx(theirs, abs=0.002)
     assert (merged.language, merged.duration) == (whole.language, pytest.approx(whole.duration, abs=0.01))
-    pairs = {(ours.speaker, theirs.speaker) for ours, theirs in same}
+    pairs = {(ours.speaker, theirs.speaker) for ours, theirs in zip(merged.words, whole.words, strict=True)}
     assert len(pairs) == len({speaker for speaker, _ in pairs}) == 3, "each speaker has one name in both"
     assert merged.speakers[0].speaker == "SPEAKER_00"
-
-
-def _texts(transcript: Transcript) -> list[str]:
-    return [word.text for word in transcript.words]
 
 
 # Merging, without models ------------------------------------------------------------------------------------
@@ -227,21 +214,31 @@ def test_parts_without_speech_or_without_turns_lose_nothing() -> None:
 
 
 def test_a_part_may_have_fewer_speakers_than_the_whole() -> None:
-    given = part_parameters(parse_config({"num_speakers": 3, "prompt": "x", "sampling_rate": 8000, "odd": 1}), "de")
+    given = part_parameters(
+        parse_config({"num_speakers": 3, "prompt": "x", "sampling_rate": 8000, "odd": 1}), "de", None
+    )
     assert (given["max_speakers"], given["prompt"], given["language"]) == (3, "x", "de")
     assert not {"num_speakers", "min_speakers", "sampling_rate", "odd"} & set(given)
-    assert part_parameters(parse_config({"min_speakers": 2, "max_speakers": 5}), None)["max_speakers"] == 5
+    assert part_parameters(parse_config({"min_speakers": 2, "max_speakers": 5}), None, None)["max_speakers"] == 5
     assert part_request(given, DEPLOYMENT).ignored == ()
+
+
+def test_a_part_knows_its_speech_and_nothing_of_how_it_was_found() -> None:
+    given = part_parameters(parse_config({"vad_threshold": 0.3}), "de", SpeechMap.of([(1, 2.5)], 4.0))
+    request = part_request(json.loads(json.dumps(given)), DEPLOYMENT)
+    assert request.decoding.speech == ((1.0, 2.5),)
+    assert request.without_effect == ()
+    assert part_parameters(parse_config({"vad": False}), "de", None)["vad"] is False
 
 
 def test_the_operators_defaults_do_not_change_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFERENCE_NUM_SPEAKERS", "3")
     monkeypatch.setenv("INFERENCE_ENCODING", "pcm_s16le")
     monkeypatch.setenv("INFERENCE_SAMPLING_RATE", "8000")
-    request = part_request(part_parameters(parse_config({}), None), DEPLOYMENT)
+    request = part_request(part_parameters(parse_config({}), None, None), DEPLOYMENT)
     assert request.speaker_counts == {"max_speakers": 3}
     assert (request.encoding, request.sampling_rate) == (None, 16_000)
-    request = part_request(part_parameters(parse_config({"min_speakers": 2}), None), DEPLOYMENT)
+    request = part_request(part_parameters(parse_config({"min_speakers": 2}), None, None), DEPLOYMENT)
     assert request.speaker_counts == {"min_speakers": 1}
 
 

@@ -1,4 +1,4 @@
-"""The speech map: seconds, overlaps, and the map of a recording in which nobody looked."""
+"""The speech map: how it is made of times, and its parts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import pytest
 
 from turnscribe.speech.speech_map import SpeechMap, Stretch
 
-SPEECH = SpeechMap((Stretch(1.0, 2.0), Stretch(2.5, 4.0), Stretch(8.0, 9.0)), duration=10.0)
-
 
 @pytest.mark.parametrize(
-    ("start", "end", "seconds"),
-    [(0.0, 10.0, 3.5), (1.25, 1.5, 0.25), (1.5, 3.0, 1.0), (2.0, 2.5, 0.0), (4.0, 8.0, 0.0), (9.0, 20.0, 0.0)],
+    ("spans", "stretches"),
+    [
+        ([], ()),
+        ([(1.0, 2.0), (2.5, 4.0)], (Stretch(1.0, 2.0), Stretch(2.5, 4.0))),
+        ([(1.0, 2.0), (2.0, 2.0), (2.0, 3.0), (4.0, 4.0)], (Stretch(1.0, 3.0),)),
+        ([(1.0, 4.0), (2.0, 3.0)], (Stretch(1.0, 4.0),)),
+        ([(-1.0, 1.0), (8.0, 12.0), (13.0, 14.0)], (Stretch(0.0, 1.0), Stretch(8.0, 10.0))),
+    ],
 )
-def test_the_overlap_is_how_long_somebody_speaks(start: float, end: float, seconds: float) -> None:
-    assert SPEECH.overlap(start, end) == pytest.approx(seconds)
+def test_stretches_are_apart_and_in_the_recording(
+    spans: list[tuple[float, float]], stretches: tuple[Stretch, ...]
+) -> None:
+    assert SpeechMap.of(spans, 10.0) == SpeechMap(stretches, 10.0)
 
 
-def test_everywhere_is_one_stretch_and_none_of_an_empty_recording() -> None:
-    assert SpeechMap.everywhere(3.0).stretches == (Stretch(0.0, 3.0),)
-    assert SpeechMap.everywhere(0.0).stretches == ()
-    assert SpeechMap.everywhere(3.0).overlap(1.0, 2.0) == 1.0
+def test_a_part_has_its_own_clock() -> None:
+    speech = SpeechMap.of([(1.0, 2.0), (2.5, 4.0), (8.0, 9.0)], 10.0)
+    assert speech.part(0.0, 10.0) == speech
+    assert speech.part(3.0, 8.5) == SpeechMap((Stretch(0.0, 1.0), Stretch(5.0, 5.5)), 5.5)
+    assert speech.part(4.0, 8.0).stretches == ()

@@ -1,8 +1,7 @@
 """One very long recording on many machines: split in pauses, transcribed apart, merged with one speaker numbering.
 
-The cuts are between two windows of the whole recording, so the parts hold the windows that a single machine would
-decode, but for a tenth of a second at their edges, and the merged text is that machine's but for a word here and
-there. Which speakers of two parts are one person no machine can know by itself: every part brings an embedding of
+The cuts are between two windows of the whole recording, and every part is told where in it somebody speaks. So the
+parts hold the windows that a single machine would decode, and the merged text is that machine's. Which speakers of two parts are one person no machine can know by itself: every part brings an embedding of
 each of its speakers, and `voices.py` compares them.
 """
 
@@ -12,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
-from math import inf
 
 from turnscribe.asr.spoken_language import FIRST_WINDOWS
 from turnscribe.asr.window_text import windows_to_decode
@@ -25,14 +23,14 @@ from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.errors import InferenceFailed
 from turnscribe.parameters import parameters_of
 from turnscribe.pipeline import AssignSpeakers, Pipeline
-from turnscribe.request import Request
+from turnscribe.request import FOR_THE_DETECTOR, DecodingOptions, Request
+from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
 from turnscribe.transcript_json import from_json, to_json
 from turnscribe.waveform import SAMPLE_RATE, Waveform, to_wav
 from turnscribe.whisper.windows import Window
 
 CUTS_TRIED = 4  # places where a part might end
-SAME_WINDOW = 0.1  # seconds by which the edge of a window may be elsewhere in a part than in the whole
 # Parameters that say how the whole recording's file is read.
 OF_THE_FILE = ("encoding", "sampling_rate", "audio_track")
 
@@ -66,76 +64,94 @@ class PartTranscript:
 # --- Splitting ----------------------------------------------------------------------------------------------
 
 
-def split(waveform: Waveform, request: Request, pipeline: Pipeline, *, part_seconds: float) -> list[Window]:
+@dataclass(frozen=True)
+class Part:
+    """Samples `start` to `stop` of a recording, and where in them somebody speaks, in seconds of the part."""
+
+    start: int
+    stop: int
+    speech: SpeechMap | None
+
+    @property
+    def offset(self) -> float:
+        """Seconds from the start of the recording."""
+        return self.start / SAMPLE_RATE
+
+
+def split(
+    waveform: Waveform, speech: SpeechMap | None, options: DecodingOptions, *, part_seconds: float
+) -> list[Part]:
     """Parts of about `part_seconds` that together cover `waveform` `[samples]` once, in order.
 
-    Where a cut is due, that of the nearest pauses between two windows is taken that leaves the windows as they are,
-    but for a tenth of a second: other windows would give another text.
+    Where a cut is due, that of the nearest pauses between two windows is taken that leaves the windows as they are:
+    other windows would give another text.
     """
-    windows = _windows(waveform, request, pipeline)
+    windows = windows_to_decode(waveform, speech, options)
     cuts = [(before.stop + after.start) // 2 for before, after in pairwise(windows)]
     number = max(round(len(waveform) / SAMPLE_RATE / part_seconds), 1)
-    chosen = [0]
+    parts: list[Part] = []
+    start = 0
     for index in range(1, number):
         due = len(waveform) * index // number
-        near = sorted((cut for cut in cuts if cut > chosen[-1]), key=lambda cut: abs(cut - due))
-        differences = [
-            _difference(waveform, windows, chosen[-1], cut, request, pipeline) for cut in near[:CUTS_TRIED]
-        ]
-        best = min(range(len(differences)), key=lambda place: differences[place], default=None)
-        if best is not None and differences[best] <= SAME_WINDOW * SAMPLE_RATE:
-            chosen.append(near[best])
-    return [Window(start, stop) for start, stop in pairwise([*chosen, len(waveform)]) if stop > start]
+        near = sorted((cut for cut in cuts if cut > start), key=lambda cut: abs(cut - due))
+        for cut in near[:CUTS_TRIED]:
+            part = _part(speech, start, cut)
+            if _windows(waveform, part, options) == [
+                one for one in windows if start <= one.start and one.stop <= cut
+            ]:
+                parts.append(part)
+                start = cut
+                break
+    if start < len(waveform):
+        parts.append(_part(speech, start, len(waveform)))
+    return parts
 
 
-def _difference(
-    waveform: Waveform, windows: Sequence[Window], start: int, stop: int, request: Request, pipeline: Pipeline
-) -> float:
-    """By how many samples the windows of a part by itself are elsewhere than those of the whole recording."""
-    whole = [window for window in windows if start <= window.start and window.stop <= stop]
-    part = [window.later(start) for window in _windows(waveform[start:stop], request, pipeline)]
-    if [len(window.left_out) for window in whole] != [len(window.left_out) for window in part]:
-        return inf
-    edges = zip(_edges(whole), _edges(part), strict=True)
-    return max((abs(one - other) for one, other in edges), default=inf)
+def _part(speech: SpeechMap | None, start: int, stop: int) -> Part:
+    of_part = None if speech is None else speech.part(start / SAMPLE_RATE, stop / SAMPLE_RATE)
+    return Part(start, stop, of_part)
 
 
-def _edges(windows: Sequence[Window]) -> list[int]:
-    return [edge for window in windows for piece in window.pieces for edge in piece]
-
-
-def _windows(waveform: Waveform, request: Request, pipeline: Pipeline) -> list[Window]:
-    return windows_to_decode(waveform, pipeline.find_speech(waveform, request), request.decoding)
+def _windows(waveform: Waveform, part: Part, options: DecodingOptions) -> list[Window]:
+    """Those of a part by itself, on the recording's clock."""
+    alone = windows_to_decode(waveform[part.start : part.stop], part.speech, options)
+    return [window.later(part.start) for window in alone]
 
 
 # --- Transcribing -------------------------------------------------------------------------------------------
 
 
-def opening(waveform: Waveform, request: Request, pipeline: Pipeline) -> Waveform:
+def opening(waveform: Waveform, speech: SpeechMap | None, options: DecodingOptions) -> Waveform:
     """The start of a recording `[samples]`, by which its language is judged; empty where nobody speaks."""
-    first = _windows(waveform, request, pipeline)[:FIRST_WINDOWS]
+    first = windows_to_decode(waveform, speech, options)[:FIRST_WINDOWS]
     return waveform[: first[-1].stop] if first else waveform[:0]
 
 
-def judge_language(waveform: Waveform, request: Request, pipeline: Pipeline) -> str | None:
+def judge_language(
+    waveform: Waveform, speech: SpeechMap | None, options: DecodingOptions, pipeline: Pipeline
+) -> str | None:
     """The language spoken in a recording `[samples]`, as the engine would judge it; `None` where nobody speaks."""
-    beginning = opening(waveform, request, pipeline)
-    if request.decoding.language or not len(beginning):
-        return request.decoding.language
-    plain = Request(decoding=replace(request.decoding, task="transcribe"), diarize=False)
-    return pipeline.transcribe(to_wav(beginning), plain).language
+    beginning = opening(waveform, speech, options)
+    if options.language or not len(beginning):
+        return options.language
+    decoding = replace(options, task="transcribe", speech=None if speech is None else speech.stretches)
+    return pipeline.transcribe(to_wav(beginning), Request(decoding=decoding, diarize=False)).language
 
 
-def part_parameters(request: Request, language: str | None) -> dict[str, object]:
+def part_parameters(request: Request, language: str | None, speech: SpeechMap | None) -> dict[str, object]:
     """The parameters of a request for one part, all of them, so that no default changes them on the way.
 
-    Fewer people than in the whole may speak in a part.
+    `speech` is the part's. Fewer people than in the whole may speak in it.
     """
+    decoding = replace(request.decoding, language=language or request.decoding.language)
+    if speech is not None:  # what the detector was told has had its effect
+        detector = {name: getattr(DecodingOptions, name) for name in FOR_THE_DETECTOR}
+        decoding = replace(decoding, speech=speech.stretches, **detector)
     counts = request.speaker_counts
     most = counts.get("num_speakers") or counts.get("max_speakers")
     part = replace(
         request,
-        decoding=replace(request.decoding, language=language or request.decoding.language),
+        decoding=decoding,
         num_speakers=None,
         min_speakers=1 if counts and most is None else None,  # a count that is given puts the operator's aside
         max_speakers=most,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,36 +18,35 @@ class Stretch(NamedTuple):
 class SpeechMap:
     """Stretches in order, apart, inside 0 to `duration`, without margins: they begin and end with the speech.
 
-    >>> speech = SpeechMap((Stretch(1.0, 2.5), Stretch(4.0, 5.0)), duration=6.0)
+    >>> speech = SpeechMap.of([(1.0, 2.5), (2.5, 3.0), (4.0, 9.0)], duration=6.0)
+    >>> speech.stretches
+    (Stretch(start=1.0, end=3.0), Stretch(start=4.0, end=6.0))
     >>> speech.seconds
-    2.5
-    >>> speech.overlap(2.0, 4.25)
-    0.75
+    4.0
+    >>> speech.part(2.0, 5.0).stretches
+    (Stretch(start=0.0, end=1.0), Stretch(start=2.0, end=3.0))
     """
 
     stretches: tuple[Stretch, ...]
     duration: float
 
     @classmethod
-    def everywhere(cls, duration: float) -> SpeechMap:
-        """The map of a recording in which nobody looked for speech: one stretch from its start to its end."""
-        return cls((Stretch(0.0, duration),) if duration > 0 else (), duration)
+    def of(cls, spans: Iterable[tuple[float, float]], duration: float) -> SpeechMap:
+        """The map of `(start, end)` in order; those that meet are one, and what lies outside the recording is none."""
+        stretches: list[Stretch] = []
+        for start, end in spans:
+            start, end = max(start, 0.0), min(end, duration)
+            if stretches and start <= stretches[-1].end:
+                start, end = stretches[-1].start, max(end, stretches.pop().end)
+            if start < end:
+                stretches.append(Stretch(start, end))
+        return cls(tuple(stretches), duration)
 
     @property
     def seconds(self) -> float:
         """How long somebody speaks."""
         return sum(stretch.end - stretch.start for stretch in self.stretches)
 
-    def overlap(self, start: float, end: float) -> float:
-        """For how many of the seconds from `start` to `end` somebody speaks."""
-        total = 0.0
-        for index in range(self._first_after(start), len(self.stretches)):
-            stretch = self.stretches[index]
-            if stretch.start >= end:
-                break
-            total += min(stretch.end, end) - max(stretch.start, start)
-        return total
-
-    def _first_after(self, time: float) -> int:
-        """The first stretch that ends after `time`: its place, or how many there are."""
-        return bisect_right(self.stretches, time, key=lambda stretch: stretch.end)
+    def part(self, start: float, end: float) -> SpeechMap:
+        """Of the recording from `start` to `end`, by itself."""
+        return SpeechMap.of([(one.start - start, one.end - start) for one in self.stretches], end - start)

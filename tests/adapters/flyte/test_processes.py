@@ -63,10 +63,11 @@ def test_parts_by_parallel_processes_are_the_single_machines_transcript(
     pipeline = demo_handler.pipeline
     cut = cut_recording(str(recording), WINDOW, tmp_path, part_seconds=50, deployment=deployed(pipeline))
     assert len(cut.files) == 2
-    bound = {"parameters": json.dumps(cut.parameters), "models": ""}
+    bound = {"models": ""}
     inputs = {
         "audio": [FlyteFile(str(file), remote_path=False) for file in cut.files],
         "offset": cut.offsets,
+        "parameters": list(map(json.dumps, cut.parameters)),
         **bound,
     }
     messages: list[str] = []
