@@ -39,8 +39,8 @@ class DecodingOptions:
     `language` is a code of Whisper's, `MULTI` where every window has its own, `None` where it is judged once;
     `languages` are the codes it is judged among, all the model's where none are given. With `vad`, speech is what a
     detector of voices finds likelier than `vad_threshold` for `vad_min_speech_duration_ms`; a pause of
-    `vad_min_silence_duration_ms` or longer is not decoded but for `vad_speech_pad_ms` at each of its ends. `speech` is
-    what the detector would find, where that is known already.
+    `vad_min_silence_duration_ms` or longer is not decoded but for `vad_speech_pad_ms` at each of its ends. Where
+    speech is known already, `speech` has it, and the detector is not asked.
     """
 
     task: Annotated[Task, Doc("'transcribe' or 'translate'")] = "transcribe"

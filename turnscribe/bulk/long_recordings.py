@@ -1,8 +1,9 @@
 """One very long recording on many machines: split in pauses, transcribed apart, merged with one speaker numbering.
 
 The cuts are between two windows of the whole recording, and every part is told where in it somebody speaks. So the
-parts hold the windows that a single machine would decode, and the merged text is that machine's. Which speakers of two parts are one person no machine can know by itself: every part brings an embedding of
-each of its speakers, and `voices.py` compares them.
+parts hold the windows that a single machine would decode, and the merged text is that machine's. Which speakers of
+two parts are one person no machine can know by itself: every part brings an embedding of each of its speakers, and
+`voices.py` compares them.
 """
 
 from __future__ import annotations

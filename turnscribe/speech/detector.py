@@ -49,8 +49,8 @@ class SpeechDetector:
         """Of speech, for each frame of 512 samples; the last may lack some. What is silent has 0.
 
         The network hears less in what is quiet: of single words whose loudest samples were at -50 dB it heard one in
-        two. So each frame is raised by what the loudest frame nearby lacks. Quiet speech is then heard as well as any,
-        and noise of any level is still no speech. None is lowered: speech beside a cough would not be heard.
+        two. So each frame is raised by what the loudest frame nearby lacks. Quiet speech is then heard as well as
+        any, and noise of any level is still no speech. None is lowered: speech beside a cough would not be heard.
         """
         import torch
 

@@ -32,7 +32,7 @@ class SpeechMap:
 
     @classmethod
     def of(cls, spans: Iterable[tuple[float, float]], duration: float) -> SpeechMap:
-        """The map of `(start, end)` in order; those that meet are one, and what lies outside the recording is none."""
+        """The map of `(start, end)` in order; those that meet are one, and what is outside the recording is none."""
         stretches: list[Stretch] = []
         for start, end in spans:
             start, end = max(start, 0.0), min(end, duration)
