@@ -68,6 +68,14 @@ def test_at_the_limit_without_a_timestamp_it_goes_on_after_the_last_word() -> No
     assert text.rest.offset == pytest.approx(13.8)
 
 
+def test_a_word_ends_where_decoding_goes_on() -> None:
+    """The last word is aligned to all that is not yet written down, and would be in the next stretch."""
+    tokens = [at(0.0), *letters(" a"), at(4.2), at(4.2)]
+    text = read(tokens, [0.0, 3.6, 3.8, 16.0, 16.4, 16.4])
+    assert text.rest is not None
+    assert [(word.start, word.end) for word in text.chunks[0].words] == [(pytest.approx(13.4), 14.0)]
+
+
 def test_a_rest_without_speech_is_not_decoded() -> None:
     tokens = [at(0.0), *letters(" a"), at(4.4), at(4.4)]
     starts = [0.0, 0.2, 4.2, 4.4, 4.4, 4.4]

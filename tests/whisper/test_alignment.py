@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from turnscribe.whisper.alignment import _captured_attention, align, alignment_heads, first_frames
+from turnscribe.whisper.alignment import (
+    LEADS,
+    _captured_attention,
+    align,
+    alignment_heads,
+    first_frames,
+    lead,
+    token_starts,
+)
 
 FRAMES = 60  # of the encoder's output; 1.2 s
 END = 50
@@ -227,6 +235,22 @@ def test_times_rise_and_stay_in_the_audio(models: tuple[Any, Any], encoded: torc
         assert all(0 <= time < seconds for time in [*one.starts, *one.ends])
         assert all(one.logprobs <= 0)
     assert found[0].starts.any()
+
+
+@pytest.mark.parametrize(
+    ("ahead", "starts"), [(0.0, [0.0, 0.4, 0.8]), (0.06, [0.0, 0.46, 0.86]), (0.3, [0, 0.7, 1.0])]
+)
+def test_a_token_begins_after_the_heads_look_at_it(ahead: float, starts: list[float]) -> None:
+    weights = torch.zeros(1, 3, 50)  # 1 s
+    for token in range(3):
+        weights[0, token, 20 * token : 20 * token + 20] = 1.0
+    assert token_starts(weights, 1.0, ahead) == pytest.approx(starts)
+
+
+def test_the_lead_is_that_of_the_heads_whatever_their_order() -> None:
+    for heads, seconds in LEADS.items():
+        assert lead(sorted(heads, reverse=True)) == seconds
+        assert lead(sorted(heads)[1:]) == 0.0
 
 
 def test_the_model_is_left_as_it_was(models: tuple[Any, Any], encoded: torch.Tensor) -> None:

@@ -31,7 +31,7 @@ from turnscribe.speech.evidence import takes_time
 from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Speculation
 from turnscribe.waveform import Waveform
-from turnscribe.whisper.alignment import TokenAlignment, token_starts
+from turnscribe.whisper.alignment import TokenAlignment, lead, token_starts
 from turnscribe.whisper.generation_config import prompt_tokens, token_limit
 from turnscribe.whisper.reading import DecodedWindow, Reader, compression_ratio
 from turnscribe.whisper.windows import Window
@@ -212,7 +212,7 @@ class _Transcription:
         tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
         alignment = None
         if attempt.attention is not None and tokens:
-            starts = token_starts(attempt.attention, window.duration)
+            starts = token_starts(attempt.attention, window.duration, lead(self.models.heads))
             alignment = TokenAlignment(starts[:-1], starts[1:], logprobs)
         return DecodedWindow(
             window,
