@@ -10,6 +10,7 @@ from turnscribe.errors import Cancelled
 from turnscribe.transcript import Chunk
 
 OnProgress: TypeAlias = Callable[[float], None]
+OnStage: TypeAlias = Callable[[str], None]
 OnChunks: TypeAlias = Callable[[Sequence[Chunk]], None]
 ShouldStop: TypeAlias = Callable[[], bool]
 
@@ -24,15 +25,17 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Listener:
-    """Three functions that a request calls, in the thread of whoever made it. What is left out does nothing.
+    """Functions that a request calls, in the thread of whoever made it. What is left out does nothing.
 
-    `on_progress` gets the share done, 0 to 1, never less than before. `on_chunks` gets further chunks in order of
-    time as they are decoded, before their speakers are known. `should_stop` is asked between batches.
+    `on_progress` gets the share done, 0 to 1, never less than before. `on_stage` gets the name of a stage, as the
+    answer's `timings` have it, when it begins; it may be called in another thread. `on_chunks` gets further chunks in
+    order of time as they are decoded, before their speakers are known. `should_stop` is asked between batches.
     """
 
     on_progress: OnProgress = _ignore
     on_chunks: OnChunks = _ignore
     should_stop: ShouldStop = _never
+    on_stage: OnStage = _ignore
 
     def stop_if_asked(self) -> None:
         """Raises `Cancelled` once `should_stop` answers true."""

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from turnscribe.listener import SILENT, OnProgress
+from turnscribe.listener import SILENT, OnProgress, OnStage
 
 
 class Stages:
-    """Seconds by stage, and one rising share done (0 to 1) out of each stage's own."""
+    """Seconds by stage, its name as it begins, and one rising share done (0 to 1) out of each stage's own."""
 
-    def __init__(self, on_progress: OnProgress = SILENT.on_progress) -> None:
-        self._on_progress = on_progress
+    def __init__(self, on_progress: OnProgress = SILENT.on_progress, on_stage: OnStage = SILENT.on_stage) -> None:
+        self._on_progress, self._on_stage = on_progress, on_stage
         self._began = time.perf_counter()
         self._seconds: dict[str, float] = {}
         self._done = 0.0
@@ -23,6 +23,7 @@ class Stages:
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         began = time.perf_counter()
+        self._on_stage(stage)
         try:
             yield
         finally:

@@ -43,6 +43,7 @@ def waiting(pipeline: FakePipeline) -> threading.Event:
     opened = threading.Event()
 
     def behave(audio: bytes, request: Request, listener: Listener) -> None:
+        listener.on_stage("asr")
         listener.on_progress(0.25)
         while not opened.wait(0.01):
             listener.stop_if_asked()
@@ -58,11 +59,12 @@ def test_a_job_from_upload_to_result(client: httpx.Client, pipeline: FakePipelin
     id = accepted.json()["id"]
     assert accepted.headers["Location"] == f"/v1/jobs/{id}"
     running = until(lambda: (job := client.get(f"/v1/jobs/{id}").json())["progress"] and job)
-    assert (running["status"], running["progress"]) == ("running", 0.25)
+    assert (running["status"], running["progress"], running["stage"]) == ("running", 0.25, "asr")
     assert client.get(f"/v1/jobs/{id}/result").status_code == 409
     opened.set()
     job = ended(client, id)
     assert (job["status"], job["progress"], job["error"]) == ("done", 1.0, None)
+    assert "stage" not in job
     assert job["result"]["text"] == TRANSCRIPT.text
     assert len(job["result"]["words"]) == 4
     assert job["expires_at"] - job["ended_at"] == pytest.approx(24 * 3600)

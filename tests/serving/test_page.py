@@ -329,7 +329,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_upload_shows_progress_and_then_who_said_what(browser: Browser, server: StandIn, recording: Path) -> None:
     server.states = [
         {"id": JOB, "status": "queued", "progress": 0.0, "position": 2},
-        {"id": JOB, "status": "running", "progress": 0.37},
+        {"id": JOB, "status": "running", "progress": 0.37, "stage": "asr"},
     ]
     browser.open(server.url)
     assert browser("#send").is_enabled() is False
@@ -345,6 +345,8 @@ def test_upload_shows_progress_and_then_who_said_what(browser: Browser, server: 
     browser.until(lambda: browser.text("#phase") == "Transcribing, 37 %")
     assert browser("#bar").get_attribute("value") == "0.37"
     assert browser.text("#status") == "Transcribing, 25 percent"
+    server.states = [{"id": JOB, "status": "running", "progress": 0.8, "stage": "diarization"}]
+    browser.until(lambda: browser.text("#phase") == "Telling speakers apart, 80 %")
     assert browser.js("return location.hash") == f"#job={JOB}"
     server.states = [done(answer())]
 

@@ -34,6 +34,7 @@ class JobRunner:
         self._holding = self._stopping = False
         self._deleted: set[str] = set()  # of the jobs that are running
         self._progress: dict[str, float] = {}  # likewise
+        self._stage: dict[str, str] = {}
         deliver = (webhooks or Webhooks(store)).deliver_next
         steps = [self._run_next] * running + [self._forget_expired] + [deliver] * WEBHOOK_THREADS
         self._threads = [
@@ -66,6 +67,10 @@ class JobRunner:
         """The share done, 0 to 1."""
         return 1.0 if job.status == "done" else self._progress.get(job.id, 0.0)
 
+    def stage_of(self, job: Job) -> str | None:
+        """What is being done, as the answer's `timings` name it; `None` unless the job runs."""
+        return self._stage.get(job.id)
+
     def delete(self, id: str) -> bool:
         """Forget a job, and stop it where it runs; false where there is none."""
         with self._changed:
@@ -97,6 +102,7 @@ class JobRunner:
         finally:
             with self._changed:
                 self._progress.pop(job.id, None)
+                self._stage.pop(job.id, None)
                 self._deleted.discard(job.id)
                 self._changed.notify_all()  # a webhook may be due
         return True
@@ -110,9 +116,13 @@ class JobRunner:
         def on_progress(share: float) -> None:
             self._progress[job.id] = share
 
+        def on_stage(stage: str) -> None:
+            self._stage[job.id] = stage
+
+        listener = Listener(on_progress=on_progress, on_stage=on_stage, should_stop=should_stop)
         began = time.perf_counter()
         try:
-            transcript = self._transcribe(job, Listener(on_progress=on_progress, should_stop=should_stop))
+            transcript = self._transcribe(job, listener)
         except Cancelled:
             return partial(self.store.delete if job.id in self._deleted else self.store.give_back, job.id)
         except Exception as error:

@@ -1,5 +1,13 @@
 // The view while the server works: the phase, and how far it is.
 
+// As the server names them, in words.
+const STAGES = {
+  decode: "Reading the file",
+  speech: "Finding speech",
+  asr: "Transcribing",
+  diarization: "Telling speakers apart",
+};
+
 export class Work {
   #parts;
   #frame;
@@ -36,8 +44,8 @@ export class Work {
   }
 
   /** `state`: a job's, as the server says it. */
-  showState({ status, position, progress }) {
+  showState({ status, position, progress, stage }) {
     if (status === "queued") this.show(position ? `Waiting, ${position} ahead in line` : "Waiting, next in line", null);
-    else if (status === "running") this.show("Transcribing", progress || null);
+    else if (status === "running") this.show(STAGES[stage] || "Transcribing", progress || null);
   }
 }

@@ -153,6 +153,8 @@ class JobRoutes:
             "expires_at": self.store.expires_at(job),
             "error": job.error,
         }
+        if job.status == "running":
+            description["stage"] = self.runner.stage_of(job)
         if job.status == "queued":
             description["position"] = self.store.count_before(job)
         if job.webhook:
