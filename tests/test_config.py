@@ -188,10 +188,11 @@ WRONG = {
     "vad_threshold": ["high", 0, 1, "-0.1", "nan", True],
     "vad_min_speech_duration_ms": ["short", -1, 0.5, 4_000_000, True],
     "vad_min_silence_duration_ms": ["long", "-1", "0.5", "inf", False],
-    "vad_speech_pad_ms": ["wide", -1, 2.5, 10**5000, True],
+    "vad_speech_pad_ms": ["wide", -1, 2.5, 2001, 10**5000, True],
     "speech": [
         "everywhere",
         "[",
+        "[" * 100_000,
         7,
         [1, 2],
         [[1]],
@@ -235,7 +236,7 @@ RIGHT = {  # what the sentence has to offer instead
     "vad_threshold": "between 0 and 1",
     "vad_min_speech_duration_ms": "0 to 3600000",
     "vad_min_silence_duration_ms": "0 to 3600000",
-    "vad_speech_pad_ms": "0 to 3600000",
+    "vad_speech_pad_ms": "0 to 2000",
     "speech": "pairs of seconds in order, such as [[0.5, 2.5], [4, 7.25]]",
     "num_beams": "1 to 10",
     "length_penalty": "from 0 to 2",
@@ -308,6 +309,7 @@ def test_parameters_have_to_be_an_object(parameters: Any) -> None:
         ({"vad": True, "vad_filter": "false"}, "vad and vad_filter disagree"),
         ({"num_beams": 5, "beam_size": 4}, "num_beams and beam_size disagree"),
         ({"vad_threshold": 0.4, "vad_parameters": {"threshold": 0.5}}, "vad_threshold and vad_parameters.threshold"),
+        ({"num_beams": 3, "assisted": True}, "num_beams is 3 and assisted is true: an assistant helps a single beam"),
         ({"vad": False, "speech": [[1, 2]]}, "vad is false and speech was sent: leave one of them out."),
         ({"language": "de", "languages": "en,fr"}, "language is 'de' and languages are 'en', 'fr'"),
     ],
@@ -485,6 +487,25 @@ def test_a_requests_languages_replace_all_of_the_operators(
         monkeypatch.setenv(f"INFERENCE_{name.upper()}", value)
     decoding = parse_config(requests).decoding
     assert (decoding.language, decoding.languages) == meant
+
+
+@pytest.mark.parametrize(
+    ("operators", "requests"),
+    [
+        ({"num_beams": "5"}, {"assisted": True}),
+        ({"assisted": "true"}, {"num_beams": 5}),
+        ({"vad": "false"}, {"speech": [[1, 2]]}),
+        ({"speech": "[[1, 2]]"}, {"vad_filter": False}),
+    ],
+)
+def test_a_request_wins_over_an_operators_default_that_excludes_it(
+    monkeypatch: pytest.MonkeyPatch, operators: dict[str, str], requests: dict[str, Any]
+) -> None:
+    plain = parse_config(requests)
+    for name, value in operators.items():
+        monkeypatch.setenv(f"INFERENCE_{name.upper()}", value)
+    assert parse_config(requests) == plain
+    assert parse_config({"batch_size": 24}) != parse_config({"batch_size": 24, **requests})
 
 
 # --- the operator's defaults ----------------------------------------------------------------------------------

@@ -169,19 +169,30 @@ def test_decoding_stops_between_two_steps(asr, conversation_waveform) -> None:
 
 def test_the_language_is_that_of_several_windows_not_of_the_loudest() -> None:
     config = SimpleNamespace(lang_to_id={"<|en|>": 0, "<|es|>": 1, "<|km|>": 2})
-    language = SpokenLanguage(DecodingOptions(), config, multilingual=True)
+    language = SpokenLanguage(DecodingOptions(), config, multilingual=True, windows=9)
     first, second, third = windows = [Window(0, 10), Window(10, 20), Window(20, 30)]
     scores = {first: [0.0, 1.0, 1.5], second: [0.0, 2.0, 0.0], third: [0.1, 2.0, 0.2]}
     assert language.windows_needed == 4
     language.judge(windows, lambda index: torch.tensor(scores[windows[index]]))
     assert {language.of(window) for window in windows} == {"es"}
     assert language.warnings == []
-    assert language.windows_needed == 1
+    assert language.windows_needed == 1, "one more of nine"
+
+
+def test_small_batches_judge_the_language_by_as_many_windows() -> None:
+    config = SimpleNamespace(lang_to_id={"<|en|>": 0, "<|es|>": 1})
+    language = SpokenLanguage(DecodingOptions(), config, multilingual=True, windows=9)
+    windows = [Window(at, at + 10) for at in range(0, 60, 10)]
+    scores = [[1.0, 0.0], *[[0.0, 2.0]] * 3, *[[9.0, 0.0]] * 2]
+    for at, window in enumerate(windows):
+        for _ in range(2):  # as after a batch that was too large
+            language.judge([window], lambda _, at=at: torch.tensor(scores[at]))
+    assert [language.of(window) for window in windows] == ["en", "es", "es", "es", "es", "es"]
 
 
 def test_a_language_that_is_a_guess_is_warned_of() -> None:
     config = SimpleNamespace(lang_to_id={"<|en|>": 0, "<|es|>": 1, "<|ca|>": 2})
-    language = SpokenLanguage(DecodingOptions(), config, multilingual=True)
+    language = SpokenLanguage(DecodingOptions(), config, multilingual=True, windows=1)
     language.judge([Window(0, 10)], lambda index: torch.tensor([0.0, 0.1, 0.2]))
     assert language.of(Window(0, 10)) == "ca"
     assert "another than 'ca', which is 37% likely" in language.warnings[0]
@@ -190,7 +201,7 @@ def test_a_language_that_is_a_guess_is_warned_of() -> None:
 def test_each_window_may_have_its_own_language_among_those_in_question() -> None:
     config = SimpleNamespace(lang_to_id={"<|en|>": 0, "<|es|>": 1, "<|km|>": 2})
     options = DecodingOptions(language="multi", languages=("en", "es"))
-    language = SpokenLanguage(options, config, multilingual=True)
+    language = SpokenLanguage(options, config, multilingual=True, windows=2)
     windows = [Window(0, 10), Window(10, 20)]
     scores = [[0.0, 1.0, 5.0], [2.0, 1.0, 5.0]]
     language.judge(windows, lambda index: torch.tensor(scores[index]))

@@ -31,14 +31,14 @@ def test_stages_are_timed_and_the_total_holds_what_lies_between(monkeypatch: pyt
     assert stages.timings() == {"decode": 0.5, "asr": 3.0, "total": 4.25}
 
 
-def test_a_stage_is_named_as_it_begins() -> None:
+def test_a_stage_is_named_as_it_begins_and_when_one_beside_it_has_ended() -> None:
     seen: list[str] = []
     stages = Stages(on_stage=seen.append)
     with stages.timed("asr"):
         assert seen == ["asr"]
         with stages.timed("diarization"):
             assert seen == ["asr", "diarization"]
-    assert seen == ["asr", "diarization"]
+        assert seen == ["asr", "diarization", "asr"], "what still runs"
 
 
 def test_a_stage_that_raises_is_timed_too(monkeypatch: pytest.MonkeyPatch) -> None:

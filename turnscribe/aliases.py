@@ -36,8 +36,9 @@ def resolve(given: Mapping[str, object]) -> dict[str, list[Sent]]:
     for name, value in given.items():
         alias, _, member = name.partition("[")
         if alias in OBJECTS and member.endswith("]"):  # a form's way to send a member of an object
-            alias, value = alias, {member[:-1]: value}
-        resolved = ALIASES[alias](alias, value) if alias in ALIASES else [(name, Sent(name, value))]
+            value = {member[:-1]: value}
+            name = alias
+        resolved = ALIASES[name](name, value) if name in ALIASES else [(name, Sent(name, value))]
         for parameter, sent in resolved:
             found.setdefault(parameter, []).append(sent)
     return found

@@ -24,6 +24,7 @@ from turnscribe.formats import FORMATS
 from turnscribe.request import MULTI, DecodingOptions, Request
 from turnscribe.whisper.languages import language_code
 
+EXCLUSIVE = (("vad", "speech"), ("num_beams", "assisted"))  # where one says something, the other must not
 DEFAULTS_PREFIX = "INFERENCE_"
 AUTO = "auto"  # as `language`: judged by the recording, whatever the operator's default is
 
@@ -66,7 +67,10 @@ class Parameters(BaseModel):
     @field_validator("speech", mode="before", check_fields=False)
     @classmethod
     def _read_json(cls, value: object) -> object:
-        return json.loads(value) if isinstance(value, str) else value
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
     @field_validator("speech", check_fields=False)
     @classmethod
@@ -200,7 +204,15 @@ def _replaced(given: Mapping[str, Sent], config: type[Parameters]) -> dict[str, 
         aside["diarize"] = None
     if given.keys() & {"language", "languages"}:
         aside |= {"language": None, "languages": ()}
+    for names in EXCLUSIVE:
+        own = [name for name in names if name in given]
+        if any(_says_something(name, given[name], config) for name in own):
+            aside |= {name: DEFAULTS[name] for name in names if name not in own}
     return {name: Sent(name, value) for name, value in aside.items()}
+
+
+def _says_something(name: str, sent: Sent, config: type[Parameters]) -> bool:
+    return bool(getattr(_checked({name: sent}, config), name) != DEFAULTS[name])
 
 
 def _agreed(name: str, ways: Sequence[Sent], config: type[Parameters]) -> Sent:
@@ -234,7 +246,13 @@ def _shown_name(name: str) -> str:
 
 def _check_pairs(request: Request) -> None:
     language, languages = request.decoding.language, request.decoding.languages
-    if request.decoding.speech is not None and not request.decoding.vad:
+    decoding = request.decoding
+    if decoding.num_beams > 1 and decoding.assisted:
+        raise BadParameters(
+            f"num_beams is {decoding.num_beams} and assisted is true: an assistant helps a single beam, "
+            "leave one of them out."
+        )
+    if decoding.speech is not None and not decoding.vad:
         raise BadParameters("vad is false and speech was sent: leave one of them out.")
     if languages and language not in (None, MULTI, *languages):
         raise BadParameters(
@@ -255,6 +273,7 @@ def _check_pairs(request: Request) -> None:
             raise BadParameters("channels is 'split' and headerless PCM is mono: leave one of them out.")
 
 
+DEFAULTS = {name: default for name, (_, default, _) in _documented(DecodingOptions).items()}
 InferenceConfig = inference_config()
 PARAMETERS = frozenset(InferenceConfig.model_fields)
 LISTS = frozenset(name for name, (hint, _, _) in _documented(DecodingOptions).items() if _is_list(hint))

@@ -15,10 +15,12 @@ from typing_extensions import Doc
 
 PROMPT_CHARACTERS = 10_000
 MOST_STRETCHES = 100_000
+FOR_BEAMS = ("length_penalty", "patience")
 FOR_THE_DETECTOR = ("vad_threshold", "vad_min_speech_duration_ms")
 MULTI = "multi"  # as `language`: every window has its own
 Task: TypeAlias = Literal["transcribe", "translate"]
 Milliseconds: TypeAlias = Annotated[int, Ge(0), Le(3_600_000), Doc("milliseconds from 0 to 3600000")]
+Margin: TypeAlias = Annotated[int, Ge(0), Le(2_000), Doc("milliseconds from 0 to 2000")]
 SpeakerCount: TypeAlias = Annotated[int | None, Ge(1), Le(100), Doc("a whole number from 1 to 100")]
 
 
@@ -69,7 +71,7 @@ class DecodingOptions:
     vad_threshold: Annotated[float, Gt(0), Lt(1), Doc("a number between 0 and 1")] = 0.5
     vad_min_speech_duration_ms: Milliseconds = 60
     vad_min_silence_duration_ms: Milliseconds = 2000
-    vad_speech_pad_ms: Milliseconds = 200
+    vad_speech_pad_ms: Margin = 200
     speech: Annotated[
         tuple[tuple[float, float], ...] | None,
         MaxLen(MOST_STRETCHES),
@@ -117,15 +119,15 @@ class Request:
         if self.ignored:
             warnings.append(f"Unknown parameters were ignored: {', '.join(self.ignored)}.")
         if not self.decoding.vad:
-            changed = _changed(self.decoding, prefix="vad_")
+            changed = [name for name in _changed(self.decoding) if name.startswith("vad_")]
             if changed:
                 warnings.append(f"{' and '.join(changed)} had no effect: vad is false.")
         elif self.decoding.speech is not None:
-            changed = [name for name in FOR_THE_DETECTOR if name in _changed(self.decoding, prefix="vad_")]
+            changed = [name for name in FOR_THE_DETECTOR if name in _changed(self.decoding)]
             if changed:
                 warnings.append(f"{' and '.join(changed)} had no effect: speech was sent.")
         if self.decoding.num_beams == 1:
-            changed = [*_changed(self.decoding, prefix="length_penalty"), *_changed(self.decoding, prefix="patience")]
+            changed = [name for name in FOR_BEAMS if name in _changed(self.decoding)]
             if changed:
                 warnings.append(f"{' and '.join(changed)} had no effect: num_beams is 1.")
         return tuple(warnings)
@@ -136,10 +138,6 @@ class Request:
         return self.timestamps == "word"
 
 
-def _changed(options: DecodingOptions, *, prefix: str) -> list[str]:
-    """The options of that prefix that are not at their defaults."""
-    return [
-        field.name
-        for field in fields(options)
-        if field.name.startswith(prefix) and getattr(options, field.name) != field.default
-    ]
+def _changed(options: DecodingOptions) -> list[str]:
+    """The options that are not at their defaults."""
+    return [field.name for field in fields(options) if getattr(options, field.name) != field.default]

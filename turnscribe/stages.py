@@ -17,16 +17,21 @@ class Stages:
         self._on_progress, self._on_stage = on_progress, on_stage
         self._began = time.perf_counter()
         self._seconds: dict[str, float] = {}
+        self._running: list[str] = []
         self._done = 0.0
         self._lock = threading.Lock()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         began = time.perf_counter()
+        self._running.append(stage)
         self._on_stage(stage)
         try:
             yield
         finally:
+            self._running.remove(stage)
+            if self._running:
+                self._on_stage(self._running[-1])
             self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - began
 
     def timings(self) -> dict[str, float]:

@@ -77,11 +77,6 @@ def test_an_english_only_model_has_no_other_language_to_judge() -> None:
     assert adapt(DecodingOptions(language="multi"), EVERYTHING)[0].language == "multi"
 
 
-def test_an_assistant_and_several_beams_are_refused() -> None:
-    with pytest.raises(BadParameters, match="num_beams is 3 and assisted is true"):
-        adapt(DecodingOptions(num_beams=3, assisted=True), EVERYTHING)
-
-
 def test_a_patience_that_has_no_effect_is_told() -> None:
     impatient = replace(EVERYTHING, patience=False)
     asked = DecodingOptions(num_beams=3, patience=2)

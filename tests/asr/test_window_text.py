@@ -76,6 +76,16 @@ def test_a_word_ends_where_decoding_goes_on() -> None:
     assert [(word.start, word.end) for word in text.chunks[0].words] == [(pytest.approx(13.4), 14.0)]
 
 
+def test_words_aligned_to_what_is_not_written_down_yet_are_not_taken_for_made_up() -> None:
+    tokens = [at(0.0), *letters(" a b c d e"), at(3.0), at(3.0)]
+    starts = [0.0, 0.5, 0.6, 1.0, 1.2, 3.2, 3.3, 3.4, 3.6, 3.8, 3.9, 4.0, 4.0]
+    text = read(tokens, starts)
+    assert [chunk.text for chunk in text.chunks] == [" a b c d e"]
+    assert text.rest is not None
+    assert text.chunks[-1].end <= text.rest.offset
+    assert text.warnings == ()
+
+
 def test_a_rest_without_speech_is_not_decoded() -> None:
     tokens = [at(0.0), *letters(" a"), at(4.4), at(4.4)]
     starts = [0.0, 0.2, 4.2, 4.4, 4.4, 4.4]

@@ -103,6 +103,12 @@ def test_a_true_size_still_shows_that_the_file_is_cut_off(whole: bytes) -> None:
     assert warning.startswith("The file declares 2.0 s and ends after 1.0 s")
 
 
+def test_sizes_that_are_cut_off_are_a_sentence() -> None:
+    header = b"RF64\xff\xff\xff\xffWAVEds64" + struct.pack("<I", 0)
+    for data in (header, header + b"data", header + b"data" + struct.pack("<I", 0)):
+        assert "not audio that can be read" in refusal(data)
+
+
 def test_a_placeholder_passes_no_limit_by() -> None:
     short = Limits(max_seconds=1.5)
     for data in (wav(LITTLE, claimed_bytes=0), wav(LITTLE, claimed_bytes=2), au(0), caf(0), rf64(b"RF64", 2**63 - 1)):

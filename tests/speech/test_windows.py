@@ -51,6 +51,22 @@ def test_a_short_pause_is_kept_and_of_a_long_one_the_margins() -> None:
     assert window.duration == pytest.approx(3.4 + 1.4)
 
 
+@pytest.mark.parametrize("margin", [2.0, 10.0, 60.0])
+def test_margins_do_not_make_a_window_longer_than_the_model_hears(margin: float) -> None:
+    speech = SpeechMap((Stretch(60.0, 75.0), Stretch(75.5, 89.0), Stretch(110.0, 139.5)), 200.0)
+    waveform = noise(200.0)
+    windows = speech_windows(waveform, speech, max_seconds=30.0, margin=margin, longest_pause=PAUSE)
+    assert max(window.duration for window in windows) <= 30.0
+    assert all(any(window.start / SAMPLE_RATE <= one.start for window in windows) for one in speech.stretches)
+
+
+@pytest.mark.parametrize("samples", [256_960, 259_520, 262_080, 256_000])
+def test_what_is_left_after_the_end_of_a_piece_begins_with_the_next(samples: int) -> None:
+    """16.06 s are 256,959.99999999997 samples."""
+    window = Window(0, 120 * SAMPLE_RATE, ((samples, 90 * SAMPLE_RATE),))
+    assert window.after(samples / SAMPLE_RATE) == Window(90 * SAMPLE_RATE, 120 * SAMPLE_RATE)
+
+
 def test_half_silent_speech_takes_half_the_windows() -> None:
     speech = SpeechMap(tuple(Stretch(20.0 * index, 20.0 * index + 9) for index in range(9)), 180.0)
     windows = windows_of(speech)

@@ -20,8 +20,7 @@ class Capabilities:
     """Languages by code, tasks, and which of a request's options have an effect.
 
     `fallback` covers the temperature and the thresholds by which a window is decoded again, `patience` is beam
-    search's. `longest_window_s` is how
-    much of a recording the model hears at once, in seconds.
+    search's. `longest_window_s` is how much of a recording the model hears at once, in seconds.
     """
 
     languages: frozenset[str]
@@ -49,11 +48,6 @@ def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[Decodin
     """
     if options.num_beams > 1 and not capabilities.beams:
         raise BadParameters(f"num_beams is {options.num_beams} and this backend has one beam: leave it out.")
-    if options.num_beams > 1 and options.assisted:
-        raise BadParameters(
-            f"num_beams is {options.num_beams} and assisted is true: an assistant helps a single beam, "
-            "leave one of them out."
-        )
     if options.assisted and not capabilities.assistant:
         raise BadParameters(
             "assisted is true and no assistant is loaded: set ASSISTANT_MODEL on the endpoint, or leave it out."

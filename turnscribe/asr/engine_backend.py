@@ -99,15 +99,16 @@ class _Transcription:
         )
         self.streams = listener.on_chunks is not SILENT.on_chunks  # somebody waits for the first text
         self.batch_size = 1 if self.streams else options.batch_size
+        self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
+        self.warnings = [*warnings, *prompt_warnings]
+        self.pending = deque(windows_to_decode(waveform, speech, options))
         self.language = SpokenLanguage(
             options,
             asr.models.config,
             multilingual=asr.capabilities.multilingual,
+            windows=len(self.pending),
             first_at_once=self.streams,
         )
-        self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
-        self.warnings = [*warnings, *prompt_warnings]
-        self.pending = deque(windows_to_decode(waveform, speech, options))
         self.samples_in_all = sum(window.samples for window in self.pending)
         self.chunks = ChunksInOrder(self.pending)
         self.speculation = Speculation(0, 0)

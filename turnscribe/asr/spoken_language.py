@@ -27,60 +27,69 @@ class SpokenLanguage:
     """The language of each window of one recording."""
 
     def __init__(
-        self, options: DecodingOptions, config: Any, *, multilingual: bool, first_at_once: bool = False
+        self,
+        options: DecodingOptions,
+        config: Any,
+        *,
+        multilingual: bool,
+        windows: int,
+        first_at_once: bool = False,
     ) -> None:
-        """`config` is the model's generation configuration.
+        """`config` is the model's generation configuration, `windows` how many a recording has.
 
         With `first_at_once` the first window does not wait for others: it has its own language.
         """
         self._config, self._among = config, options.languages
         self._each = multilingual and options.language == MULTI
-        self._of_all = None if self._each else options.language
+        self._given = None if self._each else options.language
         if not multilingual:
-            self._of_all = "en"
+            self._given = "en"
         self._of: dict[Window, str] = {}
+        self._first_windows = min(FIRST_WINDOWS, windows)
         self._first_at_once = first_at_once
-        self.warnings: list[str] = []
         self._judged: list[dict[str, float]] = []  # log-probabilities, of the first windows
 
     @property
     def windows_needed(self) -> int:
         """How many of the next windows have to be heard before one of them can be decoded."""
-        alone = self._each or self._of_all or (self._first_at_once and not self._judged)
-        return 1 if alone else FIRST_WINDOWS
+        if self._each or self._given or (self._first_at_once and not self._judged):
+            return 1
+        return max(self._first_windows - len(self._judged), 1)
 
     def judge(self, windows: Sequence[Window], scores: Callable[[int], Tensor]) -> None:
-        """Find the language of the windows that come next: of `windows`, the first `windows_needed` or all there are.
+        """Find the language of the windows that come next, by the first of them as long as more have to be heard.
 
         `scores(index)` are those of the token after the start token `[V]`, in one of them.
         """
+        new = {window: index for index, window in enumerate(windows) if window not in self._of}
+        if self._given or not new:
+            return
         if self._each:
-            for index, window in enumerate(windows):
-                if window not in self._of:
-                    self._of[window] = _likeliest([self._log_probabilities(scores(index))])
-        elif self._of_all is None:
-            count = min(len(windows), self.windows_needed)
-            early = self._first_at_once and not self._judged
-            self._judged += [self._log_probabilities(scores(index)) for index in range(count)]
-            if early:
-                self._of[windows[0]] = _likeliest(self._judged)
-            else:
-                self._of_all = _likeliest(self._judged)
-                self._doubt(self._of_all)
+            self._of |= {window: _likeliest([self._log_probabilities(scores(new[window]))]) for window in new}
+            return
+        count = min(self._first_windows - len(self._judged), self.windows_needed)
+        self._judged += [self._log_probabilities(scores(index)) for index in [*new.values()][:count]]
+        self._of |= dict.fromkeys(new, _likeliest(self._judged))
 
     def of(self, window: Window) -> str:
         """Of a window that was judged."""
-        return self._of.get(window) or self._of_all or _likeliest(self._judged)
+        return self._given or self._of[window]
 
-    def _doubt(self, language: str) -> None:
+    @property
+    def warnings(self) -> list[str]:
+        """Where the language of the recording is uncertain."""
+        if self._each or not self._judged:
+            return []
+        language = _likeliest(self._judged)
         totals = [sum(window[code] for window in self._judged) for code in self._judged[0]]
         highest = max(totals)
         share = 1 / sum(math.exp(total - highest) for total in totals)
-        if share < SURE:
-            self.warnings.append(
-                f"The language may be another than {language!r}, which is {share:.0%} likely: "
-                "name it as language, or those it may be as languages."
-            )
+        if share >= SURE:
+            return []
+        return [
+            f"The language may be another than {language!r}, which is {share:.0%} likely: "
+            "name it as language, or those it may be as languages."
+        ]
 
     def of_text(self, chunks: Iterable[Chunk]) -> str | None:
         """The language with most words; `None` where nothing was said."""

@@ -95,8 +95,12 @@ class _Transcription:
         self.asr, self.model, self.waveform, self.speech = asr, asr.model, waveform, speech
         self.options, self.listener, self.warnings = options, listener, list(warnings)
         self.tally = Tally()
+        self.windows = windows_to_decode(waveform, speech, options)
         self.language = SpokenLanguage(
-            options, asr.model.generation_config, multilingual=asr.capabilities.multilingual
+            options,
+            asr.model.generation_config,
+            multilingual=asr.capabilities.multilingual,
+            windows=len(self.windows),
         )
         self.config = config = asr.model.generation_config
         self.end_token = int(asr.model.config.eos_token_id)
@@ -106,7 +110,7 @@ class _Transcription:
         self.prompt = self._prompt_ids()
 
     def result(self) -> Recognition:
-        pending = windows_to_decode(self.waveform, self.speech, self.options)
+        pending = self.windows
         samples = max(sum(window.samples for window in pending), 1)
         chunks = ChunksInOrder(pending)
         while pending:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from turnscribe.request import DecodingOptions, Task
 from turnscribe.speech.evidence import without_time
 from turnscribe.speech.placement import place, stretches_in
-from turnscribe.speech.speech_map import SpeechMap
+from turnscribe.speech.speech_map import SpeechMap, Stretch
 from turnscribe.speech.windows import speech_windows
 from turnscribe.transcript import Chunk, Word
 from turnscribe.waveform import Waveform, is_silent
@@ -55,7 +55,10 @@ def read_window(
     window = decoded.window
     chunks, rest_from = reader.read(decoded, written(spoken, task))
     chunks, warnings = _without_what_nobody_said(chunks, window)
+    rest = _rest(window, rest_from, speech)
     stretches = stretches_in(window, speech) or stretches_in(window, None)
+    if rest is not None:
+        stretches = _until(rest.offset, stretches)
     aligned = [_in_recording(word, window) for chunk in chunks for word in chunk.words]
     words = iter(place(aligned, stretches, exact=speech is not None))
     placed = []
@@ -64,12 +67,18 @@ def read_window(
         start = own[0].start if own else window.time(chunk.start)
         end = own[-1].end if own else window.time(chunk.end, end=True)
         placed.append(replace(chunk, start=start, end=end, words=own, language=spoken))
-    return WindowText(_apart(placed), _rest(window, rest_from, speech), warnings)
+    return WindowText(_apart(placed), rest, warnings)
 
 
 def written(spoken: str, task: Task) -> str:
     """The language of the text: a translation is English."""
     return "en" if task == "translate" else spoken
+
+
+def _until(time: float, stretches: Sequence[Stretch]) -> list[Stretch]:
+    """What there is before a time: the last word before it is aligned to all that is not written down yet, too."""
+    before = [Stretch(one.start, min(one.end, time)) for one in stretches if one.start < time]
+    return before or [Stretch(time, time)]
 
 
 def _without_what_nobody_said(chunks: Sequence[Chunk], window: Window) -> tuple[list[Chunk], tuple[str, ...]]:

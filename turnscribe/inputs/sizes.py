@@ -90,7 +90,7 @@ def _rf64(data: bytes) -> AudioSize | None:
     """EBU Tech 3306: the true sizes are in the chunk `ds64`."""
     sizes = None
     for tag, size, start in _chunks(data, 12, "<4sI"):
-        if tag == b"ds64":
+        if tag == b"ds64" and size >= 16 and start + 24 <= len(data):
             sizes = start
         elif tag == b"data" and sizes is not None:
             (claimed,) = struct.unpack_from("<Q", data, sizes + 8)

@@ -33,14 +33,14 @@ def speech_windows(
 ) -> list[Window]:
     """Windows of at most `max_seconds` with all of `speech`, in order and apart.
 
-    `margin` seconds around each stretch are kept, as far as the pause reaches; a pause between two stretches is left
-    out, but for their margins, from `longest_pause` seconds on.
+    `margin` seconds around each stretch are kept, as far as the pause and the window reach; a pause between two
+    stretches is left out, but for their margins, from `longest_pause` seconds on.
     """
     spans = _spans(waveform, speech, max_seconds)
     pad = round(margin * SAMPLE_RATE)
-    padded = _padded(spans, pad, len(waveform))
-    kept = longest_pause * SAMPLE_RATE
     longest = int(max_seconds * SAMPLE_RATE)
+    padded = _padded(spans, pad, len(waveform), longest)
+    kept = longest_pause * SAMPLE_RATE
     costs, firsts = [0.0], [0]  # of packing the first `n` spans; the last window's first span
     for last in range(len(padded)):
         best, best_first, heard = math.inf, last, 0
@@ -83,13 +83,14 @@ def _spans(waveform: Waveform, speech: SpeechMap, max_seconds: float) -> list[_S
     return spans
 
 
-def _padded(spans: Sequence[_Span], pad: int, length: int) -> list[tuple[int, int]]:
-    """`(start, stop)` of each with its margins, which meet in the middle of a short pause."""
+def _padded(spans: Sequence[_Span], pad: int, length: int, longest: int) -> list[tuple[int, int]]:
+    """`(start, stop)` of each with its margins, which meet in the middle of a short pause and fit into a window."""
     padded = []
     for index, span in enumerate(spans):
         room_before = span.gap // 2 if index else span.gap
         following = spans[index + 1].gap if index + 1 < len(spans) else 2 * (length - span.stop)
-        padded.append((span.start - min(pad, room_before), span.stop + min(pad, following - following // 2)))
+        room = min(pad, max(longest - (span.stop - span.start), 0) // 2)
+        padded.append((span.start - min(room, room_before), span.stop + min(room, following - following // 2)))
     return padded
 
 

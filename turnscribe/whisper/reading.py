@@ -76,8 +76,6 @@ class Reader:
         if decoded.reached_limit and rest is None:  # there is no timestamp to go on from
             said = max((word.end for chunk in made for word in chunk.words if word.end > word.start), default=0.0)
             rest = said if said >= LEAST_TO_LIMIT else None
-        if rest is not None:
-            made = [replace(chunk, words=tuple(_until(rest, word) for word in chunk.words)) for chunk in made]
         return made, rest
 
     def words(self, decoded: DecodedWindow, language: str | None) -> tuple[Word, ...]:
@@ -107,11 +105,6 @@ class Reader:
                 probability = math.exp(float(decoded.logprobs[part].mean()))
             words.append(Word("".join(pieces[first:stop]), start, end, probability))
         return tuple(words)
-
-
-def _until(rest: float, word: Word) -> Word:
-    """The last word that was written down is aligned to all that was not, too."""
-    return replace(word, start=min(word.start, rest), end=min(word.end, rest))
 
 
 def compression_ratio(text: str) -> float:

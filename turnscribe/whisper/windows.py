@@ -81,6 +81,7 @@ class Window:
     def after(self, seconds: float) -> Window:
         """What is left of it from its own `seconds` on."""
         start = round(self.time(seconds) * SAMPLE_RATE)
+        start = next((stop for first, stop in self.left_out if first <= start < stop), start)
         return Window(start, self.stop, tuple(gap for gap in self.left_out if gap[0] > start))
 
 
