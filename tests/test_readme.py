@@ -101,6 +101,7 @@ LONG = (  # pages whose commands take minutes or hours: each is held against the
     "docs/figures/platforms.md",
     "docs/figures/serving.md",
     "docs/formats.md",
+    "docs/speech-map.md",
 )
 PRELUDE = """
 import os

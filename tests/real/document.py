@@ -1,4 +1,4 @@
-"""Writes the tables into docs/accuracy.md, each between the two comments that name it."""
+"""Writes the tables into docs/accuracy.md or another page, each between the two comments that name it."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.real.packages import FILLETS, PACKAGES
 from tests.real.recordings import folder_of
@@ -106,15 +107,20 @@ def joined(name: str, chosen: list[Line]) -> tuple[bytes, list[SpeakerText], lis
 
 def loud(sound: Waveform, *, below: float = SILENT_BELOW) -> list[tuple[float, float]]:
     """Seconds between which a voice without noise is not silent; pauses below `SHORTEST_PAUSE` are part of it."""
-    frame = SAMPLE_RATE // 100
-    level = np.sqrt(np.square(sound[: len(sound) // frame * frame].reshape(-1, frame)).mean(axis=1))  # [10 ms]
     stretches: list[tuple[float, float]] = []
-    for index in np.flatnonzero(level > level.max() * below):
+    for index in np.flatnonzero(loud_frames(sound, below=below)):
         start, end = index / 100, (index + 1) / 100
         if stretches and start - stretches[-1][1] < SHORTEST_PAUSE:
             start, _ = stretches.pop()
         stretches.append((float(start), float(end)))
     return stretches
+
+
+def loud_frames(sound: Waveform, *, below: float = SILENT_BELOW) -> NDArray[np.bool_]:
+    """For each whole 10 ms, whether it is less than so much below the loudest."""
+    frame = SAMPLE_RATE // 100
+    level = np.sqrt(np.square(sound[: len(sound) // frame * frame].reshape(-1, frame)).mean(axis=1))  # [10 ms]
+    return np.asarray(level > level.max() * below)
 
 
 @cache
