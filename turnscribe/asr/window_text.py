@@ -123,4 +123,4 @@ def _rest(window: Window, rest_from: float | None, speech: SpeechMap | None) -> 
     rest = window.after(rest_from)
     if speech is None:
         return rest if rest.samples else None
-    return rest if sum(s.end - s.start for s in stretches_in(rest, speech)) >= LEAST_SPEECH else None
+    return rest if SpeechMap(tuple(stretches_in(rest, speech)), speech.duration).seconds >= LEAST_SPEECH else None

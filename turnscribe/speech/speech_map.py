@@ -23,6 +23,8 @@ class SpeechMap:
     >>> speech = SpeechMap.of([(1.0, 2.5), (2.52, 3.0), (4.0, 9.0)], duration=6.0)
     >>> speech.stretches
     (Stretch(start=1.0, end=3.0), Stretch(start=4.0, end=6.0))
+    >>> speech.seconds
+    4.0
     >>> speech.part(2.0, 5.0).stretches
     (Stretch(start=0.0, end=1.0), Stretch(start=2.0, end=3.0))
     """
@@ -41,6 +43,11 @@ class SpeechMap:
             if start < end:
                 stretches.append(Stretch(start, end))
         return cls(tuple(stretches), duration)
+
+    @property
+    def seconds(self) -> float:
+        """How long somebody speaks."""
+        return sum(stretch.end - stretch.start for stretch in self.stretches)
 
     def part(self, start: float, end: float) -> SpeechMap:
         """Of the recording from `start` to `end`, by itself."""
