@@ -132,9 +132,11 @@ def judge_language(
     waveform: Waveform, speech: SpeechMap | None, options: DecodingOptions, pipeline: Pipeline
 ) -> str | None:
     """The language spoken in a recording `[samples]`, as the engine would judge it; `None` where nobody speaks."""
-    beginning = opening(waveform, speech, options)
-    if options.language or not len(beginning):
+    if options.language:
         return options.language
+    beginning = opening(waveform, speech, options)
+    if not len(beginning):
+        return None
     decoding = replace(options, task="transcribe", speech=None if speech is None else speech.stretches)
     return pipeline.transcribe(to_wav(beginning), Request(decoding=decoding, diarize=False)).language
 
