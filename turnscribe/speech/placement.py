@@ -25,16 +25,11 @@ def stretches_in(window: Window, speech: SpeechMap | None) -> list[Stretch]:
     pieces = [Stretch(start / SAMPLE_RATE, stop / SAMPLE_RATE) for start, stop in window.pieces]
     if speech is None:
         return pieces
-    joined: list[Stretch] = []
-    for stretch in speech.stretches:
-        if joined and stretch.start - joined[-1].end < SHORTEST_PAUSE:
-            joined[-1] = Stretch(joined[-1].start, stretch.end)
-        else:
-            joined.append(stretch)
+    bridged = speech.bridged(SHORTEST_PAUSE).stretches
     return [
         Stretch(max(stretch.start, piece.start), min(stretch.end, piece.end))
         for piece in pieces
-        for stretch in joined
+        for stretch in bridged
         if stretch.start < piece.end and stretch.end > piece.start
     ]
 

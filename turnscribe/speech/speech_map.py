@@ -33,12 +33,12 @@ class SpeechMap:
     duration: float
 
     @classmethod
-    def of(cls, spans: Iterable[tuple[float, float]], duration: float) -> SpeechMap:
-        """The map of `(start, end)` in order; close ones are one, and what is outside the recording is none."""
+    def of(cls, spans: Iterable[tuple[float, float]], duration: float, *, close: float = CLOSE) -> SpeechMap:
+        """The map of `(start, end)` in order; those under `close` s apart are one, and what is outside is none."""
         stretches: list[Stretch] = []
         for start, end in spans:
             start, end = max(start, 0.0), min(end, duration)
-            if stretches and start - stretches[-1].end < CLOSE:
+            if stretches and start - stretches[-1].end < close:
                 start, end = stretches[-1].start, max(end, stretches.pop().end)
             if start < end:
                 stretches.append(Stretch(start, end))
@@ -48,6 +48,10 @@ class SpeechMap:
     def seconds(self) -> float:
         """How long somebody speaks."""
         return sum(stretch.end - stretch.start for stretch in self.stretches)
+
+    def bridged(self, pause: float) -> SpeechMap:
+        """With pauses under `pause` seconds taken for speech."""
+        return SpeechMap.of(self.stretches, self.duration, close=pause)
 
     def part(self, start: float, end: float) -> SpeechMap:
         """Of the recording from `start` to `end`, by itself."""
