@@ -5,7 +5,6 @@ What is spooled lies in files without a name, so nothing stays behind, whatever 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
@@ -18,19 +17,23 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 from turnscribe.parameters import LISTS
+from turnscribe.serving.json_body import LongText, json_object, read_json_body
 from turnscribe.serving.problems import ClientGone, Malformed
 
 MOST_FIELDS = 200
 MOST_FILES = 40  # the recording, and clips of known speakers
 LARGEST_FIELD = 8 * 2**20  # bytes: a reference of 10 s of wav as a data: URL has about 2
+LARGEST_FIELDS = 16 * 2**20  # bytes of all fields together
+LARGEST_PARAMETERS = 2**16  # bytes of JSON
 
 
 @dataclass
 class Body:
     """A request's recording and what else came with it.
 
-    The recording is in `file`; without one, `inputs` is its base64 or where it is. Whoever read the body calls
-    `release` in the end; one that was handed over to a worker stays open until the worker closes it.
+    The recording is in `file`; without one, `inputs` is its base64 or where it is, a `LongText` where it is long.
+    Whoever read the body calls `release` in the end; one that was handed over to a worker stays open until the worker
+    closes it.
     """
 
     file: IO[bytes] | None = None
@@ -75,13 +78,17 @@ async def read_body(http_request: HttpRequest, spool_bytes: int) -> Body:
     if sent_as != "application/json":
         return Body(spooled, fields=list(http_request.query_params.multi_items()))
     try:
-        data = await run_in_threadpool(lambda: _json_object(contents(spooled), "The body"))
-    finally:
+        data = await run_in_threadpool(read_json_body, spooled)
+        parameters = data.get("parameters")
+        if parameters is not None and not isinstance(parameters, dict):
+            raise Malformed("parameters is not an object: send names and values.")
+    except BaseException:
         spooled.close()
-    parameters = data.get("parameters")
-    if parameters is not None and not isinstance(parameters, dict):
-        raise Malformed("parameters is not an object: send names and values.")
-    return Body(inputs=data.get("inputs"), fields=list((parameters or {}).items()))
+        raise
+    body = Body(inputs=data.get("inputs"), fields=list((parameters or {}).items()), other_files=[spooled])
+    if not isinstance(body.inputs, LongText):
+        body.close()
+    return body
 
 
 async def read_form(http_request: HttpRequest, spool_bytes: int) -> Body:
@@ -110,9 +117,13 @@ def parameters_of(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     A list may come as `name[]` or `name`, once for each item.
     """
     parameters: dict[str, Any] = {}
+    room = LARGEST_PARAMETERS
     for name, value in fields:
         if name == "parameters" and isinstance(value, str):
-            parameters |= _json_object(value.encode(), "parameters") if value.strip() else {}
+            room -= len(value)
+            if room < 0:
+                raise Malformed(f"parameters is over {LARGEST_PARAMETERS // 1024} KiB: send fewer.")
+            parameters |= json_object(value.encode(), "parameters") if value.strip() else {}
         elif isinstance(value, str) and (plain := name.removesuffix("[]")) in LISTS:
             earlier = parameters.get(plain)
             parameters[plain] = f"{earlier},{value}" if isinstance(earlier, str) else value
@@ -125,6 +136,19 @@ def contents(file: IO[bytes]) -> bytes:
     """All of a file, which may be on the disk."""
     file.seek(0)
     return file.read()
+
+
+class _Parser(MultiPartParser):
+    """Starlette's, which bounds the number of fields and the size of each, and not of all."""
+
+    _room = LARGEST_FIELDS
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._current_part.file is None:
+            self._room -= end - start
+            if self._room < 0:
+                raise MultiPartException(f"its fields are over {LARGEST_FIELDS // 2**20} MiB together")
+        super().on_part_data(data, start, end)
 
 
 async def _spool(http_request: HttpRequest, spool_bytes: int) -> IO[bytes]:
@@ -148,7 +172,7 @@ async def _parse_form(http_request: HttpRequest, spool_bytes: int) -> FormData:
     sent_as = media_type_of(http_request)
     if sent_as != "multipart/form-data":
         raise Malformed(f"The content type is {sent_as[:100] or 'missing'}: send multipart/form-data with a file.")
-    parser = MultiPartParser(
+    parser = _Parser(
         http_request.headers,
         http_request.stream(),
         max_files=MOST_FILES,
@@ -173,13 +197,3 @@ def _check_text(form: FormData) -> None:
             f"{name}{value.filename if isinstance(value, UploadFile) else value}".encode()
     except UnicodeError:
         raise Malformed("The form's fields are no text: send them as UTF-8.") from None
-
-
-def _json_object(data: bytes, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise Malformed(f"{name} is not a JSON object: send names and values, as the documentation has them.")
-    return value

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,6 +20,7 @@ from turnscribe.listener import SILENT, Listener, ShouldStop
 from turnscribe.pipeline import Pipeline
 from turnscribe.request import Request
 from turnscribe.serving.bodies import Body, contents
+from turnscribe.serving.json_body import LongText
 from turnscribe.serving.loading import PipelineLoader
 from turnscribe.serving.metrics import Metrics
 from turnscribe.serving.problems import Busy, ClientGone, DeadlineExceeded, Problem, problem_of
@@ -38,14 +40,16 @@ class Service:
     def __init__(self, loader: PipelineLoader, settings: ServerSettings, parse: ParseParameters) -> None:
         self.loader, self.settings, self.parse = loader, settings, parse
         self.metrics = Metrics()
+        self._uploads = 0  # requests whose bodies are coming in
         self.workers = Workers(running=settings.max_concurrent_requests, waiting=settings.max_queued_requests)
         self.metrics.gauge("requests_running", "Requests on the models.", lambda: self.workers.running)
         self.metrics.gauge("requests_waiting", "Requests in the queue.", lambda: self.workers.waiting)
+        self.metrics.gauge("uploads", "Requests whose bodies are coming in.", lambda: self._uploads)
 
-    def close(self) -> None:
-        """Finish what was taken on."""
+    def close(self, seconds: float) -> bool:
+        """Finish what was taken on, within so many seconds; whether that was so."""
         self.loader.close()
-        self.workers.close()
+        return self.workers.close(seconds)
 
     @property
     def is_ready(self) -> bool:
@@ -60,11 +64,21 @@ class Service:
         """Before a body is read. Raises `Busy` while the models are loading."""
         _ = self.pipeline
 
-    def check_room(self) -> None:
-        """Before a body is read. Raises `Busy` where its request could not be taken on now."""
-        if self.workers.is_full:
-            raise _queue_full(self.workers.retry_after_s)
+    @contextmanager
+    def room_for_body(self, *, in_queue: bool = True) -> Iterator[None]:
+        """While a body is read. Raises `Busy` where its request could not be taken on, or too many come in at once.
+
+        `in_queue` says that the request gets a place in the queue, which is free for it then.
+        """
         self.check_ready()
+        taken = self._uploads + (self.workers.taken if in_queue else 0)
+        if taken >= self.workers.room:
+            raise _queue_full(self.workers.retry_after_s)
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
 
     async def answer(
         self, http_request: HttpRequest, body: Body, request: Request, render: Callable[[Transcript], Result]
@@ -140,6 +154,8 @@ class Service:
         if body.file is not None:
             if audio := contents(body.file):
                 return audio
+        elif isinstance(body.inputs, LongText):
+            return self.fetch(body.inputs.read())
         elif body.inputs is not None and body.inputs != "":
             return self.fetch(body.inputs)
         raise BadAudio("inputs is missing: send the audio as base64 in inputs, as the body, or as a form's file.")

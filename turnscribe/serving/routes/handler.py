@@ -18,8 +18,8 @@ def add_handler_routes(app: FastAPI, service: Service) -> None:
     @app.post("/predict", openapi_extra=documents.PREDICT)
     async def predict(http_request: HttpRequest) -> Response:
         """JSON with `inputs` and `parameters`, a form with a `file`, or the audio itself as the body."""
-        service.check_room()
-        body = await read_body(http_request, service.settings.spool_bytes)
+        with service.room_for_body():
+            body = await read_body(http_request, service.settings.spool_bytes)
         try:
             request = service.parse(parameters_of(body.fields))
 

@@ -45,8 +45,8 @@ def add_openai_routes(app: FastAPI, service: Service) -> None:
 
 
 async def _transcription(service: Service, http_request: HttpRequest, task: Task) -> Response:
-    service.check_room()
-    body = await read_form(http_request, service.settings.spool_bytes)
+    with service.room_for_body():
+        body = await read_form(http_request, service.settings.spool_bytes)
     try:
         form = read_transcription_form(body.fields, task=task, parse=service.parse)
         if form.stream:
