@@ -75,6 +75,8 @@ class ServerSettings(BaseSettings):
     max_concurrent_requests: int = Field(default=8, ge=1, le=256)
     max_queued_requests: int = Field(default=32, ge=0)
     request_timeout_s: float = Field(default=900, gt=0)
+    shutdown_timeout_s: float = Field(default=25, gt=0)  # for what is running when the server is told to end
+    max_connections: int = Field(default=1000, ge=1)
     spool_bytes: int = Field(default=2**20, ge=1)  # of an upload that are kept in memory; the rest goes to disk
     jobs_folder: Path = Path("build/jobs")
     max_concurrent_jobs: int = Field(default=2, ge=1, le=64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -16,6 +15,7 @@ from turnscribe.errors import TurnscribeError
 from turnscribe.parameters import parse_parameters
 from turnscribe.pipeline import Pipeline
 from turnscribe.serving import documents
+from turnscribe.serving.ending import Ending
 from turnscribe.serving.jobs.store import JobStore
 from turnscribe.serving.jobs.webhooks import Post, post_webhook
 from turnscribe.serving.loading import PipelineLoader
@@ -50,6 +50,7 @@ def create_app(
     service = Service(loader, settings, parse)
     store = JobStore(settings.jobs_folder, retention_s=settings.job_retention_s)
     runner = create_job_runner(service, store, post=post)
+    ending = Ending(service, runner, settings.shutdown_timeout_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -58,8 +59,7 @@ def create_app(
         try:
             yield
         finally:
-            await asyncio.to_thread(service.close)
-            await asyncio.to_thread(runner.stop)
+            await ending.finish()
             store.close()
 
     app = FastAPI(
@@ -76,7 +76,7 @@ def create_app(
     app.add_middleware(RequestObserver, metrics=service.metrics)
     for error_class in (Problem, TurnscribeError, HTTPException):  # `RequestObserver` answers what is none of these
         app.add_exception_handler(error_class, _explain)
-    app.state.hold_jobs = runner.hold
+    app.state.ending = ending
     return app
 
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -17,6 +18,8 @@ import uvicorn
 from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import TurnscribeError
 from turnscribe.serving.app import create_app
+from turnscribe.serving.connections import BoundedConnection, most_connections
+from turnscribe.serving.ending import Ending
 from turnscribe.serving.loading import PipelineLoader
 from turnscribe.settings import ServerSettings, load_settings
 
@@ -29,14 +32,17 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Under load one round of the loop takes long, and connections made meanwhile would be reset. They need a few
         # rounds to be accepted and read; uvicorn then counts them among those it finishes.
-        self.config.app.state.hold_jobs()  # type: ignore[union-attr]
+        ending: Ending = self.config.app.state.ending  # type: ignore[union-attr]
+        ending.begin()
         for _ in range(SETTLING_ROUNDS):
             await asyncio.sleep(0.05)
+        self.config.timeout_graceful_shutdown = ending.seconds_for_answers  # type: ignore[assignment]
         await super().shutdown(sockets)
 
 
 def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = None, prog: str = "serve") -> int:
-    """Serve until SIGTERM or Ctrl-C, then finish what is running; a second Ctrl-C ends it at once.
+    """Serve until SIGTERM or Ctrl-C, then finish what is running within `SHUTDOWN_TIMEOUT_S`; a second Ctrl-C ends it
+    at once.
 
     By default with the package's own settings and rules. The exit status is 0, 1 where the models could not be
     loaded, and 2 where a setting is wrong.
@@ -58,11 +64,17 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
         print(f"error: {error}", file=sys.stderr)
         return 2
     host, port = args.host or settings.host, settings.port if args.port is None else args.port
-    server = Server(uvicorn.Config(app, host=host, port=port, access_log=False, server_header=False))
+    BoundedConnection.most = most_connections(settings.max_connections)
+    config = uvicorn.Config(app, host=host, port=port, http=BoundedConnection, access_log=False, server_header=False)
+    server = Server(config)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it anew when it has ended in good order
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
-    return 1 if failed.is_set() else 0
+    status = 1 if failed.is_set() else 0
+    if not app.state.ending.in_order:  # the interpreter would wait for the models' threads
+        logging.shutdown()
+        os._exit(status)
+    return status
 
 
 def build_parser(prog: str = "serve") -> argparse.ArgumentParser:

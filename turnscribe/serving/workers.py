@@ -10,8 +10,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Generic, TypeVar
 
 from turnscribe.errors import Cancelled
 from turnscribe.listener import ShouldStop
@@ -52,20 +52,22 @@ class Workers:
     """At most `running` calls at once and `waiting` more in the queue."""
 
     def __init__(self, *, running: int, waiting: int) -> None:
-        self._room, self._slots = running + waiting, running
+        self.room, self._slots = running + waiting, running
         self._pool = ThreadPoolExecutor(running, thread_name_prefix="request")
         self._lock = threading.Lock()
-        self._taken = self._running = 0
+        self._submissions: set[Submission[Any]] = set()
+        self._running = 0
         self._usual_s = 1.0
 
     @property
-    def is_full(self) -> bool:
-        return self._taken >= self._room
+    def taken(self) -> int:
+        """Running and waiting."""
+        return len(self._submissions)
 
     @property
     def retry_after_s(self) -> int:
         """When there may be room, as long as requests take now."""
-        return min(max(math.ceil(self._usual_s * self._taken / self._slots), 1), LONGEST_RETRY_AFTER_S)
+        return min(max(math.ceil(self._usual_s * self.taken / self._slots), 1), LONGEST_RETRY_AFTER_S)
 
     @property
     def running(self) -> int:
@@ -73,22 +75,29 @@ class Workers:
 
     @property
     def waiting(self) -> int:
-        return self._taken - self._running
+        return self.taken - self._running
 
     def submit(self, call: Callable[[ShouldStop], Result], *, seconds: float) -> Submission[Result]:
         """Take `call` on; it is asked to stop after `seconds`, those in the queue included. Raises `QueueFull`."""
         with self._lock:
-            if self.is_full:
+            if self.taken >= self.room:
                 raise QueueFull(self.retry_after_s)
             submission = Submission(call, seconds)
             submission.future = self._pool.submit(self._run, submission)
-            self._taken += 1
+            self._submissions.add(submission)
         submission.future.add_done_callback(lambda _: self._leave(submission))
         return submission
 
-    def close(self) -> None:
-        """Finish what was taken on."""
-        self._pool.shutdown(wait=True)
+    def close(self, seconds: float) -> bool:
+        """Finish what was taken on, within so many seconds; whether that was so. What was not is asked to stop."""
+        with self._lock:
+            futures = {submission.future for submission in self._submissions}
+        unfinished = wait(futures, seconds).not_done
+        with self._lock:
+            for submission in self._submissions:
+                submission.stop()
+        self._pool.shutdown(wait=not unfinished)
+        return not unfinished
 
     def _run(self, submission: Submission[Result]) -> Result:
         call, submission.call = submission.call, None
@@ -108,4 +117,4 @@ class Workers:
         # The pool keeps the submission of a cancelled call until its turn; so it lets go of what the call holds.
         submission.call = None
         with self._lock:
-            self._taken -= 1
+            self._submissions.discard(submission)

@@ -1,8 +1,9 @@
-"""A limit on the size of request bodies, and on how long a client may send nothing."""
+"""A limit on the size of request bodies, and on how slowly a client may send them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +12,7 @@ from turnscribe.serving.bodies import media_type
 from turnscribe.serving.problems import TooLarge, TooSlow, problem_response
 
 IDLE_SECONDS = 60  # a client that sends nothing for so long is given up
+SLOWEST = 1024  # and one that in the mean sends fewer bytes a second, once so many seconds are over
 NOT_THE_RECORDING = 16 * 2**20  # bytes that a body may have beside the recording: fields, clips of known speakers
 BASE64_GROWTH = 4 / 3
 
@@ -31,15 +33,17 @@ class BodyLimit:
         if declared.isdigit() and int(declared) > self._limit(scope):
             return await problem_response(self._too_large(scope), scope["path"])(scope, receive, send)
         received, complete = 0, False
+        began = time.monotonic()
 
         async def receive_within_limits() -> Message:
             nonlocal received, complete
             if complete:  # what comes now is that the client has left
                 return await receive()
+            left = began + self.idle_seconds + received / SLOWEST - time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), self.idle_seconds)
+                message = await asyncio.wait_for(receive(), max(min(self.idle_seconds, left), 0))
             except TimeoutError:
-                raise TooSlow(f"Nothing came for {self.idle_seconds:g} s: send the request again.") from None
+                raise TooSlow(self._too_slow(left)) from None
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > self._limit(scope):
@@ -51,6 +55,11 @@ class BodyLimit:
     def _limit(self, scope: Scope) -> int:
         is_json = media_type(Headers(scope=scope).get("content-type", "")) == "application/json"
         return int(self.largest * (BASE64_GROWTH if is_json else 1)) + NOT_THE_RECORDING
+
+    def _too_slow(self, left: float) -> str:
+        if left < self.idle_seconds:
+            return f"The request came slower than {SLOWEST} bytes a second: send it again."
+        return f"Nothing came for {self.idle_seconds:g} s: send the request again."
 
     def _too_large(self, scope: Scope) -> TooLarge:
         return TooLarge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_SECONDS, MOST_BYTES = 2.0, 2**26
@@ -23,7 +24,8 @@ class DiscardUnreadBody:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        complete = False
+        sent = Headers(scope=scope)
+        complete = sent.get("content-length", "0") == "0" and "transfer-encoding" not in sent
 
         async def receive_and_note_end() -> Message:
             nonlocal complete
@@ -32,6 +34,8 @@ class DiscardUnreadBody:
             return message
 
         async def send_then_discard(message: Message) -> None:
+            if not complete and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"  # nobody reads what else comes
             if complete or message["type"] != "http.response.body" or message.get("more_body", False):
                 return await send(message)
             await send({**message, "more_body": True})

@@ -1,0 +1,121 @@
+"""Connections of clients that are slow, silent or many: each has its time, and there are only as many as can be held.
+
+uvicorn gives a connection without a request all the time in the world, and one whose client does not read its answer.
+What a body may take is `middleware/body_limit.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import resource
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from turnscribe.serving.problems import Busy, Problem, TooSlow
+
+HEAD_SECONDS = 15.0  # from a connection, or the first byte of a further request, to the end of the request's head
+UNREAD_SECONDS = 30.0  # after which a client has to have read some of its answer
+SLOWEST_READER = 1024  # bytes a second
+OTHER_DESCRIPTORS = 128  # files and sockets that are no connections
+
+log = logging.getLogger("turnscribe.server")
+
+
+class BoundedConnection(H11Protocol):
+    """`most` is how many there may be; one more is told so and closed. Times are seconds."""
+
+    most = 1000
+    head_seconds = HEAD_SECONDS
+    unread_seconds = UNREAD_SECONDS
+    _head_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self._refuse(Busy("The server has as many connections as it can hold: try again later.", retry_after_s=5))
+        else:
+            self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timers()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_head_timer()
+        elif not self.transport.is_closing():
+            self._wait_for_head()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        self._stop_timers()
+        super().handle_websocket_upgrade(event)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_unread_timer()
+
+    def _wait_for_head(self) -> None:
+        if self._head_timer is None:
+            problem = TooSlow(f"No request came within {self.head_seconds:g} s: send it again.")
+            self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, problem)
+
+    def _watch_reader(self, unread: int) -> None:
+        """Give the client up unless it has read enough by then of what was `unread`."""
+
+        def look() -> None:
+            left = self.transport.get_write_buffer_size()
+            if unread - left < SLOWEST_READER * self.unread_seconds:
+                self.transport.abort()
+            else:
+                self._watch_reader(left)
+
+        self._unread_timer = self.loop.call_later(self.unread_seconds, look)
+
+    def _refuse(self, problem: Problem) -> None:
+        if self.transport.is_closing():
+            return
+        body = json.dumps({"error": problem.message}).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": len(body), "Connection": "close"}
+        lines = [f"{name}: {value}" for name, value in {**headers, **problem.headers}.items()]
+        status = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"
+        self.transport.write("\r\n".join([status, *lines, "", ""]).encode() + body)
+        self.transport.close()
+
+    def _stop_timers(self) -> None:
+        self._stop_head_timer()
+        self._stop_unread_timer()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+
+def most_connections(wanted: int) -> int:
+    """As many as wanted, or as the process may have descriptors for; the soft limit is raised as far as need be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + OTHER_DESCRIPTORS
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    most = max(min(wanted, soft - OTHER_DESCRIPTORS), 1)
+    if most < wanted:
+        log.warning("%d connections at a time, not %d: there are %d descriptors (ulimit -n)", most, wanted, soft)
+    return most

@@ -1,0 +1,42 @@
+"""An ordered stop: jobs go back into the queue at once, what is being answered has a bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from turnscribe.serving.jobs.runner import JobRunner
+from turnscribe.serving.service import Service
+
+RESERVE = 0.1  # of the time, for what is stopped to notice it
+
+
+class Ending:
+    """Of a server that has `seconds` to end, from `begin` on."""
+
+    def __init__(self, service: Service, runner: JobRunner, seconds: float) -> None:
+        self._service, self._runner, self._seconds = service, runner, seconds
+        self._until: float | None = None
+        self.in_order = True  # false where the models have not let go of a request
+
+    def begin(self) -> None:
+        """The server is told to end. Running jobs are queued again: whatever comes, none of them is lost."""
+        if self._until is None:
+            self._until = time.monotonic() + self._seconds
+            self._runner.stop()
+
+    @property
+    def seconds_for_answers(self) -> float:
+        """How long connections may still take."""
+        return max(self._seconds_left - RESERVE * self._seconds, 0.0)
+
+    async def finish(self) -> None:
+        """Wait for the models, as long as there is time."""
+        self.begin()
+        self.in_order = await asyncio.to_thread(self._service.close, self._seconds_left)
+        await asyncio.to_thread(self._runner.join, self._seconds_left)
+
+    @property
+    def _seconds_left(self) -> float:
+        assert self._until is not None
+        return max(self._until - time.monotonic(), 0.0)
