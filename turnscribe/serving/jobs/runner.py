@@ -18,7 +18,7 @@ from turnscribe.serving.problems import openai_error, problem_of
 log = logging.getLogger("turnscribe.server")
 
 HOUSEKEEPING_S = 1.0  # between two looks for webhooks that are due and jobs that have expired
-WEBHOOK_THREADS = 2
+WEBHOOK_THREADS = 4
 
 TranscribeJob: TypeAlias = Callable[[Job, Listener], str]  # to the transcript as JSON
 
@@ -31,32 +31,31 @@ class JobRunner:
     ) -> None:
         self.store, self._transcribe = store, transcribe
         self._changed = threading.Condition()  # guards what follows
-        self._holding = self._stopping = False
+        self._stopping = False
         self._deleted: set[str] = set()  # of the jobs that are running
         self._progress: dict[str, float] = {}  # likewise
         self._stage: dict[str, str] = {}
         deliver = (webhooks or Webhooks(store)).deliver_next
-        steps = [self._run_next] * running + [self._forget_expired] + [deliver] * WEBHOOK_THREADS
-        self._threads = [
-            threading.Thread(target=self._repeat, args=(step,), name="jobs", daemon=True) for step in steps
-        ]
+        self._threads = [self._thread(step) for step in [self._run_next] * running + [self._forget_expired]]
+        self._webhook_threads = [self._thread(deliver) for _ in range(WEBHOOK_THREADS)]  # which nobody waits for
 
     def start(self) -> None:
-        for thread in self._threads:
+        for thread in (*self._threads, *self._webhook_threads):
             thread.start()
 
-    def hold(self) -> None:
-        """Begin no further job: the server is about to end."""
-        self._holding = True
-
     def stop(self) -> None:
-        """Stop as soon as the models let go; jobs in the middle are queued again."""
+        """Queue what runs again, before all else, and stop it as soon as the models let go."""
         with self._changed:
             self._stopping = True
+            self.store.give_back()
             self._changed.notify_all()
+
+    def join(self, seconds: float) -> None:
+        """Wait until the models have let go of all jobs, so many seconds at most."""
+        until = time.monotonic() + seconds
         for thread in self._threads:
             if thread.ident is not None:  # it was started
-                thread.join()
+                thread.join(max(until - time.monotonic(), 0))
 
     def wake(self) -> None:
         """There is a new job."""
@@ -79,6 +78,9 @@ class JobRunner:
                 self._deleted.add(id)
         return existed
 
+    def _thread(self, step: Callable[[], bool]) -> threading.Thread:
+        return threading.Thread(target=self._repeat, args=(step,), name="jobs", daemon=True)
+
     def _repeat(self, step: Callable[[], bool]) -> None:
         """`step` until the end; where it found nothing to do or failed (a full disk), after a while or when woken."""
         while not self._stopping:
@@ -93,7 +95,7 @@ class JobRunner:
 
     def _run_next(self) -> bool:
         with self._changed:
-            job = None if self._holding else self.store.claim()
+            job = None if self._stopping else self.store.claim()
             if job is None:
                 return False
             self._progress[job.id] = 0.0
@@ -124,7 +126,7 @@ class JobRunner:
         try:
             transcript = self._transcribe(job, listener)
         except Cancelled:
-            return partial(self.store.delete if job.id in self._deleted else self.store.give_back, job.id)
+            return partial(self.store.delete, job.id) if job.id in self._deleted else lambda: None  # given back
         except Exception as error:
             if not isinstance(error, TurnscribeError):
                 log.error("a job failed: %s", type(error).__name__)

@@ -24,6 +24,9 @@ from turnscribe.files import whole
 
 Status: TypeAlias = Literal["queued", "running", "done", "failed"]
 MOST_ATTEMPTS = 3
+INCREMENTAL = 2  # SQLite's number for giving space back bit by bit
+LARGEST_JOURNAL = 2**24  # bytes
+LOOKED_AT = 1000  # webhooks that are due, for one that may be sent now
 WEBHOOK_DELAYS = (0, 5, 30, 120, 600, 3600)  # seconds before each try
 WEBHOOK_CLAIM_S = 60  # after which a try whose outcome is not written died with its server
 
@@ -99,7 +102,7 @@ class JobStore:
         except OSError as error:
             self._owner.close()
             raise SettingsError("JOBS_FOLDER is another server's: give every server its own.") from error
-        self._lock = threading.RLock()
+        self._lock, self._closed = threading.RLock(), False
         try:
             self._db = _open_database(folder / "jobs.sqlite3")
             self._resume()
@@ -109,6 +112,7 @@ class JobStore:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self._db.close()
             self._owner.close()
 
@@ -174,12 +178,11 @@ class JobStore:
             self._update(rows[0].id, {"status": "running", "started_at": self.clock(), "attempts": attempts})
             return self.get(rows[0].id)
 
-    def give_back(self, id: str) -> None:
-        """Queue a claimed job again, as if it had not been claimed: the server is ending."""
+    def give_back(self) -> None:
+        """Queue all running jobs again, as if they had not been claimed: the server is about to end."""
         with self._lock:
-            job = self.get(id)
-            if job is not None:
-                self._update(id, {"status": "queued", "started_at": None, "attempts": job.attempts - 1})
+            change = "SET status = 'queued', started_at = NULL, attempts = attempts - 1"
+            self._db.execute(f"UPDATE jobs {change} WHERE status = 'running'")
 
     def end(self, id: str, *, transcript: str | None = None, error: dict[str, Any] | None = None) -> None:
         """The job is done, or failed where there is an `error`; nothing where it was deleted meanwhile."""
@@ -201,6 +204,7 @@ class JobStore:
         """Forget a job, its recording and its result; false where there is none."""
         with self._lock:
             existed = self._db.execute("DELETE FROM jobs WHERE id = ?", (id,)).rowcount > 0
+            self._db.execute("PRAGMA incremental_vacuum").fetchall()
         self.upload(id).unlink(missing_ok=True)
         return existed
 
@@ -217,17 +221,24 @@ class JobStore:
 
     # Webhooks ---------------------------------------------------------------------------------------
 
-    def claim_webhook(self) -> Job | None:
-        """The job whose webhook is due next; for a while nobody else gets it."""
+    def claim_webhook(self, rank: Callable[[Job], int | None] = lambda job: 0) -> Job | None:
+        """The job whose webhook is due first among those of the lowest rank; for a while nobody else gets it.
+
+        A job whose rank is `None` is left for later.
+        """
         with self._lock:
-            rows = self._rows("WHERE webhook_at <= ? ORDER BY webhook_at LIMIT 1", self.clock())
-            if not rows:
+            due = self._rows(f"WHERE webhook_at <= ? ORDER BY webhook_at LIMIT {LOOKED_AT}", self.clock())
+            ranked = [(place, job) for job in due if (place := rank(job)) is not None]
+            if not ranked:
                 return None
-            self._update(rows[0].id, {"webhook_at": self.clock() + WEBHOOK_CLAIM_S})
-            return rows[0]
+            job = min(ranked, key=lambda pair: pair[0])[1]
+            self._update(job.id, {"webhook_at": self.clock() + WEBHOOK_CLAIM_S})
+            return job
 
     def note_webhook_try(self, job: Job, *, delivered: bool) -> None:
         """Note one try; the next one is due later, unless it was delivered or the tries are used up."""
+        if self._closed:  # the next server sends it again
+            return
         tries = job.webhook_tries + 1
         over = delivered or tries >= len(WEBHOOK_DELAYS)
         due = None if over else self.clock() + WEBHOOK_DELAYS[tries]
@@ -282,7 +293,11 @@ def _open_database(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:
         database.row_factory = sqlite3.Row
+        if database.execute("PRAGMA auto_vacuum").fetchone()[0] != INCREMENTAL:
+            database.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
+            database.execute("VACUUM")  # of a folder of an earlier version; of a new one it is nothing
         database.execute("PRAGMA journal_mode=WAL")
+        database.execute(f"PRAGMA journal_size_limit={LARGEST_JOURNAL}")
         database.execute("PRAGMA synchronous=FULL")
         database.executescript(SCHEMA)
     except sqlite3.Error:

@@ -6,8 +6,11 @@ import hashlib
 import hmac
 import json
 import logging
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from turnscribe.inputs.fetch import post
 from turnscribe.serving.jobs.store import Job, JobStore
@@ -15,6 +18,8 @@ from turnscribe.serving.jobs.store import Job, JobStore
 log = logging.getLogger("turnscribe.server")
 
 WEBHOOK_SECONDS = 20.0
+SLOW_SECONDS = 2.0
+MOST_SLOW = 1000  # hosts that are remembered
 SIGNATURE = "Turnscribe-Signature"
 
 Post: TypeAlias = Callable[[str, bytes, Mapping[str, str]], int]  # (URL, body, headers) -> the answer's status
@@ -30,14 +35,36 @@ class Webhooks:
 
     def __init__(self, store: JobStore, *, secret: str | None = None, post: Post = post_webhook) -> None:
         self.store, self._secret, self._post = store, secret, post
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()  # hosts to which one is being sent
+        self._slow: dict[str, float] = {}  # hosts that were slow, and when
 
     def deliver_next(self) -> bool:
-        """Send the next one that is due; false where there is none."""
-        job = self.store.claim_webhook()
-        if job is None:
-            return False
-        self.store.note_webhook_try(job, delivered=self._deliver(job))
+        """Send the next one that is due; false where there is none.
+
+        One at a time to a host, and those that were slow come last: nobody waits for another's server.
+        """
+        with self._lock:
+            job = self.store.claim_webhook(self._rank)
+            if job is None:
+                return False
+            host = _host(job)
+            self._busy.add(host)
+        began = time.monotonic()
+        try:
+            self.store.note_webhook_try(job, delivered=self._deliver(job))
+        finally:
+            with self._lock:
+                self._busy.discard(host)
+                self._slow.pop(host, None)
+                if time.monotonic() - began > SLOW_SECONDS:
+                    self._slow[host] = time.monotonic()
+                    self._slow = dict(list(self._slow.items())[-MOST_SLOW:])
         return True
+
+    def _rank(self, job: Job) -> int | None:
+        host = _host(job)
+        return None if host in self._busy else int(host in self._slow)
 
     def _deliver(self, job: Job) -> bool:
         assert job.webhook is not None
@@ -49,6 +76,10 @@ class Webhooks:
             log.warning("a webhook could not be sent: %s", type(error).__name__)
             return False
         return 200 <= status < 300
+
+
+def _host(job: Job) -> str:
+    return urlsplit(job.webhook or "").hostname or ""
 
 
 def webhook_headers(body: bytes, secret: str | None, now: int) -> dict[str, str]:

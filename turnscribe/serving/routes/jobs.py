@@ -13,11 +13,13 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import Request as HttpRequest
 
+from turnscribe.aliases import ALIASES, SHOWN_CHARACTERS
 from turnscribe.answer import to_answer
 from turnscribe.errors import BadAudio, BadParameters
 from turnscribe.formats import Format, RenderOptions, find_format
 from turnscribe.inputs.fetch import check_url
 from turnscribe.listener import Listener
+from turnscribe.parameters import PARAMETERS
 from turnscribe.serving import documents
 from turnscribe.serving.bodies import Body, media_type_of, parameters_of, read_body, read_form
 from turnscribe.serving.jobs.runner import JobRunner
@@ -30,6 +32,8 @@ from turnscribe.transcript import Transcript
 from turnscribe.transcript_json import from_json, to_json
 
 LONGEST_URL = 4000  # characters
+MOST_UNKNOWN = 20  # parameters whose names are kept
+KNOWN = PARAMETERS | ALIASES.keys()
 PARAMETERS_OF_THE_ANSWER = ("timestamps", "return_timestamps", "response_format")
 
 
@@ -64,9 +68,9 @@ class JobRoutes:
 
     async def add_job(self, http_request: HttpRequest) -> Response:
         """Accept a recording (a form with a `file`) or the URL of one (JSON), for as long as it takes."""
-        self.service.check_ready()
         read = read_body if media_type_of(http_request) == "application/json" else read_form
-        body = await read(http_request, self.service.settings.spool_bytes)
+        with self.service.room_for_body(in_queue=False):
+            body = await read(http_request, self.service.settings.spool_bytes)
         try:
             order = JobOrder.read(body)
             self._check(order, body)
@@ -111,7 +115,7 @@ class JobRoutes:
                 body.file,
                 name=body.name,
                 url=order.url,
-                parameters=order.parameters,
+                parameters=kept_parameters(order.parameters),
                 webhook=order.webhook,
                 most_queued=self.service.settings.max_queued_jobs,
             )
@@ -177,6 +181,17 @@ class JobOrder:
         webhook = _checked_url(parameters.pop("webhook", None), "webhook")
         url = _checked_url(parameters.pop("url", None), "url")
         return JobOrder(parameters, url, webhook)
+
+
+def kept_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job needs of its parameters: those that are known, and of the others some names to warn of.
+
+    >>> kept_parameters({"language": "de", "colour": "x" * 1_000_000})
+    {'language': 'de', 'colour': True}
+    """
+    known = {name: value for name, value in parameters.items() if name.partition("[")[0] in KNOWN}
+    others = [name[:SHOWN_CHARACTERS] for name in parameters if name not in known]
+    return known | dict.fromkeys(others[:MOST_UNKNOWN], True)
 
 
 def _checked_url(url: object, name: str) -> str | None:
