@@ -111,7 +111,7 @@ def test_a_name_without_addresses_is_said_to_have_none() -> None:
     def unknown(*_: object) -> list[str]:
         raise socket.gaierror("no such name")
 
-    with pytest.raises(BadAudio, match=r"audio\.example has no address"):
+    with pytest.raises(BadAudio, match=r"audio\.example has no public address"):
         fetch("https://audio.example/secret?token=1", 1000, network=Network(resolve=unknown))
 
 
@@ -264,7 +264,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(site: Site) -> None
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("https://inside.example/a.wav", "inside.example is not a public address"),
+        ("https://inside.example/a.wav", "inside.example has no public address"),
         ("http://audio.example/a.wav", "Only https"),
         ("file:///etc/hostname", "Only https"),
         ("https://u:p@audio.example/a.wav", "user name"),

@@ -16,6 +16,8 @@ import argparse
 import glob
 import json
 import os
+import shutil
+import stat
 import sys
 import time
 from collections import Counter
@@ -28,10 +30,11 @@ from tqdm import tqdm
 
 from turnscribe.answer import to_answer
 from turnscribe.deployment import Deployment, package_deployment
-from turnscribe.errors import Cancelled, TurnscribeError
+from turnscribe.errors import BadAudio, Cancelled, TurnscribeError
 from turnscribe.files import write_whole
 from turnscribe.formats import FORMATS, Rendered, render
 from turnscribe.formats.times import timestamp
+from turnscribe.inputs.limits import Limits, check_size
 from turnscribe.inputs.suffixes import is_recording
 from turnscribe.interrupts import two_step_interrupt
 from turnscribe.listener import Listener
@@ -42,6 +45,7 @@ from turnscribe.transcript import Transcript
 
 ANSWER = "answer"  # not a format of the endpoint: its whole answer
 ANSWER_SUFFIX = "answer.json"
+LEAST_FREE_BYTES = 2**22  # on the disk of an output, or nothing is transcribed for it
 MODELS = ("ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL")
 
 
@@ -108,11 +112,26 @@ def _found(given: str) -> list[tuple[Path, Path]]:
     """Files and their paths below `given`; none for a folder or a pattern without any."""
     path = Path(given)
     if path.is_dir():
-        files = (file for file in sorted(path.rglob("*")) if is_recording(file.name))
-        return [(file, file.relative_to(path)) for file in files if file.is_file()]
+        return [(file, file.relative_to(path)) for file in _below(path)]
     if not path.exists() and glob.has_magic(given):
         return [pair for match in sorted(glob.glob(given, recursive=True)) for pair in _found(match)]
     return [(path, Path(path.name))]
+
+
+def _below(folder: Path) -> list[Path]:
+    """The recordings in a folder, links among them that lead nowhere, and folders in it that cannot be read."""
+    closed: list[Path] = []
+
+    def note(error: OSError) -> None:
+        closed.append(Path(error.filename))
+
+    found = [
+        Path(at, name)
+        for at, _, names in os.walk(folder, onerror=note)
+        for name in names
+        if is_recording(name) and (Path(at, name).is_file() or Path(at, name).is_symlink())
+    ]
+    return sorted([*found, *(one for one in closed if one != folder)])
 
 
 def _distinct(found: dict[Path, Path]) -> dict[Path, Path]:
@@ -146,7 +165,9 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def _shown(source: Path) -> str:
-    return str(source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source)
+    """As it is called from here, without what a terminal would take for an order."""
+    name = str(source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source)
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
 
 
 def _speakers(transcript: Transcript) -> set[str]:
@@ -166,7 +187,7 @@ def _run(outputs: dict[Path, Path], args: argparse.Namespace, request: Request, 
         two_step_interrupt() as stop,
     ):
         for index, (source, stem) in enumerate(outputs.items()):
-            bar.set_description_str(f"{source.name} ({index + 1}/{len(outputs)})")
+            bar.set_description_str(f"{_shown(Path(source.name))} ({index + 1}/{len(outputs)})")
 
             def progress(share: float, index: int = index) -> None:
                 bar.update(index + min(1.0, max(0.0, share)) - bar.n)
@@ -205,9 +226,9 @@ def _transcribe(
     """One file from reading to writing; whatever goes wrong is this file's outcome and no other's."""
     started = time.perf_counter()
     try:
-        if source.is_dir():
-            return Outcome(source, "failed", "there is no audio or video in this folder.")
-        transcript = pipeline.transcribe(source.read_bytes(), request, listener)
+        if output is not None and free_bytes(output.parent) < LEAST_FREE_BYTES:
+            return Outcome(source, "failed", f"the disk of {output.parent} is full: make room and start again.")
+        transcript = pipeline.transcribe(_read(source, pipeline.limits), request, listener)
         seconds = time.perf_counter() - started
         text = _rendered(transcript, args, request, name=source.stem)
         if output is None:
@@ -225,6 +246,24 @@ def _transcribe(
     except Exception as error:  # a batch of a hundred goes on: the second place that catches everything
         return Outcome(source, "failed", f"{type(error).__name__}: {error}")
     return Outcome(source, "done", transcript=transcript, seconds=seconds)
+
+
+def _read(source: Path, limits: Limits) -> bytes:
+    """A file's bytes, once it is known to be one and not too large. Raises `BadAudio` and `OSError`."""
+    found = source.stat()
+    if stat.S_ISDIR(found.st_mode):
+        os.listdir(source)
+        raise BadAudio("there is no audio or video in this folder.")
+    if not stat.S_ISREG(found.st_mode):
+        raise BadAudio("it is no file but a pipe or a device: save the recording first.")
+    check_size(found.st_size, limits)
+    return source.read_bytes()
+
+
+def free_bytes(folder: Path) -> int:
+    """On the disk of a folder that may not be there yet."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
 
 
 def _output(stem: Path, args: argparse.Namespace) -> Path | None:
