@@ -518,7 +518,7 @@ def test_work_that_is_not_wanted_any_more_holds_no_memory() -> None:
     assert workers.waiting == 0
     opened.set()
     assert busy.future.result(10)
-    workers.close()
+    assert workers.close(10)
 
 
 def test_a_stream_that_waits_too_long_for_its_turn_ends(pipeline: FakePipeline, tmp_path: Path) -> None:

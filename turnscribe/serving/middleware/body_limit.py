@@ -43,7 +43,7 @@ class BodyLimit:
             try:
                 message = await asyncio.wait_for(receive(), max(min(self.idle_seconds, left), 0))
             except TimeoutError:
-                raise TooSlow(self._too_slow(left)) from None
+                raise TooSlow(self._too_slow(received)) from None
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > self._limit(scope):
@@ -56,9 +56,9 @@ class BodyLimit:
         is_json = media_type(Headers(scope=scope).get("content-type", "")) == "application/json"
         return int(self.largest * (BASE64_GROWTH if is_json else 1)) + NOT_THE_RECORDING
 
-    def _too_slow(self, left: float) -> str:
-        if left < self.idle_seconds:
-            return f"The request came slower than {SLOWEST} bytes a second: send it again."
+    def _too_slow(self, received: int) -> str:
+        if received:
+            return f"The request came slower than {SLOWEST} bytes a second, or stopped: send it again."
         return f"Nothing came for {self.idle_seconds:g} s: send the request again."
 
     def _too_large(self, scope: Scope) -> TooLarge:
