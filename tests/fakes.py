@@ -47,6 +47,7 @@ SETTINGS = {
     "allow_url_inputs": False,
     "speaker_similarity": None,
     "token": None,
+    "limits": Limits(),
 }
 
 Behaviour = Callable[[bytes, Request, Listener], Transcript | None]

@@ -572,6 +572,7 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         "max_audio_seconds": 4 * 3600,
         "max_input_bytes": 512 * 2**20,
         "allow_url_inputs": False,
+        "url_ports": "443",
         "speaker_similarity": None,
     }
     assert settings.token is None
@@ -592,6 +593,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MAX_AUDIO_SECONDS", "90.5")
     monkeypatch.setenv("MAX_INPUT_BYTES", "1000")
     monkeypatch.setenv("ALLOW_URL_INPUTS", "true")
+    monkeypatch.setenv("URL_PORTS", "443, 8443")
     settings = load_settings()
     assert settings.asr_model == "demo/whisper"
     assert settings.assistant_model == "demo/assistant"
@@ -600,6 +602,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.max_audio_seconds == 90.5
     assert settings.max_input_bytes == 1000
     assert settings.allow_url_inputs is True
+    assert settings.limits.url_ports == (443, 8443)
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])
@@ -620,6 +623,9 @@ def test_a_missing_asr_model_is_named_with_an_example(monkeypatch: pytest.Monkey
         ("MAX_INPUT_BYTES", "0"),
         ("MAX_INPUT_BYTES", "1.5"),
         ("ALLOW_URL_INPUTS", "perhaps"),
+        ("URL_PORTS", "443,,"),
+        ("URL_PORTS", "443;8443"),
+        ("URL_PORTS", "65536"),
         ("INFERENCE_BATCH_SIZE", "many"),
         ("INFERENCE_LANGUAGE", "klingon"),
         ("INFERENCE_NUM_SPEAKERS", "0"),

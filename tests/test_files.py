@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from turnscribe.files import whole, write_whole
+from turnscribe.files import disk_is_full, whole, write_whole
 
 
 def test_text_and_bytes_are_written_and_folders_made(tmp_path: Path) -> None:
@@ -36,3 +38,19 @@ def test_what_fails_halfway_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         write_half()
     assert not os.listdir(tmp_path)
+
+
+def test_a_full_disk_is_told_from_other_errors(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "small.sqlite3")
+    database.execute("CREATE TABLE rows (value)")
+    database.execute("PRAGMA max_page_count=4")
+    with pytest.raises(sqlite3.OperationalError) as full:
+        database.execute("INSERT INTO rows VALUES (?)", ("x" * 100_000,))
+    with pytest.raises(sqlite3.OperationalError) as wrong:
+        database.execute("SELECT nothing FROM nowhere")
+    database.close()
+    assert disk_is_full(full.value)
+    assert disk_is_full(OSError(errno.ENOSPC, "No space left on device"))
+    assert not disk_is_full(wrong.value)
+    assert not disk_is_full(OSError(errno.EACCES, "Permission denied"))
+    assert not disk_is_full(ValueError("disk"))

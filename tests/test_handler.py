@@ -6,6 +6,8 @@ import base64
 import json
 import logging
 import math
+import os
+import select
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -388,3 +390,24 @@ def test_threads_give_the_answers_of_calls_one_by_one(demo_handler, conversation
         for (answer, probabilities), (alone, same) in zip(pool.map(ask, pieces), one_by_one, strict=True):
             assert answer == alone
             assert probabilities == pytest.approx(same, abs=1e-5)  # how many rows share a pass moves the last bits
+
+
+def test_in_a_process_that_was_forked_after_loading_it_fails_at_once() -> None:
+    handler = handler_with(FakeAsr())
+    assert handler({"inputs": TONE})["text"]
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            handler({"inputs": TONE})
+            said = "an answer"
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as pipe:
+        assert select.select([pipe], [], [], 20)[0], "it hangs"
+        said = pipe.read()
+    os.waitpid(child, 0)
+    assert said.startswith("InferenceFailed: The models were loaded before this process was forked")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -37,3 +41,10 @@ def write_whole(path: Path, data: bytes | str, *, overwrite: bool = True) -> Non
     """
     with whole(path, overwrite=overwrite) as unfinished:
         unfinished.write_bytes(data.encode("utf-8", "replace") if isinstance(data, str) else data)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a file or a database could not be written for want of room."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in FULL

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from turnscribe.assemble import GroupTurns, assemble
 from turnscribe.diarization.diarizer import Diarizer, count_warnings, diarize, embed, load_diarizer
 from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers
 from turnscribe.diarization.merge import assign_speakers, group_turns
-from turnscribe.errors import BadParameters
+from turnscribe.errors import BadParameters, InferenceFailed
 from turnscribe.incidents import incidents
 from turnscribe.inputs.decode import Audio, decode_audio
 from turnscribe.inputs.limits import Limits
@@ -68,6 +69,7 @@ class Pipeline:
         self.settings, self.asr, self.diarizer, self.device = settings, asr, diarizer, device
         self.detector = detector or load_speech_detector(device)
         self._diarize, self._assign_speakers, self._group_turns = diarize, assign_speakers, group_turns
+        self._process = os.getpid()
         self._diarizing = threading.Lock()  # a pyannote pipeline keeps state during a call
 
     @property
@@ -84,6 +86,11 @@ class Pipeline:
         """
         import torch
 
+        if os.getpid() != self._process:  # torch's threads have stayed behind, and it would wait for them for ever
+            raise InferenceFailed(
+                "The models were loaded before this process was forked, and work only in the one that "
+                "loaded them: load them after the fork (gunicorn without --preload, multiprocessing by spawn)."
+            )
         with incidents(secret=self.settings.token), torch.inference_mode():
             return self._transcribe(audio, request, listener)
 

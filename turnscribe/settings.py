@@ -6,6 +6,7 @@ is deployed may have a `ModelSettings` of its own with other defaults (`config.p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -44,6 +45,7 @@ class ModelSettings(BaseSettings):
     max_audio_seconds: PositiveFloat = 4 * 3600
     max_input_bytes: PositiveInt = 512 * 2**20
     allow_url_inputs: bool = False
+    url_ports: str = "443"  # separated by commas: those that URLs, of webhooks too, may name
     speaker_similarity: float | None = Field(default=None, gt=0, lt=1)  # None: the diarizer's own
 
     @field_validator("asr_backend")
@@ -51,6 +53,13 @@ class ModelSettings(BaseSettings):
     def _known_backend(cls, value: str) -> str:
         if value not in BACKENDS:
             raise ValueError(f"input should be {' or '.join(map(repr, BACKENDS))}")
+        return value
+
+    @field_validator("url_ports")
+    @classmethod
+    def _ports(cls, value: str) -> str:
+        if not all(re.fullmatch(r"\s*[0-9]{1,5}\s*", port) and 0 < int(port) < 2**16 for port in value.split(",")):
+            raise ValueError("ports are numbers from 1 to 65535, separated by commas")
         return value
 
     @property
@@ -61,7 +70,8 @@ class ModelSettings(BaseSettings):
     @property
     def limits(self) -> Limits:
         """What one input may cost."""
-        return Limits(max_seconds=self.max_audio_seconds, max_bytes=self.max_input_bytes)
+        ports = tuple(int(port) for port in self.url_ports.split(","))
+        return Limits(max_seconds=self.max_audio_seconds, max_bytes=self.max_input_bytes, url_ports=ports)
 
 
 class ServerSettings(BaseSettings):

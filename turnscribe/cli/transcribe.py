@@ -166,8 +166,11 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 def _shown(source: Path) -> str:
     """As it is called from here, without what a terminal would take for an order."""
-    name = str(source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source)
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
+    return _printable(str(source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _speakers(transcript: Transcript) -> set[str]:
@@ -211,7 +214,7 @@ def _run(outputs: dict[Path, Path], args: argparse.Namespace, request: Request, 
             for warning in outcome.transcript.warnings if outcome.transcript else ():
                 tqdm.write(f"warning: {_shown(source)}: {warning}", file=sys.stderr)
             if outcome.status == "failed":
-                tqdm.write(f"error: {_shown(source)}: {outcome.detail}", file=sys.stderr)
+                tqdm.write(f"error: {_shown(source)}: {_printable(outcome.detail)}", file=sys.stderr)
     return outcomes
 
 

@@ -14,18 +14,19 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from turnscribe.errors import BadAudio
 from turnscribe.inputs.addresses import Resolve, public_address, resolve_host
-from turnscribe.inputs.limits import Deadline
+from turnscribe.inputs.limits import HTTPS_PORT, Deadline
 
 MAX_REDIRECTS = 5
 MAX_SECONDS = 60.0  # for all hops together; only the resolver's own time-out lies outside
 BLOCK_BYTES = 2**16
 REDIRECTS = (301, 302, 303, 307, 308)
+HTTPS = (HTTPS_PORT,)
 
 Connect = Callable[[str, int, float], socket.socket]  # address, port, time-out in seconds
 
@@ -56,16 +57,23 @@ class _Message:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def fetch(url: str, max_bytes: int, *, max_seconds: float = MAX_SECONDS, network: Network = INTERNET) -> bytes:
-    """The body behind an https `url`, at most `max_bytes` long, within `max_seconds`.
+def fetch(
+    url: str,
+    max_bytes: int,
+    *,
+    max_seconds: float = MAX_SECONDS,
+    ports: Collection[int] = HTTPS,
+    network: Network = INTERNET,
+) -> bytes:
+    """The body behind an https `url` at one of `ports`, at most `max_bytes` long, within `max_seconds`.
 
     Raises `BadAudio`, which names at most the host: the rest of a URL is often a secret.
     """
     deadline = Deadline(max_seconds)
     for _ in range(MAX_REDIRECTS + 1):
-        with _exchange(network, deadline, url, _Message("GET")) as (response, host):
+        with _exchange(network, deadline, url, ports, _Message("GET")) as (response, host):
             if response.status in REDIRECTS:
-                url = urljoin(url, response.getheader("Location") or "")
+                url = _redirected(url, response.getheader("Location") or "")
                 continue
             return _body(response, host, max_bytes)
     raise BadAudio(f"The URL redirects more than {MAX_REDIRECTS} times; send the final URL.")
@@ -77,39 +85,49 @@ def post(
     headers: Mapping[str, str],
     *,
     max_seconds: float = MAX_SECONDS,
+    ports: Collection[int] = HTTPS,
     network: Network = INTERNET,
 ) -> int:
-    """Send `body` to an https `url` of a public address, following no redirect, and return the answer's status.
+    """Send `body` to an https `url` of a public address at one of `ports`, following no redirect.
 
-    Raises `BadAudio`, which names at most the host.
+    Returns the answer's status. Raises `BadAudio`, which names at most the host.
     """
-    with _exchange(network, Deadline(max_seconds), url, _Message("POST", body, headers)) as (response, _):
+    with _exchange(network, Deadline(max_seconds), url, ports, _Message("POST", body, headers)) as (response, _):
         return response.status
 
 
-def check_url(url: str) -> SplitResult:
-    """The parts of an https URL with a plain host name; `BadAudio` for anything else."""
+def check_url(url: str, ports: Collection[int] = HTTPS) -> SplitResult:
+    """The parts of an https URL with a plain host name at one of `ports`; `BadAudio` for anything else."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host, port = parts.hostname or "", HTTPS_PORT if parts.port is None else parts.port
     except ValueError as e:
         raise BadAudio("The URL cannot be read; send an https URL.") from e
     if parts.scheme != "https":
         raise BadAudio("Only https URLs are fetched; send an https URL or the audio itself.")
     if "@" in parts.netloc:
         raise BadAudio("URLs with a user name or password are not fetched; send a presigned https URL.")
-    if not re.fullmatch(r"[!-~]+", url) or not re.fullmatch(r"[a-z0-9.:_-]+", host) or port == 0:
+    if not re.fullmatch(r"[!-~]+", url) or not re.fullmatch(r"[a-z0-9.:_-]+", host):
         raise BadAudio("The URL must be plain ASCII with a host; percent-encode everything else.")
+    if port not in ports:
+        raise BadAudio(f"URLs at port {port} are not fetched; send one at {' or '.join(map(str, sorted(ports)))}.")
     return parts
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as e:
+        raise BadAudio("The URL redirects to what is no URL; send the final URL.") from e
 
 
 @contextlib.contextmanager
 def _exchange(
-    network: Network, deadline: Deadline, url: str, message: _Message
+    network: Network, deadline: Deadline, url: str, ports: Collection[int], message: _Message
 ) -> Iterator[tuple[http.client.HTTPResponse, str]]:
     """The response of the server of `url`, and its host. What goes wrong, in the block too, is one sentence."""
-    target = check_url(url)
-    host, port = target.hostname or "", target.port or 443
+    target = check_url(url, ports)
+    host, port = target.hostname or "", target.port or HTTPS_PORT
     address = public_address(host, port, network.resolve)
     try:
         with contextlib.ExitStack() as stack:
@@ -149,7 +167,7 @@ def _closing_at(deadline: Deadline, sock: socket.socket) -> Iterator[None]:
 
 def _send(secure: ssl.SSLSocket, target: SplitResult, host: str, message: _Message) -> http.client.HTTPResponse:
     """Send `message` over a connection that stands; the head of the response has been read."""
-    connection = http.client.HTTPSConnection(host, target.port or 443)
+    connection = http.client.HTTPSConnection(host, target.port or HTTPS_PORT)
     connection.sock = secure  # already connected: http.client must not resolve the name again
     connection.auto_open = 0
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")

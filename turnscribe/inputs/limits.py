@@ -9,15 +9,20 @@ from turnscribe.errors import BadAudio
 
 RATES = range(4_000, 384_001)  # Hz, what a file or a caller may ask for
 MAX_CHANNELS = 8  # 7.1
+HTTPS_PORT = 443
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one input may cost: seconds of audio, bytes of the file, seconds spent on decoding."""
+    """What one input may cost: seconds of audio, bytes of the file, seconds spent on decoding.
+
+    A URL may name one of `url_ports`.
+    """
 
     max_seconds: float = 4 * 3600
     max_bytes: int = 512 * 2**20
     max_decode_seconds: float = 300
+    url_ports: tuple[int, ...] = (HTTPS_PORT,)
 
 
 DEFAULT_LIMITS = Limits()

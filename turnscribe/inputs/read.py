@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from functools import partial
 
 from turnscribe.errors import BadAudio
 from turnscribe.inputs.fetch import fetch
@@ -45,7 +46,7 @@ def read_input(
     if scheme.startswith(("http:", "https:")):
         if not allow_urls:
             raise BadAudio("URLs are not fetched here; send the bytes of the file or their base64.")
-        return (fetch_url or fetch)(text.strip(), limits.max_bytes)
+        return (fetch_url or partial(fetch, ports=limits.url_ports))(text.strip(), limits.max_bytes)
     if scheme.startswith("data:"):
         text = _base64_of_data_url(text)
     return _decode_base64(text, limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -37,7 +38,7 @@ def create_app(
     settings: ServerSettings,
     *,
     parse: ParseParameters = parse_parameters,
-    post: Post = post_webhook,
+    post: Post | None = None,
     on_failure: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """The application. While a loader loads, `/health` answers 503; `on_failure` is called when that fails.
@@ -46,9 +47,10 @@ def create_app(
     be used, and `BadParameters` where the defaults of a request are wrong.
     """
     loader = pipeline if isinstance(pipeline, PipelineLoader) else PipelineLoader.of(pipeline)
-    first_request = parse({})
+    first_request = parse({"vad": False})  # a tone is no speech, and is to go through all the models
     service = Service(loader, settings, parse)
     store = JobStore(settings.jobs_folder, retention_s=settings.job_retention_s)
+    post = post or partial(post_webhook, ports=loader.settings.limits.url_ports)
     runner = create_job_runner(service, store, post=post)
     ending = Ending(service, runner, settings.shutdown_timeout_s)
 

@@ -6,12 +6,15 @@ OpenAI's clients read `{"error": {"message", "type", "param", "code"}}`; those o
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import JSONResponse
 
 from turnscribe.errors import Cancelled, OutOfMemory, RequestError, TurnscribeError
+from turnscribe.files import disk_is_full
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's; nobody is there to read it, but it is counted
 
@@ -75,6 +78,10 @@ class Busy(Problem):
         super().__init__(message, headers={"Retry-After": str(retry_after_s)})
 
 
+class DiskFull(Problem):
+    status, code = 507, "insufficient_storage"
+
+
 class DeadlineExceeded(Problem):
     status, code = 504, "timeout"
 
@@ -89,7 +96,22 @@ def problem_of(error: Exception) -> Problem:
         return Busy(str(error), retry_after_s=10)
     if isinstance(error, Cancelled):
         return ClientGone(str(error))
+    if disk_is_full(error):
+        return DiskFull("The server's disk is full: try again later, or tell its operator.")
     return InternalError(str(error) if isinstance(error, TurnscribeError) else "The request could not be answered.")
+
+
+def reason(error: BaseException) -> str:
+    """What the log may say of an error. Its own text may hold a piece of the request; the system's word may not.
+
+    >>> reason(OSError(28, "No space left on device")), reason(ValueError("of a request"))
+    ('OSError: No space left on device', 'ValueError')
+    """
+    if isinstance(error, OSError) and error.errno:
+        return f"{type(error).__name__}: {os.strerror(error.errno)}"
+    if isinstance(error, sqlite3.Error):
+        return f"{type(error).__name__}: {getattr(error, 'sqlite_errorname', 'unknown')}"
+    return type(error).__name__
 
 
 def openai_error(problem: Problem) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from turnscribe.serving.app import create_app
 from turnscribe.serving.connections import BoundedConnection, most_connections
 from turnscribe.serving.ending import Ending
 from turnscribe.serving.loading import PipelineLoader
+from turnscribe.serving.log_limit import LogLimit
 from turnscribe.settings import ServerSettings, load_settings
 
 SETTLING_ROUNDS = 6  # of the loop, before the listening socket is closed
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
     host, port = args.host or settings.host, settings.port if args.port is None else args.port
     BoundedConnection.most = most_connections(settings.max_connections)
     config = uvicorn.Config(app, host=host, port=port, http=BoundedConnection, access_log=False, server_header=False)
+    for handler in (*logging.getLogger().handlers, *logging.getLogger("uvicorn").handlers):
+        handler.addFilter(LogLimit())
     server = Server(config)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it anew when it has ended in good order
     with contextlib.suppress(KeyboardInterrupt):

@@ -23,7 +23,7 @@ from turnscribe.serving.bodies import Body, contents
 from turnscribe.serving.json_body import LongText
 from turnscribe.serving.loading import PipelineLoader
 from turnscribe.serving.metrics import Metrics
-from turnscribe.serving.problems import Busy, ClientGone, DeadlineExceeded, Problem, problem_of
+from turnscribe.serving.problems import Busy, ClientGone, DeadlineExceeded, Problem, problem_of, reason
 from turnscribe.serving.workers import QueueFull, Submission, Workers
 from turnscribe.settings import ServerSettings
 from turnscribe.transcript import Transcript
@@ -119,7 +119,7 @@ class Service:
         if not isinstance(error, Exception):
             return ClientGone("The client left.")
         if not isinstance(error, Problem | TurnscribeError):
-            log.error("a request failed: %s", type(error).__name__)
+            log.error("a request failed: %s", reason(error))
         return problem_of(error)
 
     def deadline_exceeded(self) -> DeadlineExceeded:

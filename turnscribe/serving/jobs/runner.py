@@ -13,7 +13,7 @@ from turnscribe.errors import Cancelled, TurnscribeError
 from turnscribe.listener import Listener
 from turnscribe.serving.jobs.store import Job, JobStore
 from turnscribe.serving.jobs.webhooks import Webhooks
-from turnscribe.serving.problems import openai_error, problem_of
+from turnscribe.serving.problems import openai_error, problem_of, reason
 
 log = logging.getLogger("turnscribe.server")
 
@@ -87,7 +87,7 @@ class JobRunner:
             try:
                 found = step()
             except Exception:
-                log.exception("the jobs' folder cannot be used")
+                log.exception("the jobs' folder cannot be used, trying again")
                 found = False
             with self._changed:
                 if not found and not self._stopping:
@@ -100,7 +100,7 @@ class JobRunner:
                 return False
             self._progress[job.id] = 0.0
         try:
-            self._write(self._run(job))
+            self._write(job, self._run(job))
         finally:
             with self._changed:
                 self._progress.pop(job.id, None)
@@ -129,20 +129,20 @@ class JobRunner:
             return partial(self.store.delete, job.id) if job.id in self._deleted else lambda: None  # given back
         except Exception as error:
             if not isinstance(error, TurnscribeError):
-                log.error("a job failed: %s", type(error).__name__)
-            log.info("job failed after %.1f s", time.perf_counter() - began)
+                log.error("job %s failed: %s", job.id, reason(error))
+            log.info("job %s failed after %.1f s", job.id, time.perf_counter() - began)
             return partial(self.store.end, job.id, error=openai_error(problem_of(error))["error"])
-        log.info("job done after %.1f s", time.perf_counter() - began)
+        log.info("job %s done after %.1f s", job.id, time.perf_counter() - began)
         return partial(self.store.end, job.id, transcript=transcript)
 
-    def _write(self, write: Callable[[], object]) -> None:
+    def _write(self, job: Job, write: Callable[[], object]) -> None:
         """Until the outcome is on the disk; a server that ends before that starts the job again."""
         while True:
             try:
                 write()
                 return
             except Exception:
-                log.exception("a job's outcome cannot be written, trying again")
+                log.exception("the outcome of job %s cannot be written, trying again", job.id)
                 if self._stopping:
                     return
             with self._changed:

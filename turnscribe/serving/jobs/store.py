@@ -187,7 +187,7 @@ class JobStore:
     def end(self, id: str, *, transcript: str | None = None, error: dict[str, Any] | None = None) -> None:
         """The job is done, or failed where there is an `error`; nothing where it was deleted meanwhile."""
         with self._lock:
-            job = self.get(id)
+            job = None if self._closed else self.get(id)  # the next server has it, where this one is closed
             if job is None:
                 return
             outcome = {
@@ -204,7 +204,7 @@ class JobStore:
         """Forget a job, its recording and its result; false where there is none."""
         with self._lock:
             existed = self._db.execute("DELETE FROM jobs WHERE id = ?", (id,)).rowcount > 0
-            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+            self._db.executescript("PRAGMA incremental_vacuum")  # `execute` would free one page and stop
         self.upload(id).unlink(missing_ok=True)
         return existed
 

@@ -8,12 +8,13 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from turnscribe.inputs.fetch import post
+from turnscribe.inputs.fetch import HTTPS, post
 from turnscribe.serving.jobs.store import Job, JobStore
+from turnscribe.serving.problems import reason
 
 log = logging.getLogger("turnscribe.server")
 
@@ -25,9 +26,9 @@ SIGNATURE = "Turnscribe-Signature"
 Post: TypeAlias = Callable[[str, bytes, Mapping[str, str]], int]  # (URL, body, headers) -> the answer's status
 
 
-def post_webhook(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """To a public https address, within `WEBHOOK_SECONDS`."""
-    return post(url, body, headers, max_seconds=WEBHOOK_SECONDS)
+def post_webhook(url: str, body: bytes, headers: Mapping[str, str], *, ports: Collection[int] = HTTPS) -> int:
+    """To a public https address at one of `ports`, within `WEBHOOK_SECONDS`."""
+    return post(url, body, headers, max_seconds=WEBHOOK_SECONDS, ports=ports)
 
 
 class Webhooks:
@@ -73,7 +74,7 @@ class Webhooks:
         try:
             status = self._post(job.webhook, body, webhook_headers(body, self._secret, int(self.store.clock())))
         except Exception as error:
-            log.warning("a webhook could not be sent: %s", type(error).__name__)
+            log.warning("the webhook of job %s could not be sent: %s", job.id, reason(error))
             return False
         return 200 <= status < 300
 

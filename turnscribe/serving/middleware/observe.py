@@ -13,7 +13,7 @@ import traceback
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from turnscribe.serving.metrics import Metrics
-from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST, ClientGone, InternalError, problem_response
+from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST, ClientGone, problem_of, problem_response, reason
 
 log = logging.getLogger("turnscribe.server")
 
@@ -45,11 +45,11 @@ class RequestObserver:
         except Exception as error:
             # where, but not what: an exception's text may hold a piece of the request
             frames = "".join(traceback.format_tb(error.__traceback__))
-            log.error("an answer failed: %s\n%s", type(error).__name__, frames)
+            log.error("an answer failed: %s\n%s", reason(error), frames)
             if status is None:
-                problem = InternalError("The request could not be answered.")
-                await problem_response(problem, scope["path"])(scope, receive, send_and_note_status)
-            status = 500
+                await problem_response(problem_of(error), scope["path"])(scope, receive, send_and_note_status)
+            else:
+                status = 500
         finally:
             route = getattr(scope.get("route"), "path", "none")
             status = status or CLIENT_CLOSED_REQUEST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class JobRoutes:
         with self.service.room_for_body(in_queue=False):
             body = await read(http_request, self.service.settings.spool_bytes)
         try:
-            order = JobOrder.read(body)
+            order = JobOrder.read(body, self.service.pipeline.limits.url_ports)
             self._check(order, body)
             job = await asyncio.to_thread(self._accept, order, body)
         finally:
@@ -175,11 +175,11 @@ class JobOrder:
     webhook: str | None
 
     @staticmethod
-    def read(body: Body) -> JobOrder:
-        """Raises `BadParameters` for what is no https URL, and `Malformed`."""
+    def read(body: Body, ports: Collection[int]) -> JobOrder:
+        """Raises `BadParameters` for what is no https URL at one of `ports`, and `Malformed`."""
         parameters = parameters_of(body.fields)
-        webhook = _checked_url(parameters.pop("webhook", None), "webhook")
-        url = _checked_url(parameters.pop("url", None), "url")
+        webhook = _checked_url(parameters.pop("webhook", None), "webhook", ports)
+        url = _checked_url(parameters.pop("url", None), "url", ports)
         return JobOrder(parameters, url, webhook)
 
 
@@ -194,13 +194,13 @@ def kept_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return known | dict.fromkeys(others[:MOST_UNKNOWN], True)
 
 
-def _checked_url(url: object, name: str) -> str | None:
+def _checked_url(url: object, name: str, ports: Collection[int]) -> str | None:
     if url is None:
         return None
     if not isinstance(url, str) or len(url) > LONGEST_URL:
         raise BadParameters(f"{name} is not a URL: send an https URL of at most {LONGEST_URL} characters.")
     try:
-        check_url(url)
+        check_url(url, ports)
     except BadAudio as error:
         raise BadParameters(f"{name} cannot be used. {error}") from error
     return url

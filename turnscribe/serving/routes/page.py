@@ -48,6 +48,7 @@ def offered_formats() -> list[OfferedFormat]:
 def add_page_routes(app: FastAPI, service: Service) -> None:
     names = {file.name for file in PAGE.iterdir()}
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> Response:
         """200 once the models are loaded and warm, until then 503."""
