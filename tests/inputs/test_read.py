@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import textwrap
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from turnscribe.errors import BadAudio
 from turnscribe.inputs.limits import Limits
-from turnscribe.inputs.read import read_input
+from turnscribe.inputs.read import read_input, read_text, replaced
 
 WAV = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\0\0\0\0" + bytes(
     range(256)
@@ -66,6 +67,33 @@ def test_other_text_is_refused_in_one_sentence(inputs: str) -> None:
     with pytest.raises(BadAudio, match="base64") as e:
         read_input(inputs)
     assert inputs not in str(e.value)
+
+
+@pytest.mark.property
+@pytest.mark.parametrize("name", SPELLINGS)
+@given(cuts=st.lists(st.integers(40, 600), max_size=8))
+def test_text_in_blocks_of_any_length_is_read_as_in_one(name: str, cuts: list[int]) -> None:
+    text, edges = SPELLINGS[name], [0, *sorted(cuts), 10_000]
+    assert read_text(text[start:stop] for start, stop in pairwise(edges)) == WAV
+
+
+@pytest.mark.parametrize("text", ["QQ==QUJD", "QQ=QUJDQQ", "QQ%3D%3DQUJD", "Q", "QUJDQ"])
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_what_is_wrong_is_wrong_in_blocks_too(text: str, cut: int) -> None:
+    with pytest.raises(BadAudio, match="not base64"):
+        read_text(iter([text[:cut], text[cut:]]))
+
+
+@pytest.mark.property
+@given(text=st.text(alphabet="a%2Bb\\/u0", max_size=60), cuts=st.lists(st.integers(0, 60), max_size=6))
+def test_what_is_replaced_may_lie_in_two_blocks(text: str, cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), 60]
+    blocks = [text[start:stop] for start, stop in pairwise(edges)]
+    for pairs in ({"%2B": "+", "%2F": "/"}, {"\\/": "/", "\\u002B": "+"}):
+        expected = text
+        for key, value in pairs.items():
+            expected = expected.replace(key, value)
+        assert "".join(replaced(blocks, pairs)) == expected
 
 
 @pytest.mark.parametrize("inputs", [None, 3, {"array": [0.0]}, ["a"]])

@@ -26,7 +26,7 @@ def read(body: str | bytes) -> dict[str, Any]:
 
 def whole(body: str | bytes) -> dict[str, Any]:
     """With its long text read."""
-    return {name: one.read() if isinstance(one, LongText) else one for name, one in read(body).items()}
+    return {name: "".join(one.blocks()) if isinstance(one, LongText) else one for name, one in read(body).items()}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_is_no_request_is_one_sentence(body: bytes, said: str) -> None:
 def test_a_long_text_that_is_no_base64_is_refused_when_it_is_read(content: str) -> None:
     inputs = read('{"inputs": "' + content + '"}')["inputs"]
     with pytest.raises(Malformed, match="not base64"):
-        inputs.read()
+        "".join(inputs.blocks())
 
 
 @pytest.mark.property

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from io import BytesIO
+from itertools import chain
 
 from turnscribe.errors import BadAudio
 from turnscribe.inputs.fetch import fetch
 from turnscribe.inputs.limits import DEFAULT_LIMITS, Limits, check_size
 
-BASE64_BLOCK = 2**20  # characters, a multiple of 4
+TEXT_BLOCK = 2**20  # characters; decoded in one go, much more would keep other threads waiting for seconds
 
 FetchUrl = Callable[[str, int], bytes]  # url, the most bytes to take
 
@@ -42,32 +44,80 @@ def read_input(
     else:
         kind = type(inputs).__name__
         raise BadAudio(f"inputs must be bytes, base64 text, a data: URL or an https URL, and is a {kind}.")
-    scheme = text[:8].lstrip().lower()
+    check_size(len(text) // 2, limits)  # before any copy: wrapped lines add far less than the other half
+    blocks = (text[start : start + TEXT_BLOCK] for start in range(0, len(text), TEXT_BLOCK))
+    return read_text(blocks, limits=limits, allow_urls=allow_urls, fetch_url=fetch_url)
+
+
+def read_text(
+    blocks: Iterator[str],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    allow_urls: bool = False,
+    fetch_url: FetchUrl | None = None,
+) -> bytes:
+    """What `inputs` that are text mean, as `read_input` has it, from blocks of it: no copy is made of the whole."""
+    first = next(blocks, "")
+    scheme = first[:8].lstrip().lower()
     if scheme.startswith(("http:", "https:")):
         if not allow_urls:
             raise BadAudio("URLs are not fetched here; send the bytes of the file or their base64.")
-        return (fetch_url or partial(fetch, ports=limits.url_ports))(text.strip(), limits.max_bytes)
-    if scheme.startswith("data:"):
-        text = _base64_of_data_url(text)
-    return _decode_base64(text, limits)
+        if next(blocks, ""):
+            raise BadAudio(f"The URL is over {TEXT_BLOCK // 1024} KiB; send a shorter one.")
+        return (fetch_url or partial(fetch, ports=limits.url_ports))(first.strip(), limits.max_bytes)
+    blocks = chain([first], blocks)
+    return _decode_base64(_base64_of_data_url(blocks) if scheme.startswith("data:") else blocks, limits)
 
 
-def _base64_of_data_url(url: str) -> str:
-    header, comma, text = url.partition(",")
+def replaced(blocks: Iterable[str], pairs: Mapping[str, str]) -> Iterator[str]:
+    """`blocks` with each key of `pairs` replaced by its value, those that lie in two blocks too.
+
+    The keys begin with the same character, which no value has.
+
+    >>> "".join(replaced(["a%2", "Bb%", "2Fc%"], {"%2B": "+", "%2F": "/"}))
+    'a+b/c%'
+    """
+    first, longest = next(iter(pairs))[0], max(map(len, pairs))
+    left = ""
+    for block in chain(blocks, [None]):
+        text = left + (block or "")
+        cut = len(text) if block is None else text.find(first, max(len(text) - longest + 1, 0))
+        text, left = (text, "") if cut < 0 else (text[:cut], text[cut:])
+        if first in text:
+            for key, value in pairs.items():
+                text = text.replace(key, value)
+        yield text
+
+
+def _base64_of_data_url(blocks: Iterator[str]) -> Iterator[str]:
+    header, comma, text = next(blocks).partition(",")
     if not comma or not header.rstrip().lower().endswith(";base64"):
         raise BadAudio("The data: URL holds no base64; send data:audio/wav;base64,... or the bytes.")
-    return text.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
+    return replaced(chain([text], blocks), {"%2B": "+", "%2F": "/", "%3D": "="})
 
 
-def _decode_base64(text: str, limits: Limits) -> bytes:
-    check_size(len(text) // 2, limits)  # before any copy: wrapped lines add far less than the other half
-    packed = "".join(text.split()).rstrip("=")
-    check_size(len(packed) * 3 // 4, limits)
-    packed = packed.replace("-", "+").replace("_", "/") + "=" * (-len(packed) % 4)
-    decoded = bytearray()
+def _decode_base64(blocks: Iterable[str], limits: Limits) -> bytes:
+    decoded = BytesIO()  # its value is no copy
+    left = ""
     try:
-        for start in range(0, len(packed), BASE64_BLOCK):  # in one go, other threads would wait seconds for it
-            decoded += base64.b64decode(packed[start : start + BASE64_BLOCK], validate=True)
+        for block in blocks:
+            text = left + "".join(block.split())
+            packed = text.rstrip("=")
+            if "=" in packed:
+                raise ValueError("padding before the end")
+            whole = len(packed) // 4 * 4
+            decoded.write(_decoded(packed[:whole]))
+            left = packed[whole:] + "=" * (len(text) > len(packed))  # more of them say no more
+            check_size(decoded.tell(), limits)
+        decoded.write(_decoded(left.rstrip("=")))
     except ValueError as e:
+        if isinstance(e, BadAudio):
+            raise
         raise BadAudio("inputs is text and not base64; send the base64 of the file, a data: URL or the bytes.") from e
-    return bytes(decoded)
+    check_size(decoded.tell(), limits)
+    return decoded.getvalue()
+
+
+def _decoded(packed: str) -> bytes:
+    packed = packed.replace("-", "+").replace("_", "/") + "=" * (-len(packed) % 4)
+    return base64.b64decode(packed, validate=True)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import IO, Any
 
+from turnscribe.inputs.read import replaced
 from turnscribe.serving.problems import Malformed
 
 BLOCK = 2**16  # bytes that are looked at in one go: no other thread waits longer
@@ -20,15 +22,15 @@ MOST_BESIDE = 2**17  # bytes of a body beside its long strings
 INSIDE_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 # What writers of JSON escape in base64 although they need not: PHP the slash, .NET the plus sign, others line ends.
 NEEDLESS_ESCAPES = {
-    rb"\/": b"/",
-    rb"\u002B": b"+",
-    rb"\u002b": b"+",
-    rb"\u002F": b"/",
-    rb"\u002f": b"/",
-    rb"\u003D": b"=",
-    rb"\u003d": b"=",
-    rb"\n": b"",
-    rb"\r": b"",
+    r"\/": "/",
+    r"\u002B": "+",
+    r"\u002b": "+",
+    r"\u002F": "/",
+    r"\u002f": "/",
+    r"\u003D": "=",
+    r"\u003d": "=",
+    r"\n": "",
+    r"\r": "",
 }
 
 
@@ -40,16 +42,20 @@ class LongText:
     start: int
     stop: int
 
-    def read(self) -> str:
-        """The string, which is base64 or a `data:` URL. Raises `Malformed` for what is neither."""
+    def blocks(self) -> Iterator[str]:
+        """The string, which is base64 or a `data:` URL, in pieces. Raises `Malformed` for what is neither."""
+        for block in replaced(self._raw_blocks(), NEEDLESS_ESCAPES):
+            if "\\" in block or not block.isascii():
+                raise Malformed("inputs is text and not base64: send the base64 of the file.")
+            yield block
+
+    def _raw_blocks(self) -> Iterator[str]:
         self.file.seek(self.start)
-        raw = self.file.read(self.stop - self.start)
-        if b"\\" in raw:
-            for escaped, plain in NEEDLESS_ESCAPES.items():
-                raw = raw.replace(escaped, plain)
-        if b"\\" in raw or not raw.isascii():
-            raise Malformed("inputs is text and not base64: send the base64 of the file.")
-        return raw.decode("ascii")
+        left = self.stop - self.start
+        while left:
+            block = self.file.read(min(BLOCK, left))
+            left -= len(block)
+            yield block.decode("latin-1")
 
 
 def read_json_body(file: IO[bytes]) -> dict[str, Any]:

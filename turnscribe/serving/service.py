@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 from starlette.requests import Request as HttpRequest
 
 from turnscribe.errors import BadAudio, Cancelled, TurnscribeError
-from turnscribe.inputs.read import read_input
+from turnscribe.inputs.read import read_input, read_text
 from turnscribe.listener import SILENT, Listener, ShouldStop
 from turnscribe.pipeline import Pipeline
 from turnscribe.request import Request
@@ -135,8 +135,11 @@ class Service:
 
     def fetch(self, inputs: object) -> bytes:
         """The bytes that base64, a `data:` URL or an https URL mean, as the operator allows."""
+        return self._read(read_input, inputs)
+
+    def _read(self, read: Callable[..., bytes], inputs: object) -> bytes:
         pipeline = self.pipeline
-        return read_input(inputs, limits=pipeline.limits, allow_urls=pipeline.settings.allow_url_inputs)
+        return read(inputs, limits=pipeline.limits, allow_urls=pipeline.settings.allow_url_inputs)
 
     def _submit(self, body: Body, call: Callable[[ShouldStop], Result]) -> Submission[Result]:
         try:
@@ -155,7 +158,7 @@ class Service:
             if audio := contents(body.file):
                 return audio
         elif isinstance(body.inputs, LongText):
-            return self.fetch(body.inputs.read())
+            return self._read(read_text, body.inputs.blocks())
         elif body.inputs is not None and body.inputs != "":
             return self.fetch(body.inputs)
         raise BadAudio("inputs is missing: send the audio as base64 in inputs, as the body, or as a form's file.")
