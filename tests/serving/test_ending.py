@@ -163,16 +163,18 @@ def test_a_webhook_under_way_does_not_keep_the_server(tmp_path: Path) -> None:
     assert job.webhook_state == "pending"  # the next server tells it again
 
 
-def test_models_that_do_not_let_go_are_reported(tmp_path: Path) -> None:
+def test_models_that_do_not_let_go_are_left_and_who_waits_is_told(tmp_path: Path) -> None:
     pipeline = FakePipeline()
     begun = stubborn(pipeline, seconds=SHUTDOWN_S + 2)
     with server_in(tmp_path, pipeline) as (server, url, end):
-        asking = threading.Thread(target=_ask, args=[url])
+        answers: list[int] = []
+        asking = threading.Thread(target=lambda: answers.append(_ask(url)))
         asking.start()
         assert begun.wait(10)
         assert end() < SHUTDOWN_S + LATE_S
         assert not server.config.app.state.ending.in_order  # type: ignore[union-attr]
         asking.join()
+    assert answers == [503]
 
 
 def _ask(url: str) -> int:

@@ -6,6 +6,7 @@ disconnections pass through untouched.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
@@ -13,7 +14,7 @@ import traceback
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from turnscribe.serving.metrics import Metrics
-from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST, ClientGone, problem_of, problem_response, reason
+from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST, Busy, ClientGone, problem_of, problem_response, reason
 
 log = logging.getLogger("turnscribe.server")
 
@@ -42,6 +43,12 @@ class RequestObserver:
             await self.app(scope, receive, send_and_note_status)
         except ClientGone:  # nobody is there to be answered
             status = CLIENT_CLOSED_REQUEST
+        except asyncio.CancelledError:  # the time of an ordered stop is over
+            if status is None:
+                problem = Busy("The server is ending: send the request again.", retry_after_s=5)
+                await problem_response(problem, scope["path"])(scope, receive, send_and_note_status)
+            else:
+                raise
         except Exception as error:
             # where, but not what: an exception's text may hold a piece of the request
             frames = "".join(traceback.format_tb(error.__traceback__))
