@@ -1,9 +1,10 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, full disks, and names for a terminal."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+LEAST_FREE_BYTES = 2**22  # on the disk of an output, or nothing is transcribed for it
 
 
 @contextmanager
@@ -48,3 +50,23 @@ def disk_is_full(error: BaseException) -> bool:
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
     return isinstance(error, OSError) and error.errno in FULL
+
+
+def free_bytes(folder: Path) -> int:
+    """On the disk of a folder, which may not be there yet."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
+
+
+def has_room(folder: Path) -> bool:
+    """Whether the disk of a folder has room for a transcript."""
+    return free_bytes(folder) >= LEAST_FREE_BYTES
+
+
+def printable(text: str) -> str:
+    r"""A text with a file's name in it, without what a terminal would take for an order.
+
+    >>> print(printable("a\x1b[2J.wav"))
+    a\x1b[2J.wav
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

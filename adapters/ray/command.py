@@ -31,6 +31,7 @@ from turnscribe.bulk.entries import TEXT_FORMATS
 from turnscribe.bulk.manifest import Entry, ManifestError, left_to_do, list_entries, merge_report, read_report
 from turnscribe.bulk.places import PlaceError
 from turnscribe.errors import TurnscribeError
+from turnscribe.files import printable
 from turnscribe.interrupts import interrupt, two_step_interrupt
 
 
@@ -40,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _run(args)
         except (TurnscribeError, ManifestError, PlaceError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             return 2
         except WorkersDie as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             return 130

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from turnscribe.bulk.manifest import REPORT, Entry, summary, to_text
 from turnscribe.bulk.places import PlaceError, absolute, join, shown, write
+from turnscribe.files import printable
 
 REPORT_SECONDS = 5.0  # between two writings at least, and twenty times as long as one takes
 LINE_SECONDS = 10.0  # between lines, where there is no terminal
@@ -56,7 +57,7 @@ class Report:
             self.show(f"{ended} of {len(self.entries)}: {self.summary()}")
 
     def show(self, text: str) -> None:
-        self.bar.write(text, file=sys.stderr)
+        self.bar.write(printable(text), file=sys.stderr)
         sys.stderr.flush()
 
     def summary(self) -> str:

@@ -49,6 +49,14 @@ def test_a_wrong_parameter_and_too_large_a_file_are_refused(entry: Entry) -> Non
     assert not pipeline.calls
 
 
+def test_on_a_full_disk_nothing_is_transcribed(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turnscribe.files.free_bytes", lambda folder: 1000)
+    pipeline = FakePipeline()
+    with pytest.raises(PlaceError, match=r"The disk of .*out is full: make room and start again\."):
+        transcribe_entry(entry, deployed(pipeline))
+    assert not pipeline.calls
+
+
 def test_the_answer_is_written_last(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(entries_module, "write", lambda uri, text: (written.append(uri), places.write(uri, text)))

@@ -212,6 +212,37 @@ def test_a_path_is_read_and_a_folder_is_not(tmp_path: Path) -> None:
     assert not isinstance(caught.value, Refused | Missing), "nothing is wrong with a file that is read"
 
 
+def test_a_pipe_and_a_link_without_end_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    with pytest.raises(Refused, match=r"pipe\.wav is no file but a pipe or a device: save the recording first\."):
+        read(str(tmp_path / "pipe.wav"), max_bytes=1)
+    with pytest.raises(Refused, match=r"loop\.wav cannot be read \(OSError\)"):
+        read(str(tmp_path / "loop.wav"), max_bytes=1)
+
+
+def test_a_file_that_is_large_on_the_disk_is_not_read(tmp_path: Path) -> None:
+    with open(tmp_path / "sparse.wav", "wb") as sparse:
+        sparse.truncate(12 * 2**30)
+    with pytest.raises(PlaceError, match="is over 1 MiB"):
+        read(str(tmp_path / "sparse.wav"), max_bytes=2**20)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "talks" / "closed").mkdir(parents=True)
+    (tmp_path / "talks" / "a.wav").touch()
+    scandir = os.scandir
+
+    def listed(path: str) -> object:
+        if path.endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    with pytest.raises(PlaceError, match=r"talks cannot be listed \(PermissionError\): check the access rights"):
+        find(str(tmp_path / "talks"))
+
+
 @pytest.mark.parametrize(
     ("uri", "sentence"), [("zz://a/b", "has a scheme that is not known"), ("gs://a/b", "needs the package gcsfs")]
 )

