@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turnscribe.checkpoints.fetch import FULL
 from turnscribe.checkpoints.hub import explain
 from turnscribe.checkpoints.progress import without_hub_bars
 from turnscribe.errors import SettingsError
+from turnscribe.files import disk_is_full
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, HFCacheInfo
@@ -68,7 +68,7 @@ def fetch_from_hub(model: str, api: HfApi | None = None) -> Path:
         with nullcontext() if sys.stderr.isatty() else without_hub_bars():
             folder = Path(hub.snapshot_download(model, allow_patterns=_escaped(needed_files(names))))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL:
+        if disk_is_full(error):
             raise SettingsError(
                 f"{model} could not be fetched: the disk is full; free some, or set HF_HOME to another."
             ) from error
