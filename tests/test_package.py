@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY
 
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-NOT_AN_EXTRA = {"requirements-oldest.txt"}  # pins for a container, not bounds
+NOT_AN_EXTRA = {"requirements-lock.txt", "requirements-oldest.txt"}  # pins for containers, not bounds
 OUR_TOP = ("turnscribe", "adapters", "tools", "scripts", "handler", "config", "diarization_utils", "tests")
 
 
