@@ -15,8 +15,8 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /app
 
-# The packages first: a change of the code does not install them again.
-COPY requirements.txt requirements-server.txt ./
+# The packages first, each in one version and by its hash (`make lock`): a change of the code does not install them again.
+COPY requirements-lock.txt ./
 COPY scripts/container/install.sh scripts/container/
 RUN sh scripts/container/install.sh
 

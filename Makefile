@@ -51,6 +51,22 @@ check: $(VENV)/installed-dev
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 
+# The image's packages, each version with the hashes of its files, for the image's Python. Asks the package index.
+.PHONY: lock
+lock: .venv-lock/installed
+	.venv-lock/bin/uv pip compile requirements-server.txt --output-file requirements-lock.txt --upgrade --quiet \
+		--generate-hashes --only-binary :all: --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--custom-compile-command "make lock"
+
+# What is published of holes in the image's packages, and in the oldest that the server's bounds let in. Asks the package
+# index about each. CI's, every week.
+.PHONY: audit
+audit: .venv-lock/installed
+	mkdir -p build
+	sed -n 's/^\([a-z0-9-]*\)>=\([0-9.]*\).*/\1==\2/p' requirements-server.txt > build/oldest-server.txt
+	.venv-lock/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements-lock.txt
+	.venv-lock/bin/pip-audit --strict --disable-pip --no-deps --requirement build/oldest-server.txt
+
 # The wheel, in build/dist.
 build: $(VENV)/installed-dev
 	rm -rf build/dist
@@ -162,6 +178,11 @@ $(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-d
 	.venv-ray/bin/python -m pip install -r tests/adapters/ray/requirements.txt
 	touch $@
 
+.venv-lock/installed:
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install "pip-audit>=2.10,<3" "uv>=0.13,<0.14"
+	touch $@
+
 # As the container does it: requirements.txt comes last, on top of what hf-serve brought.
 .venv-hf-serve/installed: requirements.txt tests/adapters/hf_serve/requirements.txt
 	test -x $(@D)/bin/python || $(PYTHON312) -m venv $(@D)
@@ -188,4 +209,4 @@ $(BENCHMARK)/installed: requirements-benchmark.txt requirements-server.txt requi
 
 clean:
 	rm -rf $(VENV) $(OLDEST) $(BENCHMARK) .venv-evaluation .venv-clients .venv-aws .venv-torchserve .venv-flyte .venv-ray \
-		.venv-hf-serve .venv-wheel build
+		.venv-hf-serve .venv-lock .venv-wheel build

@@ -7,17 +7,20 @@ import importlib
 import re
 import tomllib
 import warnings
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import turnscribe
 from tests.conftest import REPOSITORY
 
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-NOT_AN_EXTRA = {"requirements-oldest.txt"}  # pins for a container, not bounds
+NOT_AN_EXTRA = {"requirements-lock.txt", "requirements-oldest.txt"}  # pins for containers, not bounds
 OUR_TOP = ("turnscribe", "adapters", "tools", "scripts", "handler", "config", "diarization_utils", "tests")
 
 
@@ -59,6 +62,25 @@ def test_an_extra_asks_for_what_its_requirements_file_does(extra: str) -> None:
 def test_the_requirements_of_the_containers_stand_by_themselves() -> None:
     """A container may install a copy of the file that lies elsewhere."""
     assert not [line for line in requirements("requirements.txt") if line.startswith("-")]
+
+
+def test_the_oldest_set_has_the_servers_bounds_from_below() -> None:
+    """So what is said to be enough is tested."""
+    bounds = {requirement.name: requirement for requirement in map(Requirement, EXTRAS["server"])}
+    pins = {
+        requirement.name: requirement for requirement in map(Requirement, requirements("requirements-oldest.txt"))
+    }
+    for name, bound in bounds.items():
+        (lowest,) = (part.version for part in bound.specifier if part.operator == ">=")
+        (pin,) = (part.version for part in pins[name].specifier)
+        assert Version(pin) == Version(lowest), name
+
+
+@pytest.mark.parametrize("package", ["fastapi", "h11", "python-multipart", "starlette", "uvicorn"])
+def test_beside_each_bound_of_the_server_is_the_advisory_that_sets_it(package: str) -> None:
+    before, _, _ = (REPOSITORY / "requirements-server.txt").read_text().partition(f"\n{package}>=")
+    comment = "\n".join(takewhile(lambda line: line.startswith("#"), reversed(before.split("\n"))))
+    assert re.search(r"CVE-\d{4}-\d{4,}", comment), package
 
 
 def test_there_is_one_version() -> None:

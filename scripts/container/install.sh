@@ -5,7 +5,8 @@ set -eu
 
 : "${PYTHON:=python}" "${USER_NAME:=turnscribe}" "${DATA:=/data}"
 
-"$PYTHON" -m pip install --no-cache-dir --requirement requirements-server.txt
+# Wheels alone: what is built needs packages that no hash holds.
+"$PYTHON" -m pip install --no-cache-dir --only-binary :all: --require-hashes --requirement requirements-lock.txt
 "$PYTHON" -m pip check
 
 # A fixed number, so that a volume's owner can be set to it. No shell, no password.

@@ -105,9 +105,11 @@ class TransformersPipeline:
             raise ValueError(f"{self.name} needs an assistant's folder")
         dtype = dtype_argument(torch.float16 if device.startswith("cuda") else torch.float32)
         with quiet_transformers():
-            self._pipeline = pipeline("automatic-speech-recognition", model=str(folder), device=device, **dtype)
+            self._pipeline = pipeline(
+                "automatic-speech-recognition", model=str(folder), device=device, trust_remote_code=False, **dtype
+            )
             if self._assisted:
-                draft: Any = AutoModelForCausalLM.from_pretrained(str(assistant), **dtype)
+                draft: Any = AutoModelForCausalLM.from_pretrained(str(assistant), trust_remote_code=False, **dtype)
                 self._generate_kwargs["assistant_model"] = draft.to(device).eval()
         self._first_special = int(self._pipeline.model.config.eos_token_id)
         self._first_timestamp = int(self._pipeline.model.generation_config.no_timestamps_token_id) + 1

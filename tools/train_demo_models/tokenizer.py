@@ -85,7 +85,7 @@ def save_tokenizer(folder: Path) -> None:
             ]
         )
         slow.save_pretrained(folder)
-        fast = WhisperTokenizerFast.from_pretrained(folder)
+        fast = WhisperTokenizerFast.from_pretrained(folder, trust_remote_code=False)
     fast.save_pretrained(folder)
     _check(fast)
 

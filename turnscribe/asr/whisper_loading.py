@@ -1,6 +1,7 @@
 """Loads a Whisper and its assistant: what both backends are made of.
 
-Checkpoints of openai-whisper and CTranslate2 are read directly, all others by transformers.
+Checkpoints of openai-whisper and CTranslate2 are read directly, all others by transformers, which runs no code that a
+model brings: every call says `trust_remote_code=False`, since without a word it would ask on the terminal.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from turnscribe.asr.capabilities import Capabilities
 from turnscribe.asr.protocol import WeightsType
 from turnscribe.checkpoints.ctranslate2_whisper import find_ctranslate2, load_ctranslate2
 from turnscribe.checkpoints.generation_gaps import fill_gaps, read_generation_config
-from turnscribe.checkpoints.hub import display_name, loading
+from turnscribe.checkpoints.hub import display_name, loading, own_code
 from turnscribe.checkpoints.openai_whisper import is_checkpoint, load_checkpoint
+from turnscribe.checkpoints.pickled_weights import warned
 from turnscribe.checkpoints.transformers_versions import dtype_argument, quiet_transformers
 from turnscribe.checkpoints.whisper_components import WhisperComponents
 from turnscribe.errors import SettingsError
@@ -105,9 +107,10 @@ def _load_with_transformers(model: str, *, token: str | None, device: str, weigh
     """A folder or a Hub id. What kind of model it is, is read before its weights."""
     from transformers import AutoConfig
 
-    kind = AutoConfig.from_pretrained(model, token=token).model_type
-    if kind != "whisper":
-        raise SettingsError(f"ASR_MODEL {display_name(model)} is a {kind!r} model: name a Whisper model.")
+    found = AutoConfig.from_pretrained(model, token=token, trust_remote_code=False)
+    if found.model_type != "whisper":
+        raise SettingsError(f"ASR_MODEL {display_name(model)} is a {found.model_type!r} model: name a Whisper model.")
+    _check_no_code("ASR_MODEL", model, found)
     from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     options = {
@@ -116,8 +119,9 @@ def _load_with_transformers(model: str, *, token: str | None, device: str, weigh
         "generation_config": read_generation_config(model, token),
         **dtype_argument(weights),
     }
-    loaded: Any = WhisperForConditionalGeneration.from_pretrained(model, **options)
-    tokenizer = AutoTokenizer.from_pretrained(model, token=token)
+    with warned(f"ASR_MODEL {display_name(model)}", model):
+        loaded: Any = WhisperForConditionalGeneration.from_pretrained(model, trust_remote_code=False, **options)
+    tokenizer = AutoTokenizer.from_pretrained(model, token=token, trust_remote_code=False)
     fill_gaps(loaded, tokenizer, variable="ASR_MODEL", title=display_name(model))
     # every Whisper's is the same but for the bins, and a fine-tune's file may be missing or another model's
     extractor = WhisperFeatureExtractor(feature_size=loaded.config.num_mel_bins)  # type: ignore[no-untyped-call]
@@ -132,7 +136,8 @@ def _load_assistant(assistant: str, main: Any, *, token: str | None, device: str
     """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(assistant, token=token)
+    config = AutoConfig.from_pretrained(assistant, token=token, trust_remote_code=False)
+    _check_no_code("ASSISTANT_MODEL", assistant, config)
     _check_fit(assistant, config, main)
     from transformers import AutoModelForCausalLM, AutoModelForSpeechSeq2Seq
 
@@ -142,9 +147,17 @@ def _load_assistant(assistant: str, main: Any, *, token: str | None, device: str
     )
     kind = AutoModelForCausalLM if shared else AutoModelForSpeechSeq2Seq
     options = {"attn_implementation": "sdpa", "token": token, **dtype_argument(weights)}
-    loaded: Any = kind.from_pretrained(assistant, **options)
+    with warned(f"ASSISTANT_MODEL {display_name(assistant)}", assistant):
+        loaded: Any = kind.from_pretrained(assistant, trust_remote_code=False, **options)
     loaded = loaded.to(device).eval()
     return loaded if shared else _drafting(loaded)
+
+
+def _check_no_code(variable: str, model: str, config: Any) -> None:
+    """Before 5.3, transformers ran a Hub's repository that a configuration named as its attention (CVE-2026-4372)."""
+    attention = getattr(config, "_attn_implementation_internal", None)
+    if attention is not None and "/" in str(attention):
+        raise SettingsError(own_code(f"{variable} {display_name(model)}"))
 
 
 def _check_fit(assistant: str, config: Any, main: Any) -> None:

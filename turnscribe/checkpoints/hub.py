@@ -101,6 +101,13 @@ def explain(error: BaseException, variable: str, model: str) -> SettingsError:
         return explained
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return SettingsError(f"{name} does not fit into memory: choose a smaller model or a larger device.")
+    if isinstance(error, ValueError) and "trust_remote_code" in str(error):
+        return SettingsError(own_code(name))
+    if isinstance(error, ValueError) and "torch.load" in str(error):
+        return SettingsError(
+            f"{name} has its weights in a .bin file, for which transformers needs torch 2.6 or newer: install it, or "
+            "name a model whose weights are safetensors."
+        )
     if not (Path(model).exists() or _is_path(model)):
         # transformers reports weights that it could not fetch just now as weights that the model lacks
         hub_error = _ask_hub(model)
@@ -110,6 +117,11 @@ def explain(error: BaseException, variable: str, model: str) -> SettingsError:
     return SettingsError(
         f"{name} could not be loaded ({type(error).__name__}): check that it is a complete model of the right kind."
     )
+
+
+def own_code(name: str) -> str:
+    """The sentence for a model that needs code of its own; `name` is its setting and it."""
+    return f"{name} brings code of its own, which is never run: name a model that transformers knows by itself."
 
 
 def display_name(model: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from turnscribe.checkpoints.pickled_weights import warn_of
 from turnscribe.errors import SettingsError
 
 
@@ -31,6 +32,7 @@ def read_torch_file(path: Path, name: str, *, publisher: str, stand_ins: Sequenc
         raise SettingsError(
             f"{name} is not a whole file of torch.save in its zip format: copy it again, or save it again."
         )
+    warn_of(name, [path])
     try:
         with torch.serialization.safe_globals([_stand_in(path) for path in stand_ins]):
             # `mmap` also refuses torch's older format, in which torch 2.5 may run code in spite of `weights_only`

@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from turnscribe.checkpoints.hub import HUB, loading
+from turnscribe.checkpoints.hub import HUB, display_name, loading
+from turnscribe.checkpoints.hub_cache import models_of_pipeline
+from turnscribe.checkpoints.pickled_weights import pickled_of_pipeline, warn_of
 from turnscribe.diarization import pyannote_versions as compat
 from turnscribe.diarization.diarizer import SEGMENTATION_SHARE
 from turnscribe.errors import SettingsError
@@ -95,6 +97,7 @@ def load_pyannote(
     folder = Path(resolved)
     with loading("DIARIZATION_MODEL", model), contextlib.redirect_stdout(io.StringIO()) as printed:
         compat.silence_pyannote()
+        warn_of(f"DIARIZATION_MODEL {display_name(model)}", _pickled(folder))
         try:
             with compat.restricted_unpickling():
                 pipeline = _load(folder, model, token)
@@ -114,6 +117,14 @@ def load_pyannote(
 
             pipeline = accelerate(pipeline)
     return PyannoteDiarizer(pipeline)
+
+
+def _pickled(folder: Path) -> list[Path]:
+    """The files that loading unpickles: those of a folder, and those that are fetched."""
+    if folder.suffix == ".yaml":
+        folder = folder.parent
+    fetched = models_of_pipeline(folder) if folder.exists() else [str(folder)]
+    return [*pickled_of_pipeline(folder), *(Path(model, "pytorch_model.bin") for model in fetched)]
 
 
 def _load(folder: Path, model: str, token: str | None) -> Any:

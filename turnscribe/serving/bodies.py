@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
+from python_multipart.exceptions import FormParserError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -184,7 +185,7 @@ async def _parse_form(http_request: HttpRequest, spool_bytes: int) -> FormData:
         return await parser.parse()
     except MultiPartException as error:
         raise Malformed(f"The form cannot be read: {error.message.rstrip('.')}.") from error
-    except (LookupError, UnicodeError) as error:
+    except (FormParserError, LookupError, UnicodeError) as error:  # starlette makes it its own from 1.7 on
         raise Malformed("The form cannot be read: send multipart/form-data as RFC 7578 has it.") from error
     except ClientDisconnect:
         raise ClientGone("The client left.") from None
