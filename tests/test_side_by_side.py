@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -62,3 +64,21 @@ def test_the_callers_wish_to_stop_reaches_both(device: str) -> None:
 
     wishes = side_by_side(wish, wish, listener=Listener(should_stop=lambda: True), device=device)
     assert wishes == (True, True)
+
+
+def test_what_the_stages_worked_on_goes_with_the_error() -> None:
+    held = []
+
+    def fails(listener):
+        payload = type("Payload", (), {})()
+        held.append(weakref.ref(payload))
+        raise ValueError("wrong")
+
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="wrong"):
+            side_by_side(fails, fails, listener=SILENT, device="cuda")
+        assert len(held) == 2
+        assert not any(reference() for reference in held)
+    finally:
+        gc.enable()

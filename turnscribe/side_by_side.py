@@ -55,7 +55,12 @@ def side_by_side(
         failed.append(error)
     other.join()
     if failed:
-        raise failed[0]
+        failure = failed[0]
+        failed.clear()
+        try:
+            raise failure
+        finally:
+            del failure  # it holds this frame, which would hold it and all that the stages worked on
     return result, results[0]
 
 

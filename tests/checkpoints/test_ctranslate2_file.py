@@ -142,3 +142,10 @@ def test_an_alias_of_nothing_and_one_that_hides_a_variable_are_refused(
     tmp_path: Path, aliases: dict[str, str]
 ) -> None:
     assert "damaged" in refusal(write_model_file(tmp_path / "model.bin", VARIABLES, aliases))
+
+
+def test_a_part_of_the_rows_is_that_part_of_the_whole(tmp_path: Path) -> None:
+    file = read(write_model_file(tmp_path / "model.bin", VARIABLES, ALIASES))
+    for name in ("decoder/embeddings/weight", "decoder/layer/weight"):
+        whole = file.tensor(name)
+        assert torch.equal(torch.cat([file.tensor(name, part, 2) for part in range(2)]), whole)

@@ -37,6 +37,7 @@ from turnscribe.engine.linear import Linear
 from turnscribe.engine.mel import LogMel, mel_filters
 from turnscribe.engine.model import Decoder, Encoder
 from turnscribe.engine.rules import Choice
+from turnscribe.engine.weights import Embedding
 
 CPU = torch.device("cpu")
 
@@ -533,3 +534,12 @@ def on_gpu() -> Any:
 @cache
 def reference_on_gpu(case: DecodingCase) -> Any:
     return generated(on_gpu(), sound_features(80, 9), case)
+
+
+def test_an_embedding_takes_half_the_memory_only_where_that_loses_nothing() -> None:
+    stored = torch.randn(5, 4).half().float()
+    for weight, kept in ((stored, torch.float16), (stored + 1e-6, torch.float32)):
+        embedding = Embedding.of(weight, alone=True)
+        assert embedding.rows.dtype == kept
+        assert torch.equal(embedding(torch.tensor([[3, 0]])), weight[[3, 0]][None])
+    assert Embedding.of(stored, alone=False).rows is stored

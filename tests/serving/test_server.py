@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import errno
-import gc
 import json
 import socket
 import tempfile
@@ -28,7 +27,7 @@ from turnscribe.listener import Listener
 from turnscribe.request import Request
 from turnscribe.serving.middleware.body_limit import BodyLimit
 from turnscribe.serving.problems import TooSlow
-from turnscribe.serving.workers import Workers
+from turnscribe.serving.workers import Work, Workers
 from turnscribe.settings import ServerSettings, load_settings
 from turnscribe.transcript import Transcript
 
@@ -505,16 +504,15 @@ def test_a_client_that_sends_on_reads_why_it_was_refused(
 
 def test_work_that_is_not_wanted_any_more_holds_no_memory() -> None:
     workers, opened = Workers(running=1, waiting=2), threading.Event()
-    busy = workers.submit(lambda _: opened.wait(30), seconds=60)
+    busy = workers.submit(Work(lambda _: opened.wait(30), str), seconds=60)
     until(lambda: workers.running == 1)
     held = []
     for _ in range(50):
         payload = type("Payload", (), {})()
         held.append(weakref.ref(payload))
-        submission = workers.submit(lambda _, payload=payload: payload, seconds=60)
+        submission = workers.submit(Work(lambda _, payload=payload: payload, str), seconds=60)
         submission.stop()
         del payload, submission
-    gc.collect()
     assert not any(reference() for reference in held)
     assert workers.waiting == 0
     opened.set()

@@ -11,6 +11,7 @@ from pathlib import Path
 from turnscribe.asr.protocol import Asr, LoadAsr, WeightsType
 from turnscribe.checkpoints.hub import available_model
 from turnscribe.errors import SettingsError
+from turnscribe.memory import give_back_memory
 
 BACKENDS = {  # by the name that ASR_BACKEND gives
     "engine": "turnscribe.asr.engine_backend",
@@ -39,4 +40,6 @@ def load_asr(
     load: LoadAsr = importlib.import_module(BACKENDS[backend]).load
     model = available_model("ASR_MODEL", model, root)
     assistant = available_model("ASSISTANT_MODEL", assistant, root) if assistant else None
-    return load(model, assistant=assistant, token=token, device=device, dtype=dtype)
+    loaded = load(model, assistant=assistant, token=token, device=device, dtype=dtype)
+    give_back_memory()
+    return loaded

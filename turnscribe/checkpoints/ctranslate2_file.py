@@ -51,29 +51,34 @@ class ModelFile:
     variables: Mapping[str, Variable]  # aliases too
     mapped: mmap.mmap
 
-    def tensor(self, name: str) -> Tensor:
-        """A variable's values in memory of their own: the file may change or go afterwards.
+    def tensor(self, name: str, part: int = 0, parts: int = 1) -> Tensor:
+        """A variable's values, or one of so many equal parts of its rows, in memory of their own.
 
         What the converter quantized is given as float32: the whole numbers divided by the scale beside them, which is
         one for all (int16) or one for each row (int8).
         """
-        values, scale = self._stored(name), self.variables.get(f"{name}_scale")
+        values, scale = self._stored(name, part, parts), self.variables.get(f"{name}_scale")
         if scale is None or self.variables[name].type not in QUANTIZED:
             return values
-        divisor = self._stored(f"{name}_scale").float()
-        return values.float() / divisor.reshape(scale.shape + (1,) * (values.dim() - len(scale.shape)))
+        divisor = self._stored(f"{name}_scale", part, parts if scale.shape else 1).float()
+        return values.float() / divisor.reshape(divisor.shape + (1,) * (values.dim() - divisor.dim()))
 
     def number(self, name: str) -> int:
         """The value of a variable that is a single whole number."""
         return int(self._stored(name).item())
 
-    def _stored(self, name: str) -> Tensor:
+    def _stored(self, name: str, part: int = 0, parts: int = 1) -> Tensor:
         import torch
 
         variable = self.variables[name]
-        data = torch.frombuffer(self.mapped, dtype=torch.uint8, count=variable.size, offset=variable.offset)
+        size, start = variable.size // parts, variable.offset + (variable.size // parts * part if parts > 1 else 0)
+        shape = variable.shape if parts == 1 else (variable.shape[0] // parts, *variable.shape[1:])
+        data = torch.frombuffer(self.mapped, dtype=torch.uint8, count=size, offset=start)
         # copied before it is given its type: variables begin at any byte
-        return data.clone().view(getattr(torch, variable.type)).reshape(variable.shape)
+        copied = data.clone().view(getattr(torch, variable.type)).reshape(shape)
+        before = start % mmap.PAGESIZE
+        self.mapped.madvise(mmap.MADV_DONTNEED, start - before, size + before)  # its pages are memory of ours, too
+        return copied
 
 
 def open_model_file(path: Path, name: str, *, kind: str, revision: int) -> ModelFile:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,11 +23,11 @@ from turnscribe.checkpoints.openai_vocabulary import END, START
 from turnscribe.checkpoints.whisper_components import (
     FRAMES,
     Dimensions,
+    WeightsInFile,
     WhisperComponents,
     WhisperWeights,
     weight_shapes,
     whisper_config,
-    with_output,
 )
 from turnscribe.errors import SettingsError
 
@@ -102,8 +103,8 @@ def load_ctranslate2(
 ) -> WhisperComponents:
     """The folder's model with weights of the type `weights` on `device`.
 
-    Beside the model itself memory holds one tensor at a time. `title` is the model's name where the folder is one of
-    the Hub's cache. Raises `SettingsError` that names `variable`.
+    The file is mapped, and a weight is read when it is asked for; until then the file has to stay as it is. `title`
+    is the model's name where the folder is one of the Hub's cache. Raises `SettingsError` that names `variable`.
     """
     folder, title = Path(model), title or display_name(model)
     name = f"{variable} {title}"
@@ -115,7 +116,7 @@ def load_ctranslate2(
     config = whisper_config(dims, end=end, start=start, ffn=_ffn(file))
     decoding = generation_config(config, tokenizer, released_name(title))
     _adopt(decoding, _config(folder, name), dims, name)
-    tensors = with_output((ours, tensor.to(device, weights)) for ours, tensor in _tensors(file, parts))
+    tensors = WeightsInFile(_readers(file, parts, device=device, weights=weights))
     return WhisperComponents(WhisperWeights(tensors, config, decoding), tokenizer)
 
 
@@ -240,11 +241,20 @@ def _is_tied(file: ModelFile) -> bool:
     return output == embedding or torch.equal(file.tensor(_OUTPUT), file.tensor(_EMBEDDING))
 
 
-def _tensors(file: ModelFile, parts: Mapping[str, list[str]]) -> Iterator[tuple[str, Tensor]]:
-    for theirs, ours in parts.items():
-        for key, tensor in zip(ours, file.tensor(theirs).chunk(len(ours)), strict=True):
-            if key:
-                yield key, tensor
+def _readers(
+    file: ModelFile, parts: Mapping[str, list[str]], *, device: str, weights: torch.dtype
+) -> dict[str, Callable[[], Tensor]]:
+    """What reads each weight, by transformers' name."""
+
+    def read(theirs: str, part: int, number: int) -> Tensor:
+        return file.tensor(theirs, part, number).to(device, weights)
+
+    return {
+        key: partial(read, theirs, part, len(ours))
+        for theirs, ours in parts.items()
+        for part, key in enumerate(ours)
+        if key
+    }
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:

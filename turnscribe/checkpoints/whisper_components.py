@@ -6,10 +6,11 @@ made where somebody asks for them: transformers takes longer to import those tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from turnscribe.checkpoints.openai_vocabulary import ENGLISH_ONLY, LANGUAGES, TIMESTAMPS, special_tokens
 from turnscribe.checkpoints.transformers_versions import dtype_argument
@@ -65,6 +66,31 @@ class Dimensions:
             and self.n_audio_state == self.n_text_state
             and self.n_audio_state % self.n_audio_head == self.n_text_state % self.n_text_head == 0
         )
+
+
+class WeightsInFile(Mapping[str, "Tensor"]):
+    """Weights by name, the output layer's too, which are read when they are asked for.
+
+    A weight that somebody holds is not read again. So whoever packs them one by one never has two copies of all.
+    """
+
+    def __init__(self, readers: Mapping[str, Callable[[], Tensor]]) -> None:
+        """`readers` reads all of `weight_shapes`."""
+        self._readers = {**readers, _OUTPUT: readers[_EMBEDDING]}
+        self._held: WeakValueDictionary[str, Tensor] = WeakValueDictionary()
+
+    def __getitem__(self, name: str) -> Tensor:
+        key = _EMBEDDING if name == _OUTPUT else name
+        weight = self._held.get(key)
+        if weight is None:
+            weight = self._held[key] = self._readers[name]()
+        return weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ class Linear:
         self._packed = _pack(weight.bfloat16() if self.in_bfloat16 else weight)
         self._weight = weight if self._packed is None else None
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether the caller's tensor can be let go."""
+        return self._packed is not None
+
     def __call__(self, x: Tensor, *, gelu: bool = False) -> Tensor:
         """`[..., in]` -> `[..., out]`"""
         return self.with_bias(x, self.bias, gelu=gelu)

@@ -132,7 +132,7 @@ class Decoder:
         cache.reserve(reach)
         read = cache.readable(reach)
         placed = self.weights.positions[positions.clamp(max=self.positions - 1)]  # past it nothing is kept
-        return self.weights.embedding[tokens] + placed, cache.mask(positions, read), read
+        return self.weights.embedding(tokens) + placed, cache.mask(positions, read), read
 
     def _own_attention(
         self, index: int, x: Tensor, positions: Tensor, cache: Cache, rows: slice, mask: Tensor, read: int

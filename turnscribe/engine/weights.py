@@ -65,8 +65,35 @@ class EncoderWeights:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """A vector for each token."""
+
+    rows: Tensor  # [V, D]
+    dtype: torch.dtype  # of what it gives
+
+    @classmethod
+    def of(cls, weight: Tensor, *, alone: bool) -> Embedding:
+        """Of `[V, D]`; where nobody else holds it (`alone`), as float16 if that loses nothing, as of most models."""
+        if alone and weight.dtype == torch.float32 and torch.equal((half := weight.half()).float(), weight):
+            return cls(half, weight.dtype)
+        return cls(weight, weight.dtype)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """`[...]` -> `[..., D]`"""
+        return self.rows[tokens].to(self.dtype)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.rows.shape
+
+    @property
+    def device(self) -> torch.device:
+        return self.rows.device
+
+
+@dataclass(frozen=True)
 class DecoderWeights:
-    embedding: Tensor  # [V, D]
+    embedding: Embedding  # [V, D]
     positions: Tensor  # [448, D]
     layers: tuple[DecoderLayer, ...]
     norm: Norm
@@ -118,12 +145,15 @@ def decoder_weights(tensors: Mapping[str, Tensor], config: Any, *, allow_bfloat1
         )
         for layer in weights.layers(config.decoder_layers)
     ]
+    # both are held, as they are one in a file whose weights are read when they are asked for
+    embedding, output = tensors["model.decoder.embed_tokens.weight"], tensors["proj_out.weight"]
+    vocabulary = Linear(output.detach(), allow_bfloat16=allow_bfloat16)
     return DecoderWeights(
-        embedding=weights["embed_tokens.weight"],
+        embedding=Embedding.of(embedding.detach(), alone=vocabulary.is_packed),
         positions=weights["embed_positions.weight"],
         layers=tuple(layers),
         norm=weights.norm("layer_norm"),
-        vocabulary=Linear(tensors["proj_out.weight"].detach(), allow_bfloat16=allow_bfloat16),
+        vocabulary=vocabulary,
         heads=config.decoder_attention_heads,
     )
 

@@ -5,13 +5,13 @@ What is spooled lies in files without a name, so nothing stays behind, whatever 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from python_multipart.exceptions import FormParserError
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -79,7 +79,7 @@ async def read_body(http_request: HttpRequest, spool_bytes: int) -> Body:
     if sent_as != "application/json":
         return Body(spooled, fields=list(http_request.query_params.multi_items()))
     try:
-        data = await run_in_threadpool(read_json_body, spooled)
+        data = await asyncio.to_thread(read_json_body, spooled)
         parameters = data.get("parameters")
         if parameters is not None and not isinstance(parameters, dict):
             raise Malformed("parameters is not an object: send names and values.")
@@ -157,7 +157,7 @@ async def _spool(http_request: HttpRequest, spool_bytes: int) -> IO[bytes]:
     try:
         async for block in http_request.stream():
             if file.tell() + len(block) > spool_bytes:
-                await run_in_threadpool(file.write, block)
+                await asyncio.to_thread(file.write, block)
             else:
                 file.write(block)
     except ClientDisconnect:

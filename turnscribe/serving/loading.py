@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from turnscribe.errors import TurnscribeError
+from turnscribe.memory import give_back_memory
 from turnscribe.pipeline import Pipeline
 from turnscribe.request import Request
 from turnscribe.serving.problems import Busy
@@ -60,6 +61,7 @@ class PipelineLoader:
         try:
             pipeline = self._load(self.settings)
             pipeline.transcribe(_tone(), first_request)  # what is compiled or allocated late, is now
+            give_back_memory()
         except Exception as error:
             expected = isinstance(error, TurnscribeError)
             log.error("the models could not be loaded: %s", error, exc_info=not expected)

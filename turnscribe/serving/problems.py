@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from starlette.responses import JSONResponse
 
@@ -27,6 +28,12 @@ class Problem(Exception):
     def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.message, self.headers = message, dict(headers or {})
+
+    def __copy__(self) -> Self:
+        """One that was not raised yet: it holds no frames, and so nothing of a request."""
+        fresh = type(self).__new__(type(self), *self.args)
+        vars(fresh).update(vars(self))
+        return fresh
 
     @property
     def kind(self) -> str:
@@ -87,9 +94,13 @@ class DeadlineExceeded(Problem):
 
 
 def problem_of(error: Exception) -> Problem:
-    """What an exception of the pipeline is over HTTP; what is unknown says nothing about itself."""
+    """What an exception of the pipeline is over HTTP, to be raised or kept; the unknown says nothing about itself.
+
+    It is always a new one. An exception that was raised holds the frames that it came through, the request's body in
+    them, and where one of those holds the exception too, only the collector of cycles frees them.
+    """
     if isinstance(error, Problem):
-        return error
+        return copy(error)
     if isinstance(error, RequestError):
         return Malformed(str(error))
     if isinstance(error, OutOfMemory):

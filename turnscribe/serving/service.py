@@ -24,7 +24,7 @@ from turnscribe.serving.json_body import LongText
 from turnscribe.serving.loading import PipelineLoader
 from turnscribe.serving.metrics import Metrics
 from turnscribe.serving.problems import Busy, ClientGone, DeadlineExceeded, Problem, problem_of, reason
-from turnscribe.serving.workers import QueueFull, Submission, Workers
+from turnscribe.serving.workers import QueueFull, Submission, Work, Workers
 from turnscribe.settings import ServerSettings
 from turnscribe.transcript import Transcript
 
@@ -94,26 +94,22 @@ class Service:
         both: set[asyncio.Future[Any]] = {result, gone}
         try:
             await asyncio.wait(both, timeout=self.settings.request_timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if result.done():
-                return result.result()
-            raise ClientGone("The client left.") if gone.done() else self.deadline_exceeded()
-        except Problem:
-            raise
-        except Exception as error:
-            raise self.problem_of(error) from error
+            if not result.done() and not gone.done():
+                raise self.deadline_exceeded()
+            return result_of(submission)
         finally:
             gone.cancel()
             submission.stop()
 
-    def submit(self, body: Body, request: Request, listener: Listener = SILENT) -> Submission[Transcript]:
+    def submit(self, body: Body, request: Request, listener: Listener = SILENT) -> Submission[Transcript | Problem]:
         """Take a request on, which has `body` from now on. Raises `Busy` where the queue is full."""
         return self._submit(
             body,
             lambda should_stop: self._transcribe_body(body, request, replace(listener, should_stop=should_stop)),
         )
 
-    def problem_of(self, error: BaseException | None) -> Problem:
-        """What ended a submission, as an answer; the log has what is our own fault."""
+    def problem_of(self, error: BaseException) -> Problem:
+        """What ended a request, as an answer; the log has what is our own fault."""
         if isinstance(error, Cancelled):
             return self.deadline_exceeded()
         if not isinstance(error, Exception):
@@ -141,13 +137,13 @@ class Service:
         pipeline = self.pipeline
         return read(inputs, limits=pipeline.limits, allow_urls=pipeline.settings.allow_url_inputs)
 
-    def _submit(self, body: Body, call: Callable[[ShouldStop], Result]) -> Submission[Result]:
+    def _submit(self, body: Body, call: Callable[[ShouldStop], Result]) -> Submission[Result | Problem]:
+        work: Work[Result | Problem] = Work(call, self.problem_of, body.close)
         try:
-            submission = self.workers.submit(call, seconds=self.settings.request_timeout_s)
+            submission = self.workers.submit(work, seconds=self.settings.request_timeout_s)
         except QueueFull as full:
             raise _queue_full(full.retry_after_s) from None
         body.hand_over()
-        submission.future.add_done_callback(lambda _: body.close())
         return submission
 
     def _transcribe_body(self, body: Body, request: Request, listener: Listener) -> Transcript:
@@ -162,6 +158,16 @@ class Service:
         elif body.inputs is not None and body.inputs != "":
             return self.fetch(body.inputs)
         raise BadAudio("inputs is missing: send the audio as base64 in inputs, as the body, or as a form's file.")
+
+
+def result_of(submission: Submission[Result | Problem]) -> Result:
+    """The result of a submission that is over. Raises its `Problem`, `ClientGone` where nobody waits for it."""
+    if not submission.future.done() or submission.future.cancelled():
+        raise ClientGone("The client left.")
+    result = submission.future.result()
+    if isinstance(result, Problem):
+        raise problem_of(result)
+    return result
 
 
 def _queue_full(retry_after_s: int) -> Busy:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from turnscribe.errors import Cancelled
@@ -30,14 +31,28 @@ class QueueFull(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Submission(Generic[Result]):
-    """One call that was taken on: its future, and how to stop it."""
+@dataclass(frozen=True)
+class Work(Generic[Result]):
+    """A call to be made, what its failure is as a result, and what to do when nothing of it is needed any more.
 
-    def __init__(self, call: Callable[[ShouldStop], Result], seconds: float) -> None:
-        self.call: Callable[[ShouldStop], Result] | None = call  # `None` once nobody wants it, or it has begun
-        self.future: Future[Result]
+    A failure is a value, since an exception that is kept holds all frames that it came through, and with them
+    everything that the call worked on.
+    """
+
+    call: Callable[[ShouldStop], Result]
+    failed: Callable[[BaseException], Result]
+    release: Callable[[], None] = lambda: None  # called once or more often
+
+
+class Submission(Generic[Result]):
+    """Work that was taken on: its future, which is cancelled or has a result, and how to stop it."""
+
+    def __init__(self, work: Work[Result], seconds: float, leave: Callable[[Submission[Result]], None]) -> None:
+        self.work: Work[Result] | None = work  # `None` once it is over: what holds a submission does not hold it
+        self.future: Future[Result] = Future()
         self.deadline = time.monotonic() + seconds
         self._stopped = threading.Event()
+        self._leave = leave
 
     def should_stop(self) -> bool:
         return self._stopped.is_set() or time.monotonic() >= self.deadline
@@ -45,7 +60,8 @@ class Submission(Generic[Result]):
     def stop(self) -> None:
         """Nobody wants the result any more; the models are free as soon as the call notices."""
         self._stopped.set()
-        self.future.cancel()
+        if self.future.cancel():
+            self._leave(self)
 
 
 class Workers:
@@ -77,15 +93,14 @@ class Workers:
     def waiting(self) -> int:
         return self.taken - self._running
 
-    def submit(self, call: Callable[[ShouldStop], Result], *, seconds: float) -> Submission[Result]:
-        """Take `call` on; it is asked to stop after `seconds`, those in the queue included. Raises `QueueFull`."""
+    def submit(self, work: Work[Result], *, seconds: float) -> Submission[Result]:
+        """Take `work` on; it is asked to stop after `seconds`, those in the queue included. Raises `QueueFull`."""
         with self._lock:
             if self.taken >= self.room:
                 raise QueueFull(self.retry_after_s)
-            submission = Submission(call, seconds)
-            submission.future = self._pool.submit(self._run, submission)
+            submission = Submission(work, seconds, self._leave)
+            self._pool.submit(self._run, submission)
             self._submissions.add(submission)
-        submission.future.add_done_callback(lambda _: self._leave(submission))
         return submission
 
     def close(self, seconds: float) -> bool:
@@ -94,27 +109,40 @@ class Workers:
             futures = {submission.future for submission in self._submissions}
         unfinished = wait(futures, seconds).not_done
         with self._lock:
-            for submission in self._submissions:
-                submission.stop()
+            left = list(self._submissions)
+        for submission in left:
+            submission.stop()
         self._pool.shutdown(wait=not unfinished)
         return not unfinished
 
-    def _run(self, submission: Submission[Result]) -> Result:
-        call, submission.call = submission.call, None
-        if call is None or submission.should_stop():
-            raise Cancelled("The request was cancelled.")
+    def _run(self, submission: Submission[Result]) -> None:
+        work = submission.work
+        if not submission.future.set_running_or_notify_cancel() or work is None:
+            return
+        try:
+            if submission.should_stop():
+                raise Cancelled("The request was cancelled.")
+            result = self._timed(work.call, submission.should_stop)
+        except BaseException as error:
+            result = work.failed(error)
+        self._leave(submission)  # before anybody hears of the result
+        submission.future.set_result(result)
+
+    def _timed(self, call: Callable[[ShouldStop], Result], should_stop: ShouldStop) -> Result:
         began = time.monotonic()
         with self._lock:
             self._running += 1
         try:
-            return call(submission.should_stop)
+            return call(should_stop)
         finally:
             with self._lock:
                 self._running -= 1
                 self._usual_s += RECENT * (time.monotonic() - began - self._usual_s)
 
-    def _leave(self, submission: Submission[Result]) -> None:
+    def _leave(self, submission: Submission[Any]) -> None:
         # The pool keeps the submission of a cancelled call until its turn; so it lets go of what the call holds.
-        submission.call = None
+        work, submission.work = submission.work, None
         with self._lock:
             self._submissions.discard(submission)
+        if work is not None:
+            work.release()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import TypeAlias
 
 from fastapi.responses import Response, StreamingResponse
 from starlette.requests import Request as HttpRequest
@@ -13,10 +15,12 @@ from turnscribe.serving.bodies import Body
 from turnscribe.serving.openai_answer import TranscriptEvents, event
 from turnscribe.serving.openai_form import TranscriptionForm
 from turnscribe.serving.problems import ClientGone, openai_error
-from turnscribe.serving.service import Service, disconnected
+from turnscribe.serving.service import Service, disconnected, result_of
 from turnscribe.transcript import Chunk
 
 KEEP_ALIVE_S = 10.0  # between two comments of a stream in which nothing happens: gateways end silent ones
+
+Further: TypeAlias = "asyncio.Queue[Sequence[Chunk] | None]"  # `None`: there is no more
 
 
 class TranscriptionStream:
@@ -25,18 +29,17 @@ class TranscriptionStream:
     def __init__(self, service: Service, http_request: HttpRequest, body: Body, form: TranscriptionForm) -> None:
         self._service, self._form = service, form
         self._loop = asyncio.get_running_loop()
-        self._further: asyncio.Queue[Sequence[Chunk] | None] = asyncio.Queue()  # `None`: there is no more
+        self._further: Further = asyncio.Queue()
         self._submission = service.submit(body, form.request, Listener(on_chunks=self._add))
-        self._submission.future.add_done_callback(lambda _: self._add(None))
+        self._submission.future.add_done_callback(partial(_end_of, self._loop, self._further))
         self._gone = asyncio.create_task(disconnected(http_request))
 
     async def response(self) -> Response:
         """Once there is a first chunk or an end: what goes wrong before that is raised, so that it has a status."""
-        future = self._submission.future
         try:
             first = await self._next(self._service.settings.request_timeout_s)
-            if first is None and future.exception() is not None:
-                raise self._service.problem_of(future.exception())
+            if first is None:
+                result_of(self._submission)
         except TimeoutError:
             self._end()
             raise self._service.deadline_exceeded() from None
@@ -57,7 +60,7 @@ class TranscriptionStream:
                 except TimeoutError:
                     chunks = ()
                     yield ": still at it\n\n"
-            transcript = self._submission.future.result()
+            transcript = result_of(self._submission)
             for last in await asyncio.to_thread(lambda: list(events.last(transcript, self._form))):
                 yield last
         except ClientGone:
@@ -85,3 +88,8 @@ class TranscriptionStream:
     def _end(self) -> None:
         self._gone.cancel()
         self._submission.stop()
+
+
+def _end_of(loop: asyncio.AbstractEventLoop, further: Further, _: object) -> None:
+    """Without the stream: its future keeps this function, and the stream keeps the future."""
+    loop.call_soon_threadsafe(further.put_nowait, None)
