@@ -14,7 +14,7 @@ from tools.benchmarks.audio import speech
 from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 CUTS_S = ((0.0, 3.0), (8.0, 12.0), (14.0, 16.5), (20.0, 24.5), (33.3, 37.0))
-LONG_S = 24.0  # of the recording that is still being worked on when its client leaves or its server ends
+LONG_S = 16.0  # of the recording that is still being worked on when its client leaves or its server ends
 TOLERANCE = 0.02  # of scores, which depend on what else is in a batch
 NOT_COMPARED = ("timings", "speculation")
 PARAMETERS: tuple[dict[str, Any], ...] = (
