@@ -11,7 +11,8 @@ COVERED := 96.5
 BENCHMARK := .venv-benchmark
 
 .PHONY: demo serve quick quick-lint quick-tests test coverage check build test-wheel test-oldest test-real \
-	test-real-oldest test-aws test-flyte test-ray test-hf-serve evaluate evaluate-real demo-models benchmark load clean
+	test-real-oldest test-aws test-flyte test-ray test-hf-serve evaluate evaluate-real demo-models benchmark load \
+	soak hostile clean
 
 demo: $(VENV)/installed
 	$(RUN) -m scripts.demo
@@ -136,6 +137,14 @@ benchmark: $(BENCHMARK)/installed
 # About five minutes.
 load: $(BENCHMARK)/installed
 	$(BENCHMARK)/bin/python -m scripts.load_test
+
+# An hour of mixed requests, restarts and kills. SOAK_ARGS="--minutes 10 --seed 7" makes it ten minutes.
+soak: $(VENV)/installed-dev
+	$(RUN) -m scripts.soak $(SOAK_ARGS)
+
+# 10,000 hostile requests, about ten minutes. HOSTILE_ARGS=--full has some of the largest sizes before them.
+hostile: $(VENV)/installed-dev
+	$(RUN) -m scripts.hostile $(HOSTILE_ARGS)
 
 $(VENV)/installed: requirements.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

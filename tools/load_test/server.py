@@ -27,11 +27,17 @@ class NotServing(Exception):
 class ServerProcess:
     """Started with `with`; its output goes to the file `log`, `folder` keeps its jobs.
 
-    `environ` is the whole environment of the process, but for where it listens.
+    `environ` is the whole environment of the process, but for where it listens; `descriptors` is how many files and
+    sockets it may have open, where that is not this process's own limit.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, folder: Path, log: Path) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], *, folder: Path, log: Path, descriptors: int | None = None
+    ) -> None:
         self.log = log
+        self._command = [sys.executable, "-m", "server"]
+        if descriptors is not None:
+            self._command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *self._command]
         self._environ = {**environ, "HOST": "127.0.0.1", "PORT": "0", "JOBS_FOLDER": str(folder)}
 
     def __enter__(self) -> ServerProcess:
@@ -40,7 +46,7 @@ class ServerProcess:
             try:
                 with deferred_signals():
                     self.process = subprocess.Popen(
-                        [sys.executable, "-m", "server"],
+                        self._command,
                         cwd=REPOSITORY,
                         env=self._environ,
                         stdout=output,
@@ -72,6 +78,11 @@ class ServerProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """As if the machine had lost its power, but for what the kernel has of its files."""
+        self.process.kill()
+        self.process.wait()
+
     def end(self, seconds: float = END_SECONDS) -> int:
         """Its exit status; killed where it does not end."""
         self.signal_end()
@@ -79,8 +90,7 @@ class ServerProcess:
             return self.process.wait(seconds)
         finally:
             if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
+                self.kill()
 
     def output(self) -> str:
         """What this process has written."""
