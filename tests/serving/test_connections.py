@@ -26,8 +26,12 @@ class Impatient(BoundedConnection):
 async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "http":
         return
-    while (await receive()).get("more_body"):
-        pass
+    while scope["path"] != "/early":
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        if not message.get("more_body"):
+            break
     body = ANSWER if scope["path"] == "/large" else b"ok"
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -102,16 +106,50 @@ def test_a_further_request_has_a_time_of_its_own(server: uvicorn.Server) -> None
         assert rest(sock).startswith(b"HTTP/1.1 408")
 
 
-def test_one_connection_too_many_is_told_and_the_others_stay(server: uvicorn.Server) -> None:
+def test_for_one_connection_too_many_the_longest_idle_is_closed(server: uvicorn.Server) -> None:
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(connect(server)) for _ in range(Impatient.most)]
-        assert within(5, lambda: len(server.server_state.connections) == Impatient.most)
-        with connect(server) as further:
-            answer = rest(further)
+        sockets = []
+        for count in range(1, Impatient.most + 1):
+            sockets.append(stack.enter_context(connect(server)))
+            assert within(5, lambda count=count: len(server.server_state.connections) == count)
+        further = stack.enter_context(connect(server))
+        answer = rest(sockets[0])
         assert answer.startswith(b"HTTP/1.1 503 Service Unavailable")
         assert b"Retry-After: 5" in answer
-        sockets[0].sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        assert rest(sockets[0]).endswith(b"ok")
+        for sock in (sockets[1], further):
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert rest(sock).endswith(b"ok")
+
+
+def test_where_all_are_being_answered_one_too_many_is_refused(server: uvicorn.Server) -> None:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(connect(server)) for _ in range(Impatient.most)]
+        for sock in sockets:
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\n")
+        assert within(5, lambda: len(server.server_state.tasks) == Impatient.most)
+        with connect(server) as further:
+            assert rest(further).startswith(b"HTTP/1.1 503 Service Unavailable")
+        for sock in sockets:
+            sock.sendall(b"x")
+            assert rest(sock).endswith(b"ok")
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+@pytest.mark.parametrize("path", ["/", "/early"])
+def test_a_body_that_is_no_http_ends_its_connection_and_nothing_else(
+    server: uvicorn.Server, caplog: pytest.LogCaptureFixture, path: str, pause: float
+) -> None:
+    with connect(server) as sock:
+        sock.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        time.sleep(pause)
+        sock.sendall(b"g\r\nhello\r\n")
+        status = rest(sock).split(b"\r\n")[0]
+    assert status == (b"HTTP/1.1 200 OK" if path == "/early" and pause else b"HTTP/1.1 400 Bad Request")
+    assert within(5, lambda: not server.server_state.connections)
+    with connect(server) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert rest(sock).endswith(b"ok")
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
 def test_who_does_not_read_an_answer_is_given_up(server: uvicorn.Server) -> None:

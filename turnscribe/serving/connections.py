@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import resource
+import socket
 from http import HTTPStatus
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from turnscribe.serving.problems import Busy, Problem, TooSlow
@@ -21,24 +24,36 @@ HEAD_SECONDS = 15.0  # from a connection, or the first byte of a further request
 UNREAD_SECONDS = 30.0  # after which a client has to have read some of its answer
 SLOWEST_READER = 1024  # bytes a second
 OTHER_DESCRIPTORS = 128  # files and sockets that are no connections
+# New connections that asyncio takes in one round of its loop: those of the few rounds until one too many is closed
+# again have descriptors too. The system's own queue is longer.
+ACCEPTED_AT_ONCE = 16
+QUEUED = 2048
 
 log = logging.getLogger("turnscribe.server")
 
 
 class BoundedConnection(H11Protocol):
-    """`most` is how many there may be; one more is told so and closed. Times are seconds."""
+    """`most` is how many there may be. For one more, that which is idle longest is closed, or itself if none is.
+
+    Times are seconds.
+    """
 
     most = 1000
     head_seconds = HEAD_SECONDS
     unread_seconds = UNREAD_SECONDS
     _head_timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
+    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.most:
-            self._refuse(Busy("The server has as many connections as it can hold: try again later.", retry_after_s=5))
-        else:
+        self._idle_since = self.loop.time()
+        open_ones = [one for one in self.connections if not one.transport.is_closing()]
+        if len(open_ones) > self.most:
+            idle = [one for one in open_ones if isinstance(one, BoundedConnection) and not one._is_answering]
+            problem = Busy("The server has as many connections as it can hold: try again later.", retry_after_s=5)
+            min(idle, key=lambda one: one._idle_since)._refuse(problem)
+        if not transport.is_closing():
             self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -49,7 +64,7 @@ class BoundedConnection(H11Protocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._is_answering:
             self._stop_head_timer()
         elif not self.transport.is_closing():
             self._wait_for_head()
@@ -57,6 +72,24 @@ class BoundedConnection(H11Protocol):
     def handle_websocket_upgrade(self, event: Any) -> None:
         self._stop_timers()
         super().handle_websocket_upgrade(event)
+
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP; uvicorn does not ask whether another answer is under way, or was given."""
+        if self._is_answering and self.cycle is not None:
+            self.cycle.disconnected = True  # nobody is told anything else
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -106,6 +139,12 @@ class BoundedConnection(H11Protocol):
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
+
+
+def lengthen_queue(descriptor: int) -> None:
+    """Let the system keep `QUEUED` connections that a listening socket has not taken yet."""
+    with socket.socket(fileno=os.dup(descriptor)) as listener:
+        listener.listen(QUEUED)
 
 
 def most_connections(wanted: int) -> int:

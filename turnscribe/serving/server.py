@@ -18,7 +18,7 @@ import uvicorn
 from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import TurnscribeError
 from turnscribe.serving.app import create_app
-from turnscribe.serving.connections import BoundedConnection, most_connections
+from turnscribe.serving.connections import ACCEPTED_AT_ONCE, BoundedConnection, lengthen_queue, most_connections
 from turnscribe.serving.ending import Ending
 from turnscribe.serving.loading import PipelineLoader
 from turnscribe.serving.log_limit import LogLimit
@@ -29,6 +29,12 @@ SETTLING_ROUNDS = 6  # of the loop, before the listening socket is closed
 
 class Server(uvicorn.Server):
     """uvicorn, which at the end also answers requests that were sent before and that it had not read yet."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            for listener in server.sockets:
+                lengthen_queue(listener.fileno())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Under load one round of the loop takes long, and connections made meanwhile would be reset. They need a few
@@ -66,7 +72,15 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
         return 2
     host, port = args.host or settings.host, settings.port if args.port is None else args.port
     BoundedConnection.most = most_connections(settings.max_connections)
-    config = uvicorn.Config(app, host=host, port=port, http=BoundedConnection, access_log=False, server_header=False)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=BoundedConnection,
+        backlog=ACCEPTED_AT_ONCE,
+        access_log=False,
+        server_header=False,
+    )
     for handler in (*logging.getLogger().handlers, *logging.getLogger("uvicorn").handlers):
         handler.addFilter(LogLimit())
     server = Server(config)
