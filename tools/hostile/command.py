@@ -305,8 +305,7 @@ class Siege:
         if self.memory_before and self.memory_max - self.memory_before > MOST_GROWTH_MIB:
             self._fail(f"the memory grew from {self.memory_before:.0f} to {self.memory_max:.0f} MiB")
         for probe in self.probes:
-            refused = probe.status == 503 and self.args.full  # there are more connections than descriptors
-            if probe.own > HEALTH_S or (probe.status != 200 and not refused):
+            if probe.own > HEALTH_S or probe.status != 200:
                 kinds = {kind for a, b, kind in self._spans if a < probe.at + probe.seconds and b > probe.at}
                 during = ", ".join(sorted(kinds)) or "nothing"
                 took = f"{probe.seconds:.2f} s, {probe.waited:.2f} of them waiting for a core"
