@@ -140,9 +140,23 @@ def contents(file: IO[bytes]) -> bytes:
 
 
 class _Parser(MultiPartParser):
-    """Starlette's, which bounds the number of fields and the size of each, and not of all."""
+    """Starlette's, which bounds the number of fields and the size of each, and not of all.
+
+    It also leaves files open where a form ends in the middle of them, or its client leaves.
+    """
 
     _room = LARGEST_FIELDS
+
+    async def parse(self) -> FormData:
+        kept: set[int] = set()
+        try:
+            form = await super().parse()
+            kept = {id(value.file) for _, value in form.multi_items() if isinstance(value, UploadFile)}
+            return form
+        finally:
+            for file in self._files_to_close_on_error:
+                if id(file) not in kept:
+                    file.close()
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current_part.file is None:
