@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 
 from turnscribe.serving.app import create_app
+from turnscribe.serving.connections import BoundedConnection
 from turnscribe.settings import ServerSettings
 
 
@@ -34,7 +35,7 @@ def serving(
     """A client of a server on a free port, whose application is `client.app`."""
     app = create_app(pipeline, ServerSettings(jobs_folder=folder / "jobs", **(settings or {})), post=post_nothing)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(uvicorn.Config(app, log_config=None, access_log=False))
+    server = Server(uvicorn.Config(app, http=BoundedConnection, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
