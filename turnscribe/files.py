@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,8 @@ def disk_is_full(error: BaseException) -> bool:
 def free_bytes(folder: Path) -> int:
     """On the disk of a folder, which may not be there yet."""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free
+    usage = shutil.disk_usage(there)
+    return usage.free if usage.total else sys.maxsize  # some that are mounted over a network tell nothing
 
 
 def has_room(folder: Path) -> bool:

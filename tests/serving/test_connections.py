@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import uvicorn
@@ -21,6 +21,11 @@ ANSWER = b"x" * 50_000_000  # more than the kernel keeps for a client that reads
 
 class Impatient(BoundedConnection):
     most, head_seconds, unread_seconds = 5, 0.5, 0.5
+    made: ClassVar[list[Impatient]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.made.append(self)
+        super().connection_made(transport)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -32,10 +37,21 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             return
         if not message.get("more_body"):
             break
+    if scope["path"] == "/rest":
+        return await send_more_than_the_system_takes(scope, send)
     body = ANSWER if scope["path"] == "/large" else b"ok"
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_more_than_the_system_takes(scope: Any, send: Any) -> None:
+    """And less than what makes asyncio pause."""
+    (connection,) = (one for one in Impatient.made if one.client == tuple(scope["client"]))
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while not connection.transport.get_write_buffer_size():
+        await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
+    await send({"type": "http.response.body"})
 
 
 @pytest.fixture
@@ -156,6 +172,15 @@ def test_who_does_not_read_an_answer_is_given_up(server: uvicorn.Server) -> None
     with connect(server) as sock:
         sock.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         assert within(5, lambda: bool(server.server_state.connections))
+        assert within(10, lambda: not server.server_state.connections)
+
+
+def test_a_rest_that_nobody_reads_does_not_hold_a_connection_that_closes(server: uvicorn.Server) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            sock = stack.enter_context(connect(server))
+            sock.sendall(b"GET /rest HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert within(5, lambda: any(one.transport.is_closing() for one in server.server_state.connections))
         assert within(10, lambda: not server.server_state.connections)
 
 

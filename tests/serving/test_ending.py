@@ -114,6 +114,7 @@ def test_a_running_job_is_given_back_before_all_else_and_costs_no_attempt(tmp_pa
         server.config.app.state.ending.begin()  # type: ignore[union-attr]
         assert httpx.get(f"{url}/v1/jobs/{accepted}").json()["status"] == "queued"
         assert end() < SHUTDOWN_S + LATE_S
+        assert not server.config.app.state.ending.in_order  # type: ignore[union-attr]
     (job,) = jobs_in(tmp_path)
     assert (job.id, job.status, job.attempts) == (accepted, "queued", 0)
 

@@ -487,3 +487,34 @@ def test_the_log_says_which_job(
     assert f"job {done} done after" in caplog.text
     assert f"job {failed} failed: ZeroDivisionError" in caplog.text
     assert "of the recording" not in caplog.text
+
+
+def test_a_disk_that_is_full_keeps_no_recording_of_a_deleted_job_and_no_server(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    store = store_in(tmp_path, clock)
+    job = add(store)
+    runner, _ = run_with(store, [])
+    monkeypatch.setattr(store, "give_back", full)
+    runner.stop()
+    assert "could not be given back" in caplog.text
+    monkeypatch.setattr("turnscribe.serving.jobs.store.FREED_AT_ONCE", "no number")  # an error of the database
+    assert store.delete(job.id)
+    assert not store.upload(job.id).exists()
+
+
+def test_many_hooks_of_one_host_hide_no_other(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turnscribe.serving.jobs.store.LOOKED_AT", 3)
+    store = store_in(tmp_path, clock)
+    for number in range(10):
+        job = add(store, webhook="https://busy.example/" if number < 9 else "https://free.example/")
+        store.claim()
+        store.end(job.id, transcript="{}")
+        clock.now += 1
+    found = store.claim_webhook(lambda job: None if "busy" in job.webhook else 0)
+    assert found is not None
+    assert found.webhook == "https://free.example/"
+    assert store.claim_webhook(lambda job: None) is None

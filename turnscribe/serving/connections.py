@@ -7,11 +7,15 @@ What a body may take is `middleware/body_limit.py`'s.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import logging
 import os
 import resource
 import socket
+import sys
+import termios
 from http import HTTPStatus
 from typing import Any
 
@@ -48,9 +52,9 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._idle_since = self.loop.time()
-        open_ones = [one for one in self.connections if not one.transport.is_closing()]
-        if len(open_ones) > self.most:
-            idle = [one for one in open_ones if isinstance(one, BoundedConnection) and not one._is_answering]
+        if len(self.connections) > self.most:
+            theirs = [one for one in self.connections if isinstance(one, BoundedConnection)]
+            idle = [one for one in theirs if not one._is_answering and not one.transport.is_closing()]
             problem = Busy("The server has as many connections as it can hold: try again later.", retry_after_s=5)
             min(idle, key=lambda one: one._idle_since)._refuse(problem)
         if not transport.is_closing():
@@ -76,6 +80,8 @@ class BoundedConnection(H11Protocol):
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()
         super().on_response_complete()
+        if self.transport.get_write_buffer_size():  # closing would wait for its end
+            self._watch_reader()
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP; uvicorn does not ask whether another answer is under way, or was given."""
@@ -93,28 +99,39 @@ class BoundedConnection(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_reader(self.transport.get_write_buffer_size())
+        self._watch_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_unread_timer()
+        if self._is_answering:
+            self._stop_unread_timer()
 
     def _wait_for_head(self) -> None:
         if self._head_timer is None:
             problem = TooSlow(f"No request came within {self.head_seconds:g} s: send it again.")
             self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, problem)
 
-    def _watch_reader(self, unread: int) -> None:
-        """Give the client up unless it has read enough by then of what was `unread`."""
+    def _watch_reader(self) -> None:
+        """Give the client up unless it has read enough by then of what it has not read now."""
+        unread = self._unread_bytes()
 
         def look() -> None:
-            left = self.transport.get_write_buffer_size()
-            if unread - left < SLOWEST_READER * self.unread_seconds:
+            if not self.transport.get_write_buffer_size():
+                return
+            if unread - self._unread_bytes() < SLOWEST_READER * self.unread_seconds:
                 self.transport.abort()
             else:
-                self._watch_reader(left)
+                self._watch_reader()
 
+        self._stop_unread_timer()
         self._unread_timer = self.loop.call_later(self.unread_seconds, look)
+
+    def _unread_bytes(self) -> int:
+        """What waits here, and in the system, which may take no more from here for long while the client reads."""
+        queued = b"\0" * 4
+        with contextlib.suppress(OSError, AttributeError):
+            queued = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        return self.transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
 
     def _refuse(self, problem: Problem) -> None:
         if self.transport.is_closing():

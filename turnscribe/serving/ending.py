@@ -17,7 +17,7 @@ class Ending:
     def __init__(self, service: Service, runner: JobRunner, seconds: float) -> None:
         self._service, self._runner, self._seconds = service, runner, seconds
         self._until: float | None = None
-        self.in_order = True  # false where the models have not let go of a request
+        self.in_order = True  # false where the models have not let go of a request or a job
 
     def begin(self) -> None:
         """The server is told to end. Running jobs are queued again: whatever comes, none of them is lost."""
@@ -33,8 +33,9 @@ class Ending:
     async def finish(self) -> None:
         """Wait for the models, as long as there is time."""
         self.begin()
-        self.in_order = await asyncio.to_thread(self._service.close, self._seconds_left)
-        await asyncio.to_thread(self._runner.join, self._seconds_left)
+        requests = await asyncio.to_thread(self._service.close, self._seconds_left)
+        jobs = await asyncio.to_thread(self._runner.join, self._seconds_left)
+        self.in_order = requests and jobs
 
     @property
     def _seconds_left(self) -> float:

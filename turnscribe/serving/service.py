@@ -40,11 +40,11 @@ class Service:
     def __init__(self, loader: PipelineLoader, settings: ServerSettings, parse: ParseParameters) -> None:
         self.loader, self.settings, self.parse = loader, settings, parse
         self.metrics = Metrics()
-        self._uploads = 0  # requests whose bodies are coming in
+        self._uploads = {True: 0, False: 0}  # requests whose bodies are coming in: for the queue, and jobs
         self.workers = Workers(running=settings.max_concurrent_requests, waiting=settings.max_queued_requests)
         self.metrics.gauge("requests_running", "Requests on the models.", lambda: self.workers.running)
         self.metrics.gauge("requests_waiting", "Requests in the queue.", lambda: self.workers.waiting)
-        self.metrics.gauge("uploads", "Requests whose bodies are coming in.", lambda: self._uploads)
+        self.metrics.gauge("uploads", "Requests whose bodies are coming in.", lambda: sum(self._uploads.values()))
 
     def close(self, seconds: float) -> bool:
         """Finish what was taken on, within so many seconds; whether that was so."""
@@ -71,14 +71,15 @@ class Service:
         `in_queue` says that the request gets a place in the queue, which is free for it then.
         """
         self.check_ready()
-        taken = self._uploads + (self.workers.taken if in_queue else 0)
-        if taken >= self.workers.room:
+        if not in_queue and self._uploads[False] >= self.workers.room:
+            raise Busy("Too many jobs are being uploaded: try again later.", retry_after_s=10)
+        if in_queue and self._uploads[True] + self.workers.taken >= self.workers.room:
             raise _queue_full(self.workers.retry_after_s)
-        self._uploads += 1
+        self._uploads[in_queue] += 1
         try:
             yield
         finally:
-            self._uploads -= 1
+            self._uploads[in_queue] -= 1
 
     async def answer(
         self, http_request: HttpRequest, body: Body, request: Request, render: Callable[[Transcript], Result]

@@ -47,15 +47,19 @@ class JobRunner:
         """Queue what runs again, before all else, and stop it as soon as the models let go."""
         with self._changed:
             self._stopping = True
-            self.store.give_back()
+            try:
+                self.store.give_back()
+            except Exception:  # a full disk: the next server finds them running, and counts the attempt
+                log.exception("running jobs could not be given back")
             self._changed.notify_all()
 
-    def join(self, seconds: float) -> None:
-        """Wait until the models have let go of all jobs, so many seconds at most."""
+    def join(self, seconds: float) -> bool:
+        """Wait until the models have let go of all jobs, so many seconds at most; whether they have."""
         until = time.monotonic() + seconds
         for thread in self._threads:
             if thread.ident is not None:  # it was started
                 thread.join(max(until - time.monotonic(), 0))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def wake(self) -> None:
         """There is a new job."""

@@ -6,6 +6,7 @@ again, unless the server ended three times over it. One process at a time has a 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
 
@@ -26,7 +28,8 @@ Status: TypeAlias = Literal["queued", "running", "done", "failed"]
 MOST_ATTEMPTS = 3
 INCREMENTAL = 2  # SQLite's number for giving space back bit by bit
 LARGEST_JOURNAL = 2**24  # bytes
-LOOKED_AT = 1000  # webhooks that are due, for one that may be sent now
+LOOKED_AT = 1000  # webhooks that are due, at a time, for one that may be sent now
+FREED_AT_ONCE = 2000  # pages of 4 KiB
 WEBHOOK_DELAYS = (0, 5, 30, 120, 600, 3600)  # seconds before each try
 WEBHOOK_CLAIM_S = 60  # after which a try whose outcome is not written died with its server
 
@@ -202,21 +205,38 @@ class JobStore:
 
     def delete(self, id: str) -> bool:
         """Forget a job, its recording and its result; false where there is none."""
+        existed = self._forget(id)
+        self._give_back_space()
+        return existed
+
+    def _forget(self, id: str) -> bool:
         with self._lock:
             existed = self._db.execute("DELETE FROM jobs WHERE id = ?", (id,)).rowcount > 0
-            self._db.executescript("PRAGMA incremental_vacuum")  # `execute` would free one page and stop
         self.upload(id).unlink(missing_ok=True)
         return existed
+
+    def _give_back_space(self) -> None:
+        """To the system, bit by bit: others want the database too. On a disk that is full it cannot be done."""
+        free, before = 0, -1
+        with contextlib.suppress(sqlite3.Error):
+            while free != before:
+                with self._lock:
+                    if self._closed:
+                        return
+                    before, free = free, self._db.execute("PRAGMA freelist_count").fetchone()[0]
+                    if free:  # `execute` would free one page and stop
+                        self._db.executescript(f"PRAGMA incremental_vacuum({FREED_AT_ONCE})")
 
     def expires_at(self, job: Job) -> float | None:
         return None if job.ended_at is None else job.ended_at + self.retention_s
 
     def expire(self) -> int:
         """Forget jobs that ended long enough ago; how many."""
-        with self._lock:
-            old = self._rows("WHERE ended_at < ?", self.clock() - self.retention_s)
-            for job in old:
-                self.delete(job.id)
+        old = self._rows("WHERE ended_at < ?", self.clock() - self.retention_s)
+        for job in old:
+            self._forget(job.id)
+        if old:
+            self._give_back_space()
         return len(old)
 
     # Webhooks ---------------------------------------------------------------------------------------
@@ -227,8 +247,13 @@ class JobStore:
         A job whose rank is `None` is left for later.
         """
         with self._lock:
-            due = self._rows(f"WHERE webhook_at <= ? ORDER BY webhook_at LIMIT {LOOKED_AT}", self.clock())
-            ranked = [(place, job) for job in due if (place := rank(job)) is not None]
+            ranked: list[tuple[int, Job]] = []
+            for offset in count(0, LOOKED_AT):
+                page = f"WHERE webhook_at <= ? ORDER BY webhook_at LIMIT {LOOKED_AT} OFFSET {offset}"
+                due = self._rows(page, self.clock())
+                ranked = [(place, job) for job in due if (place := rank(job)) is not None]
+                if ranked or not due:
+                    break
             if not ranked:
                 return None
             job = min(ranked, key=lambda pair: pair[0])[1]
@@ -295,7 +320,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.row_factory = sqlite3.Row
         if database.execute("PRAGMA auto_vacuum").fetchone()[0] != INCREMENTAL:
             database.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
-            database.execute("VACUUM")  # of a folder of an earlier version; of a new one it is nothing
+            with contextlib.suppress(sqlite3.Error):  # of an earlier version's folder; it needs room for a copy
+                database.execute("VACUUM")
         database.execute("PRAGMA journal_mode=WAL")
         database.execute(f"PRAGMA journal_size_limit={LARGEST_JOURNAL}")
         database.execute("PRAGMA synchronous=FULL")

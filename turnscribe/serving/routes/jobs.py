@@ -77,7 +77,7 @@ class JobRoutes:
             job = await asyncio.to_thread(self._accept, order, body)
         finally:
             body.release()
-        self.runner.wake()
+        await asyncio.to_thread(self.runner.wake)
         return JSONResponse(job, status_code=202, headers={"Location": f"/v1/jobs/{job['id']}"})
 
     def get_job(self, id: str) -> Response:
