@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from tests.fakes import AUDIO, FakePipeline
-from tests.serving.live import until
+from tests.serving.live import post_nothing, until
 from turnscribe.listener import Listener
 from turnscribe.request import Request
 from turnscribe.serving.app import create_app
@@ -30,13 +30,9 @@ SHUTDOWN_S = 1.5
 LATE_S = 1.0  # for a machine with other work
 
 
-def in_time(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    return 200
-
-
 @contextmanager
 def server_in(
-    folder: Path, pipeline: FakePipeline, post: Callable[[str, bytes, Mapping[str, str]], int] = in_time
+    folder: Path, pipeline: FakePipeline, post: Callable[[str, bytes, Mapping[str, str]], int] = post_nothing
 ) -> Iterator[tuple[Server, str, Callable[[], float]]]:
     """A server, its URL, and what ends it and says after how many seconds."""
     settings = ServerSettings(jobs_folder=folder / "jobs", shutdown_timeout_s=SHUTDOWN_S)

@@ -44,7 +44,7 @@ from tools.benchmarks.results import machine
 from tools.hostile import files, forms, full, heads, json_bodies, timing
 from tools.hostile.attack import Attack, Ground, Marks
 from tools.hostile.send import Outcome, send
-from tools.load_test.server import DEMO, REPOSITORY, NotServing, ServerProcess, environment
+from tools.load_test.server import DEMO, REPOSITORY, ServerProcess, environment, exit_status
 from tools.load_test.watch import Watch
 
 GENERATORS = {  # by kind, with its share
@@ -77,15 +77,7 @@ class Probe(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
-    try:
-        return Siege(args).run()
-    except NotServing as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        return 130
+    return exit_status(Siege(_parser().parse_args(argv)).run)
 
 
 class Siege:

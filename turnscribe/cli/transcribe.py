@@ -184,7 +184,7 @@ def _run(outputs: dict[Path, Path], args: argparse.Namespace, request: Request, 
         two_step_interrupt() as stop,
     ):
         for index, (source, stem) in enumerate(outputs.items()):
-            bar.set_description_str(f"{_shown(Path(source.name))} ({index + 1}/{len(outputs)})")
+            bar.set_description_str(f"{printable(source.name)} ({index + 1}/{len(outputs)})")
 
             def progress(share: float, index: int = index) -> None:
                 bar.update(index + min(1.0, max(0.0, share)) - bar.n)
