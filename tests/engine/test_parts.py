@@ -33,7 +33,15 @@ from turnscribe.engine.attempts import Attempt
 from turnscribe.engine.cache import Cache
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.graphs import SWITCH, Graphs
-from turnscribe.engine.linear import Linear
+from turnscribe.engine.linear import (
+    BFloat16Linear,
+    FineInt8Linear,
+    Int8Linear,
+    Linear,
+    Precision,
+    linear,
+    multiplies_int8,
+)
 from turnscribe.engine.mel import LogMel, mel_filters
 from turnscribe.engine.model import Decoder, Encoder
 from turnscribe.engine.rules import Choice
@@ -235,21 +243,104 @@ def test_a_query_sees_what_came_before_it_and_itself() -> None:
     assert mask[:, 0].sum(-1).tolist() == [[1, 2], [3, 4]]
 
 
+needs_int8 = pytest.mark.skipif(not multiplies_int8(), reason="this processor has no VNNI")
+
 # Linear ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
+# How far a product may be from torch's, as a share of it. That of random numbers in 8 bits is 0.8 %, or 0.6 % where
+# only the weights are.
+NEAR: dict[Precision, float] = {"own": 1e-6, "half": 8e-3, "fine": 8e-3, "int8": 1.2e-2}
+
+
+def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("precision", NEAR)
 @pytest.mark.parametrize("gelu", [True, False])
-@pytest.mark.parametrize("shape", [(7,), (1, 7), (3, 4, 7), (1500, 7)], ids=str)
-def test_a_product_is_that_of_torch(shape: tuple[int, ...], gelu: bool, bfloat16: bool) -> None:
+@pytest.mark.parametrize("shape", [(96,), (1, 96), (3, 4, 96), (1500, 96)], ids=str)
+def test_a_product_is_that_of_torch(shape: tuple[int, ...], gelu: bool, precision: Precision) -> None:
     random = torch.Generator().manual_seed(0)
-    weight, bias = torch.randn(11, 7, generator=random), torch.randn(11, generator=random)
+    weight, bias = torch.randn(110, 96, generator=random), torch.randn(110, generator=random)
     x = torch.randn(*shape, generator=random)
     for given in (bias, None):
-        found = Linear(weight, given, allow_bfloat16=bfloat16)(x, gelu=gelu)
+        found = linear(weight, given, precision=precision)(x, gelu=gelu)
         expected = F.linear(x, weight, given)
-        near = {"atol": 0.1, "rtol": 0.05} if bfloat16 else {"atol": 1e-5, "rtol": 1e-5}
-        torch.testing.assert_close(found, F.gelu(expected) if gelu else expected, **near)
+        assert found.dtype == torch.float32
+        assert distance(found, F.gelu(expected) if gelu else expected) < NEAR[precision]
+
+
+@pytest.mark.parametrize(
+    ("precision", "bfloat16", "int8", "kind"),
+    [
+        ("int8", True, True, Int8Linear),
+        ("int8", True, False, Linear),
+        ("half", True, True, BFloat16Linear),
+        ("half", False, True, FineInt8Linear),
+        ("half", False, False, Linear),
+        ("fine", True, True, FineInt8Linear),
+        ("fine", True, False, Linear),
+        ("own", True, True, Linear),
+    ],
+)
+def test_the_instructions_of_the_processor_decide(
+    precision: Precision, bfloat16: bool, int8: bool, kind: type[Linear], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("turnscribe.engine.linear.multiplies_int8", lambda: int8)
+    monkeypatch.setattr("turnscribe.engine.linear.multiplies_bfloat16", lambda: bfloat16)
+    weight = torch.randn(11, 7)
+    assert type(linear(weight, precision=precision)) is kind
+    assert type(linear(weight.half(), precision=precision)) is Linear
+
+
+@needs_int8
+@pytest.mark.parametrize("kind", [Int8Linear, FineInt8Linear])
+def test_a_row_in_8_bits_does_not_depend_on_the_rows_beside_it(kind: type[Linear]) -> None:
+    random = torch.Generator().manual_seed(0)
+    product = kind(torch.randn(130, 96, generator=random), torch.randn(130, generator=random))
+    x = torch.randn(50, 96, generator=random)
+    x[3] *= 1000
+    together = product(x)
+    for size in (1, 2, 7, 33):
+        assert torch.equal(torch.cat([product(part) for part in x.split(size)]), together)
+
+
+@needs_int8
+def test_integers_within_the_levels_are_multiplied_exactly() -> None:
+    random = torch.Generator().manual_seed(0)
+    weight = torch.randint(-127, 128, (40, 64), generator=random).float()
+    x = torch.randint(-127, 128, (9, 64), generator=random).float()
+    weight[:, 0] = x[:, 0] = 127  # so that a level is 1
+    torch.testing.assert_close(Int8Linear(weight)(x), F.linear(x, weight), rtol=1e-6, atol=1e-3)
+
+
+@needs_int8
+def test_inputs_of_16_bits_leave_the_error_of_the_weights_alone() -> None:
+    random = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(110, 96, generator=random), torch.randn(200, 96, generator=random)
+    x[:, 0] *= 30  # one large number makes 8 bits coarse for the others
+    scales = weight.abs().amax(1, keepdim=True) / 127
+    of_rounded = F.linear(x, (weight / scales).round() * scales)
+    assert distance(FineInt8Linear(weight)(x), of_rounded) < 1e-4
+    assert distance(Int8Linear(weight)(x), of_rounded) > 1e-2
+
+
+@pytest.mark.parametrize("precision", NEAR)
+def test_a_row_of_zeros_gives_the_bias(precision: Precision) -> None:
+    weight, bias = torch.randn(11, 16), torch.randn(11).bfloat16().float()
+    found = linear(weight, bias, precision=precision)(torch.zeros(2, 16))
+    assert torch.equal(found, bias.expand(2, -1))
+    assert linear(torch.zeros(11, 16), bias, precision=precision)(torch.randn(2, 16)).equal(bias.expand(2, -1))
+
+
+@pytest.mark.parametrize("precision", NEAR)
+def test_what_is_not_a_number_stays_so(precision: Precision) -> None:
+    x = torch.ones(2, 16)
+    x[0, 3] = math.nan
+    found = linear(torch.randn(11, 16), precision=precision)(x)
+    assert found[0].isnan().all()
+    assert found[1].isfinite().all()
 
 
 def test_a_type_that_is_not_packed_is_multiplied_all_the_same() -> None:
@@ -257,14 +348,14 @@ def test_a_type_that_is_not_packed_is_multiplied_all_the_same() -> None:
     torch.testing.assert_close(Linear(weight)(x), F.linear(x, weight))
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
-def test_a_bias_of_minus_infinity_forbids(bfloat16: bool) -> None:
-    weight, x, bias = torch.randn(11, 7), torch.randn(2, 3, 7), torch.zeros(11)
+@pytest.mark.parametrize("precision", NEAR)
+def test_a_bias_of_minus_infinity_forbids(precision: Precision) -> None:
+    random = torch.Generator().manual_seed(0)
+    weight, x, bias = torch.randn(11, 96, generator=random), torch.randn(2, 3, 96, generator=random), torch.zeros(11)
     bias[[0, 4, 10]] = -math.inf
-    found = Linear(weight, allow_bfloat16=bfloat16).with_bias(x, bias)
-    near = {"atol": 0.1, "rtol": 0.05} if bfloat16 else {"atol": 1e-5, "rtol": 1e-5}
-    torch.testing.assert_close(found, F.linear(x, weight, bias), **near)
+    found, expected = linear(weight, precision=precision).with_bias(x, bias), F.linear(x, weight, bias)
     assert found[..., [0, 4, 10]].isneginf().all()
+    assert distance(found[..., 1:4], expected[..., 1:4]) < 2 * NEAR[precision]
 
 
 # Draft length ----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The programs that are compared, on the same weights: this one, as its endpoint's handler runs it, and `peers.py`.
 
-All of them decode in float32, on the CPU, and find the language themselves. What each does with a window that looks
+All of them decode on the CPU, the others in float32, and find the language themselves. What each does with a window that looks
 wrong (a warmer temperature, leaving it out) is its own default.
 """
 
@@ -17,6 +17,7 @@ from tests.real import peers
 from tests.real.peers import Transcriber
 from tests.real.recording import SEVERAL_VOICES, Recording
 from tests.real.scoring import Heard
+from turnscribe.asr.protocol import WeightsType
 from turnscribe.cli.evaluation.references import SpokenWord, parse_rttm
 from turnscribe.transcript import SpeakerText
 
@@ -35,9 +36,9 @@ class System:
     beams: int = 1
 
 
-def turnscribe(models: Path, **parameters: Any) -> Transcriber:
+def turnscribe(models: Path, dtype: WeightsType = "auto", **parameters: Any) -> Transcriber:
     """The endpoint's handler. Speakers are told apart where there are several."""
-    handler = endpoint_handler(models)
+    handler = endpoint_handler(models, dtype)
 
     def transcribe(recording: Recording, audio: bytes) -> Heard:
         return heard_by(handler, audio, diarize=recording.kind in SEVERAL_VOICES, **parameters)
@@ -45,12 +46,14 @@ def turnscribe(models: Path, **parameters: Any) -> Transcriber:
     return transcribe
 
 
-def endpoint_handler(models: Path) -> Any:
-    """An `EndpointHandler` with `whisper-base` and the open diarizer."""
+def endpoint_handler(models: Path, dtype: WeightsType = "auto") -> Any:
+    """An `EndpointHandler` with `whisper-base`, its weights of that type, and the open diarizer."""
     from config import ModelSettings
     from handler import EndpointHandler
 
-    settings = ModelSettings(asr_model=str(models / "whisper-base"), diarization_model=str(models / "open-diarizer"))
+    settings = ModelSettings(
+        asr_model=str(models / "whisper-base"), asr_dtype=dtype, diarization_model=str(models / "open-diarizer")
+    )
     return EndpointHandler(str(REPOSITORY), settings)
 
 
@@ -83,6 +86,7 @@ def _openai_whisper(name: str, beams: int) -> System:
 
 SYSTEMS = (
     System(PRODUCT, "whisper-base, open diarizer", turnscribe, None),
+    System(f"{PRODUCT}, float32", "whisper-base in float32", partial(turnscribe, dtype="float32"), None),
     _faster_whisper("faster-whisper", 1, vad_filter=False),
     _faster_whisper("faster-whisper, voice filter", 1, vad_filter=True),
     _openai_whisper("openai-whisper", 1),

@@ -23,8 +23,10 @@ from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
 from turnscribe.asr.window_text import read_window, windows_to_decode, written
 from turnscribe.engine.attempts import Attempt, Prompt
 from turnscribe.engine.engine import Engine, SharedOptions
+from turnscribe.engine.linear import multiplies_int8
 from turnscribe.engine.models import Models
 from turnscribe.engine.together import Together
+from turnscribe.errors import SettingsError
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
 from turnscribe.speech.evidence import takes_time
@@ -43,8 +45,22 @@ WARMEST = 1.0
 def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> EngineAsr:
     """`registry.load_asr` for this backend."""
     loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype, modules=False)
-    models = Models.of(loaded.model, loaded.tokenizer, loaded.assistant)
+    models = Models.of(loaded.model, loaded.tokenizer, loaded.assistant, int8=in_int8(dtype, device))
     return EngineAsr(Engine(models))
+
+
+def in_int8(dtype: WeightsType, device: str) -> bool:
+    """Whether products are of 8-bit integers: on CPUs that have instructions for them, unless another type is asked
+    for.
+
+    Raises `SettingsError` where they are asked for and there are none.
+    """
+    able = device == "cpu" and multiplies_int8()
+    if dtype == "int8" and not able:
+        raise SettingsError(
+            "ASR_DTYPE is int8, which is for CPUs with VNNI instructions, and this device has none: leave it out."
+        )
+    return able and dtype in ("auto", "int8")
 
 
 class EngineAsr:

@@ -12,7 +12,8 @@ from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Speculation
 from turnscribe.waveform import Waveform
 
-WeightsType: TypeAlias = Literal["auto", "float32", "float16", "bfloat16"]
+# "int8": float32 weights, whose products are of 8-bit integers
+WeightsType: TypeAlias = Literal["auto", "float32", "float16", "bfloat16", "int8"]
 
 
 @dataclass(frozen=True)

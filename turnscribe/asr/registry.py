@@ -11,7 +11,7 @@ from pathlib import Path
 from turnscribe.asr.protocol import Asr, LoadAsr, WeightsType
 from turnscribe.checkpoints.hub import available_model
 from turnscribe.errors import SettingsError
-from turnscribe.memory import give_back_memory
+from turnscribe.memory import give_back_memory, keep_memory
 
 BACKENDS = {  # by the name that ASR_BACKEND gives
     "engine": "turnscribe.asr.engine_backend",
@@ -42,4 +42,6 @@ def load_asr(
     assistant = available_model("ASSISTANT_MODEL", assistant, root) if assistant else None
     loaded = load(model, assistant=assistant, token=token, device=device, dtype=dtype)
     give_back_memory()
+    if device == "cpu":
+        keep_memory()
     return loaded

@@ -21,7 +21,7 @@ from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
 from turnscribe.asr.window_text import WindowText, read_window, windows_to_decode
 from turnscribe.checkpoints.transformers_versions import quiet_transformers
-from turnscribe.errors import OutOfMemory
+from turnscribe.errors import OutOfMemory, SettingsError
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
 from turnscribe.speech.speech_map import SpeechMap
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> TransformersAsr:
     """`registry.load_asr` for this backend."""
+    if dtype == "int8":
+        raise SettingsError("ASR_DTYPE=int8 needs ASR_BACKEND=engine: change one of them.")
     loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype, modules=True)
     return TransformersAsr(loaded.model, loaded.tokenizer, loaded.feature_extractor, loaded.assistant)
 

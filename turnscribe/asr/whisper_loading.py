@@ -90,6 +90,8 @@ def _weights_type(dtype: WeightsType, device: str) -> Any:
 
     if dtype == "auto":
         return torch.float16 if device.startswith("cuda") else torch.float32
+    if dtype == "int8":
+        return torch.float32
     return getattr(torch, dtype)
 
 

@@ -51,7 +51,9 @@ class DraftLength:
 
 
 def _cost(decoder: Decoder, frames: int) -> tuple[float, float]:
-    """Numbers read from memory in one pass: the weights, once, and the keys and values of the audio, for each row."""
-    vocabulary, width = decoder.weights.embedding.shape
-    share = 0.5 if decoder.weights.vocabulary.in_bfloat16 else 1.0  # of a float32
-    return decoder.layers * 14 * width**2 + share * vocabulary * width, decoder.layers * 2 * frames * width
+    """Bytes read from memory in one pass: the weights, once, and the keys and values of the audio, for each row."""
+    weights = decoder.weights
+    vocabulary, width = weights.embedding.shape
+    layers = decoder.layers * 14 * width**2 * weights.layers[0].fc1.bytes_each
+    scores = vocabulary * width * weights.vocabulary.bytes_each
+    return layers + scores, decoder.layers * 2 * frames * width * weights.audio_type.itemsize

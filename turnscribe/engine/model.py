@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from turnscribe.engine.attention import attend
 from turnscribe.engine.cache import Cache
 from turnscribe.engine.weights import DecoderWeights, EncoderWeights, decoder_weights, encoder_weights
 
@@ -25,22 +26,22 @@ class Encoder:
         self.weights = weights
 
     @classmethod
-    def of(cls, model: Any) -> Encoder:
+    def of(cls, model: Any, *, int8: bool = False) -> Encoder:
         """The encoder of a `WhisperForConditionalGeneration`, or of its weights with its `config`."""
-        return cls(encoder_weights(model.state_dict(), model.config))
+        return cls(encoder_weights(model.state_dict(), model.config, int8=int8))
 
     def __call__(self, features: Tensor) -> Tensor:
         weights = self.weights
         (first, first_bias), (second, second_bias) = weights.convolutions
-        x = F.gelu(F.conv1d(features, first, first_bias, padding=1))
+        x = F.gelu(F.conv1d(features.to(first.dtype), first, first_bias, padding=1))
         x = F.gelu(F.conv1d(x, second, second_bias, stride=2, padding=1))
         x = x.transpose(1, 2) + weights.positions  # [B, T, D]
         for layer in weights.layers:
-            h = layer.query_key_value(layer.attention_norm(x))  # [B, T, 3 D]
+            h = layer.query_key_value(layer.attention_norm(x)).to(weights.attention_type)  # [B, T, 3 D]
             parts = h.view(*h.shape[:2], 3, weights.heads, -1)  # [B, T, 3, H, D / H]
             query, key, value = parts.permute(2, 0, 3, 1, 4)  # [B, H, T, D / H]
-            attended = F.scaled_dot_product_attention(query, key, value)
-            x = x + layer.attention_out(attended.transpose(1, 2).flatten(2))
+            attended = attend(query, key, value)
+            x = x + layer.attention_out(attended.transpose(1, 2).flatten(2).to(x.dtype))
             x = x + layer.fc2(layer.fc1(layer.norm(x), gelu=True))
             if x.dtype == torch.float16:
                 x = x.clamp(-HALF_LIMIT, HALF_LIMIT)
@@ -54,10 +55,9 @@ class Decoder:
         self.weights = weights
 
     @classmethod
-    def of(cls, model: Any, *, allow_bfloat16: bool = False) -> Decoder:
-        """The decoder of a `WhisperForConditionalGeneration` or a `WhisperForCausalLM`; `allow_bfloat16`, see
-        `Linear`, is for one that only drafts."""
-        return cls(decoder_weights(model.state_dict(), model.config, allow_bfloat16=allow_bfloat16))
+    def of(cls, model: Any, *, int8: bool = False, drafts: bool = False) -> Decoder:
+        """The decoder of a `WhisperForConditionalGeneration` or a `WhisperForCausalLM`; see `decoder_weights`."""
+        return cls(decoder_weights(model.state_dict(), model.config, int8=int8, drafts=drafts))
 
     @property
     def positions(self) -> int:
@@ -83,6 +83,7 @@ class Decoder:
             fixed=fixed,
             device=embedding.device,
             dtype=embedding.dtype,
+            audio_type=self.weights.audio_type,
         )
 
     def load_audio(self, encoded: Tensor, cache: Cache, rows: slice) -> None:
@@ -100,7 +101,8 @@ class Decoder:
         for index in range(self.layers):
             x = self._own_attention(index, x, positions, cache, own_rows, mask, read)
             layer = self.weights.layers[index]
-            x = x + layer.cross_out(self._cross_attended(index, x, cache, rows).transpose(1, 2).flatten(2))
+            attended = self._cross_attended(index, x, cache, rows)
+            x = x + layer.cross_out(attended.transpose(1, 2).flatten(2).to(x.dtype))
             x = x + layer.fc2(layer.fc1(layer.norm(x), gelu=True))
         return self.weights.norm(x)
 
@@ -122,8 +124,8 @@ class Decoder:
                 scores = query[:, head].float() @ key[:, head].float().transpose(1, 2)  # [B, Q, T]
                 looks[index, head] = (scores * query.shape[-1] ** -0.5).softmax(-1)
             if index < last:
-                attended = F.scaled_dot_product_attention(query, key, value)
-                x = x + layer.cross_out(attended.transpose(1, 2).flatten(2))
+                attended = attend(query, key, value)
+                x = x + layer.cross_out(attended.transpose(1, 2).flatten(2).to(x.dtype))
                 x = x + layer.fc2(layer.fc1(layer.norm(x), gelu=True))
         return torch.stack([looks[head] for head in heads], dim=1)
 
@@ -153,7 +155,7 @@ class Decoder:
             query = (
                 query.unflatten(0, (windows, beams)).transpose(1, 2).flatten(2, 3)
             )  # [B / beams, H, beams * Q, ...]
-        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = attend(query, key, value)
         if beams > 1:
             attended = attended.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)
         return attended

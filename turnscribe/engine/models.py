@@ -26,21 +26,24 @@ class Models:
     draft_encoder: Encoder | None = None  # where the draft does not share the main one
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, assistant: Any = None) -> Models:
-        """From models of transformers, or their weights and configurations; they can be let go afterwards."""
-        decoder = Decoder.of(model)
+    def of(cls, model: Any, tokenizer: Any, assistant: Any = None, *, int8: bool = False) -> Models:
+        """From models of transformers, or their weights and configurations; they can be let go afterwards.
+
+        With `int8`, float32 weights on a CPU are multiplied as 8-bit integers, if it has instructions for that.
+        """
+        decoder = Decoder.of(model, int8=int8)
         embedding = decoder.weights.embedding
         draft_encoder = None
         if assistant is not None and assistant.config.is_encoder_decoder:
-            draft_encoder = Encoder.of(assistant)
+            draft_encoder = Encoder.of(assistant, int8=int8)
         return cls(
-            encoder=Encoder.of(model),
+            encoder=Encoder.of(model, int8=int8),
             decoder=decoder,
             log_mel=LogMel(model.config.num_mel_bins, embedding.device, embedding.dtype),
             tokenizer=tokenizer,
             config=model.generation_config,
             heads=tuple(alignment_heads(model)),
-            draft=None if assistant is None else Decoder.of(assistant, allow_bfloat16=True),
+            draft=None if assistant is None else Decoder.of(assistant, int8=int8, drafts=True),
             draft_encoder=draft_encoder,
         )
 

@@ -8,13 +8,13 @@ can be let go: what is joined or packed is copied, the rest is shared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from turnscribe.engine.linear import Linear
+from turnscribe.engine.linear import Linear, Precision, linear, multiplies_bfloat16, multiplies_int8
 
 NORM_EPSILON = 1e-5  # PyTorch's own, which Whisper was trained with
 
@@ -62,6 +62,7 @@ class EncoderWeights:
     layers: tuple[EncoderLayer, ...]
     norm: Norm
     heads: int
+    attention_type: torch.dtype  # in which its attention is worked out
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,17 @@ class DecoderWeights:
     norm: Norm
     vocabulary: Linear  # [V, D]
     heads: int
+    audio_type: torch.dtype  # in which the audio's keys and values are kept
 
 
-def encoder_weights(tensors: Mapping[str, Tensor], config: Any) -> EncoderWeights:
-    """From the `state_dict` and the `config` of a `WhisperForConditionalGeneration`."""
-    weights = _Weights(tensors, "model.encoder.")
+def encoder_weights(tensors: Mapping[str, Tensor], config: Any, *, int8: bool = False) -> EncoderWeights:
+    """From the `state_dict` and the `config` of a `WhisperForConditionalGeneration`.
+
+    With `int8`, its products are of 8-bit integers. The first layer's inputs are mostly positions, with few large
+    numbers among small ones: rounded to 8 bits, they alone make nine tenths of the error.
+    """
+    weights = _Weights(tensors, "model.encoder.", "int8" if int8 else "own")
+    half = _half_type(weights["layer_norm.weight"], int8)
     layers = [
         EncoderLayer(
             attention_norm=layer.norm("self_attn_layer_norm"),
@@ -113,23 +120,32 @@ def encoder_weights(tensors: Mapping[str, Tensor], config: Any) -> EncoderWeight
             fc1=layer.linear("fc1"),
             fc2=layer.linear("fc2"),
         )
-        for layer in weights.layers(config.encoder_layers)
+        for layer in weights.layers(config.encoder_layers, first="half" if int8 else "own")
     ]
     return EncoderWeights(
-        convolutions=tuple((weights[f"{name}.weight"], weights[f"{name}.bias"]) for name in ("conv1", "conv2")),
+        convolutions=tuple(
+            (weights[f"{name}.weight"].to(half), weights[f"{name}.bias"].to(half)) for name in ("conv1", "conv2")
+        ),
         positions=weights["embed_positions.weight"],
         layers=tuple(layers),
         norm=weights.norm("layer_norm"),
         heads=config.encoder_attention_heads,
+        attention_type=half,
     )
 
 
-def decoder_weights(tensors: Mapping[str, Tensor], config: Any, *, allow_bfloat16: bool = False) -> DecoderWeights:
+def decoder_weights(
+    tensors: Mapping[str, Tensor], config: Any, *, int8: bool = False, drafts: bool = False
+) -> DecoderWeights:
     """From the `state_dict` and the `config` of a `WhisperForConditionalGeneration` or a `WhisperForCausalLM`.
 
-    `allow_bfloat16`, see `Linear`, is for the output layer.
+    With `int8`, what is made of a window's many frames are products of 8-bit integers. All others are of few rows and
+    in half precision, which costs no more and changes fewer tokens; the output layer's inputs have 16 bits, too.
+    Where it `drafts`, its mistakes cost time and no text, so that layer is less precise.
     """
-    weights = _Weights(tensors, "model.decoder.")
+    weights = _Weights(tensors, "model.decoder.", "half" if int8 else "own")
+    of_audio = replace(weights, precision="int8" if int8 else "own")
+    of_scores: Precision = ("int8" if int8 else "half") if drafts else "fine" if int8 else "own"
     layers = [
         DecoderLayer(
             attention_norm=layer.norm("self_attn_layer_norm"),
@@ -137,17 +153,19 @@ def decoder_weights(tensors: Mapping[str, Tensor], config: Any, *, allow_bfloat1
             attention_out=layer.linear("self_attn.out_proj"),
             cross_norm=layer.norm("encoder_attn_layer_norm"),
             cross_query=layer.linear("encoder_attn.q_proj"),
-            cross_key_value=layer.joined("encoder_attn.k_proj", "encoder_attn.v_proj"),
+            cross_key_value=audio.joined("encoder_attn.k_proj", "encoder_attn.v_proj"),
             cross_out=layer.linear("encoder_attn.out_proj"),
             norm=layer.norm("final_layer_norm"),
             fc1=layer.linear("fc1"),
             fc2=layer.linear("fc2"),
         )
-        for layer in weights.layers(config.decoder_layers)
+        for layer, audio in zip(
+            weights.layers(config.decoder_layers), of_audio.layers(config.decoder_layers), strict=True
+        )
     ]
     # both are held, as they are one in a file whose weights are read when they are asked for
     embedding, output = tensors["model.decoder.embed_tokens.weight"], tensors["proj_out.weight"]
-    vocabulary = Linear(output.detach(), allow_bfloat16=allow_bfloat16)
+    vocabulary = linear(output.detach(), precision=of_scores)
     return DecoderWeights(
         embedding=Embedding.of(embedding.detach(), alone=vocabulary.is_packed),
         positions=weights["embed_positions.weight"],
@@ -155,7 +173,14 @@ def decoder_weights(tensors: Mapping[str, Tensor], config: Any, *, allow_bfloat1
         norm=weights.norm("layer_norm"),
         vocabulary=vocabulary,
         heads=config.decoder_attention_heads,
+        audio_type=_half_type(weights["layer_norm.weight"], int8),
     )
+
+
+def _half_type(weight: Tensor, int8: bool) -> torch.dtype:
+    """What convolutions and attention are worked out in: beside 8-bit products bfloat16, if the CPU multiplies it."""
+    on_cpu = weight.dtype == torch.float32 and weight.device.type == "cpu"
+    return torch.bfloat16 if int8 and on_cpu and multiplies_int8() and multiplies_bfloat16() else weight.dtype
 
 
 @dataclass(frozen=True)
@@ -164,18 +189,21 @@ class _Weights:
 
     tensors: Mapping[str, Tensor]
     prefix: str
+    precision: Precision
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[self.prefix + name].detach()
 
-    def layers(self, number: int) -> list[_Weights]:
-        return [_Weights(self.tensors, f"{self.prefix}layers.{index}.") for index in range(number)]
+    def layers(self, number: int, *, first: Precision | None = None) -> list[_Weights]:
+        """Each layer's weights; the `first` may have a precision of its own."""
+        found = [replace(self, prefix=f"{self.prefix}layers.{index}.") for index in range(number)]
+        return [replace(found[0], precision=first or self.precision), *found[1:]]
 
     def norm(self, name: str) -> Norm:
         return Norm(self[f"{name}.weight"], self[f"{name}.bias"], NORM_EPSILON)
 
     def linear(self, name: str) -> Linear:
-        return Linear(self[f"{name}.weight"], self[f"{name}.bias"])
+        return linear(self[f"{name}.weight"], self[f"{name}.bias"], precision=self.precision)
 
     def joined(self, *names: str) -> Linear:
         """Products of one input as one; Whisper's keys have no bias."""
@@ -184,4 +212,4 @@ class _Weights:
             self[f"{name}.bias"] if f"{self.prefix}{name}.bias" in self.tensors else weight.new_zeros(len(weight))
             for name, weight in zip(names, weights, strict=True)
         ]
-        return Linear(torch.cat(weights), torch.cat(biases))
+        return linear(torch.cat(weights), torch.cat(biases), precision=self.precision)
