@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from turnscribe.api import Transcriber, load
 
+from turnscribe.threads import wait_politely
+
+wait_politely()  # before anything imports torch
+
 __version__ = "0.2.0"  # the one place: the package, the server and `turnscribe --version` read it here
 
 __all__ = ["Transcriber", "load"]

@@ -35,6 +35,7 @@ from turnscribe.side_by_side import side_by_side
 from turnscribe.speech.detector import SpeechDetector, load_speech_detector
 from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.stages import Stages
+from turnscribe.threads import limit_threads
 from turnscribe.transcript import Chunk, Transcript, Turn
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
@@ -224,6 +225,8 @@ def load_pipeline(settings: ModelSettings, *, root: Path = Path()) -> Pipeline:
     Raises `SettingsError` that names the variable.
     """
     device, token = best_device(), settings.token
+    if device == "cpu":
+        limit_threads()
     asr = load_asr(
         settings.asr_model,
         assistant=settings.assistant_model,

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with worker(program, models, None) as process, worker(program, models, None) as other:
             for each in (process, other):
                 ask(each, path)  # warm
-            beside: dict[str, Callable[[], object]] = {
+            beside: dict[str, Callable[[], AbstractContextManager[None]]] = {
                 "nobody": quiet,
                 "one busy program": busy,
                 "a second transcription": partial(transcribing, other, path),

@@ -1,7 +1,7 @@
 """The programs that are compared, on the same weights: this one, as its endpoint's handler runs it, and `peers.py`.
 
-All of them decode on the CPU, the others in float32, and find the language themselves. What each does with a window that looks
-wrong (a warmer temperature, leaving it out) is its own default.
+All of them decode on the CPU, the others in float32, and find the language themselves. What each does with a window
+that looks wrong (a warmer temperature, leaving it out) is its own default.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def check_models(settings: ModelSettings, api: HfApi, machine: Machine) -> Itera
             yield check_gate(repository, api)
     if "ASSISTANT_MODEL" in facts:
         yield check_assistant(facts["ASR_MODEL"].config, facts["ASSISTANT_MODEL"].config)
-    bytes_each = {"float32": 4, "auto": 2 if machine.device == "cuda" else 4}.get(settings.asr_dtype, 2)
+    bytes_each = {"float32": 4, "int8": 4, "auto": 2 if machine.device == "cuda" else 4}.get(settings.asr_dtype, 2)
     yield from guarded("memory", lambda: check_memory(facts, machine, bytes_each))
     yield check_disk(sum(found.download for found in facts.values()), machine.disk)
 

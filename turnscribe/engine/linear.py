@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# "own" is the weights' type. The others are for float32 weights on a CPU that has instructions for them, and are "own"
-# elsewhere. "half" is bfloat16, or else "fine": 8-bit weights and 16-bit inputs, which reads less and counts more.
-# "int8" is for many rows, four times as fast as "own".
+# "own" is the weights' type. The others are for float32 weights on a CPU that has instructions for them; elsewhere
+# they are the first. "half" is bfloat16, or else "fine": 8-bit weights and 16-bit inputs, which reads less and counts
+# more. "int8" is for many rows, four times as fast as "own".
 Precision: TypeAlias = Literal["own", "half", "fine", "int8"]
 
 ROWS_HINT = 8  # oneDNN packs for a number of rows; it serves others nearly as well (measured 1 to 6000)
@@ -120,8 +120,8 @@ class FineInt8Linear(Int8Linear):
     def _of_levels(self, x: Tensor) -> Tensor:
         both = torch.stack([x.round(), x])
         both[1].sub_(both[0]).mul_(FINER).round_()
-        coarse, fine = self._integers(both)
-        return coarse.add_(fine, alpha=1 / FINER)
+        coarse_and_fine = self._integers(both)
+        return coarse_and_fine[0].add_(coarse_and_fine[1], alpha=1 / FINER)
 
 
 def linear(weight: Tensor, bias: Tensor | None = None, *, precision: Precision = "own") -> Linear:
