@@ -67,4 +67,4 @@ def test_threads_wait_politely_unless_they_are_told_how(given: dict[str, str]) -
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == {"": "1000", "ACTIVE": "None", "7": "7"}["".join(given.values())]
+    assert done.stdout.strip() == {"": "10000", "ACTIVE": "None", "7": "7"}["".join(given.values())]
