@@ -21,9 +21,11 @@ from turnscribe.asr.protocol import Recognition, WeightsType
 from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
 from turnscribe.asr.window_text import read_window, windows_to_decode, written
+from turnscribe.devices import Device, device_of
 from turnscribe.engine.attempts import Attempt, Prompt
-from turnscribe.engine.engine import Engine, SharedOptions
+from turnscribe.engine.engine import Engine, Running, SharedOptions
 from turnscribe.engine.models import Models
+from turnscribe.engine.proof import proven
 from turnscribe.engine.together import Together
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
@@ -40,11 +42,17 @@ WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
 
 
-def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> EngineAsr:
+def load(
+    model: str, *, assistant: str | None, token: str | None, device: str | Device, dtype: WeightsType
+) -> EngineAsr:
     """`registry.load_asr` for this backend."""
-    loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype, modules=False)
-    models = Models.of(loaded.model, loaded.tokenizer, loaded.assistant)
-    return EngineAsr(Engine(models))
+
+    def make(float32: bool) -> Engine:
+        weights: WeightsType = "float32" if float32 else dtype
+        loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=weights, modules=False)
+        return Engine(Models.of(loaded.model, loaded.tokenizer, loaded.assistant), device=device_of(device))
+
+    return EngineAsr(proven(make))
 
 
 class EngineAsr:
@@ -63,6 +71,10 @@ class EngineAsr:
     @property
     def device(self) -> torch.device:
         return self.models.device
+
+    @property
+    def running(self) -> Running:
+        return self.engine.running
 
     def transcribe(
         self,

@@ -209,9 +209,8 @@ def _halves(listener: Listener) -> tuple[Listener, Listener]:
 def about(pipeline: Pipeline, parameters: Mapping[str, Any], argv: Sequence[str]) -> dict[str, Any]:
     """What the figures were measured with: command, models, versions, machine."""
     device = pipeline.device
-    torch = sys.modules.get("torch")
-    if torch and device.startswith("cuda"):
-        device = f"{device} ({torch.cuda.get_device_name()})"
+    if device.startswith("cuda"):
+        device = f"{device} ({device_of(device).name})"
     versions = {"python": platform.python_version()}
     for package in VERSIONS:
         try:

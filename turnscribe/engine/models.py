@@ -49,6 +49,15 @@ class Models:
         return self.decoder.weights.embedding.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        return self.decoder.weights.embedding.dtype
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return self.decoder.weights.embedding.shape[0]
+
+    @property
     def frames(self) -> int:
         """How many the encoder makes of a window."""
         return self.encoder.weights.positions.shape[0]
