@@ -93,6 +93,29 @@ def client(pipeline: Any, tmp_path: Path) -> Iterator[Any]:
         yield client
 
 
+@pytest.fixture(params=["fake", pytest.param("cuda", marks=pytest.mark.cuda)])
+def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A `Device` of the kind "cuda": every test of a GPU's branches runs on the stand-in and, where there is one, on
+    a real GPU, whose products are then as exact as the processor's."""
+    import torch
+
+    from tools.fake_gpu import FakeGpu
+    from turnscribe.devices import device_of
+
+    if request.param == "fake":
+        yield FakeGpu()
+        return
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    switches = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [switch.allow_tf32 for switch in switches]
+    for switch in switches:
+        switch.allow_tf32 = False
+    yield device_of("cuda")
+    for switch, allowed in zip(switches, before, strict=True):
+        switch.allow_tf32 = allowed
+
+
 @pytest.fixture
 def no_gradients() -> Iterator[None]:
     """And one thread: of two, on a busy machine, each waits for the other longer than so small a product takes."""

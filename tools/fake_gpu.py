@@ -27,15 +27,15 @@ class FakeGpu:
     """A `Device` on the processor.
 
     `fails` makes one thing go wrong: "record" and "replay" raise, "replay wrongly" forgets a write, "sticky" raises
-    in a replay and ever after, "memory" is out of memory as soon as something is recorded.
+    in a replay and ever after, "memory" is out of memory the first `times` that something is recorded.
     """
 
     kind, name = "cuda", "fake GPU"
 
-    def __init__(self, *, memory: float = 16e9, fails: str | None = None) -> None:
+    def __init__(self, *, memory: float = 16e9, fails: str | None = None, times: int = 10**9) -> None:
         self.torch_device = torch.device("cpu")
         self.memory = self.free_memory = int(memory)
-        self.fails = fails
+        self.fails, self.times = fails, times
         self.log: list[str] = []  # what was asked of it, in order
         self.streams: dict[str, str] = {}  # names of threads and of the streams they are on
         self._broken = False
@@ -78,7 +78,7 @@ class FakeRecorder:
         gpu.log.append("record")
         if gpu.fails == "record":
             raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
-        if gpu.fails == "memory":
+        if gpu.fails == "memory" and gpu.log.count("record") <= gpu.times:
             raise torch.OutOfMemoryError("CUDA out of memory")
         tape = _Tape()
         try:

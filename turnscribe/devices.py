@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import torch
 
 Replay: TypeAlias = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a backend runs, for whoever operates it."""
+
+    device: str
+    dtype: str  # of the weights
+    graphs: bool  # whether passes are recorded and replayed
+    reason: str | None = None  # why not all that is fast on such a device is used
 
 
 class Recorder(Protocol):
@@ -31,7 +42,7 @@ class Device(Protocol):
 
     @property
     def kind(self) -> str:
-        """"cuda" or "cpu": whose constants count."""
+        """ "cuda" or "cpu": whose constants count."""
 
     @property
     def torch_device(self) -> torch.device:

@@ -21,9 +21,9 @@ from turnscribe.asr.protocol import Recognition, WeightsType
 from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
 from turnscribe.asr.window_text import read_window, windows_to_decode, written
-from turnscribe.devices import Device, device_of
+from turnscribe.devices import Device, Running, device_of
 from turnscribe.engine.attempts import Attempt, Prompt
-from turnscribe.engine.engine import Engine, Running, SharedOptions
+from turnscribe.engine.engine import Engine, SharedOptions
 from turnscribe.engine.models import Models
 from turnscribe.engine.proof import proven
 from turnscribe.engine.together import Together

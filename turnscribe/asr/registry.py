@@ -10,6 +10,7 @@ from pathlib import Path
 
 from turnscribe.asr.protocol import Asr, LoadAsr, WeightsType
 from turnscribe.checkpoints.hub import available_model
+from turnscribe.devices import Device
 from turnscribe.errors import SettingsError
 from turnscribe.memory import give_back_memory
 
@@ -24,7 +25,7 @@ def load_asr(
     *,
     assistant: str | None = None,
     token: str | None = None,
-    device: str = "cpu",
+    device: str | Device = "cpu",
     backend: str = "engine",
     dtype: WeightsType = "auto",
     root: Path = Path(),

@@ -28,8 +28,8 @@ from turnscribe.devices import Device, device_of
 from turnscribe.diarization.campplus import SHORTEST_VOICE, CamPlus, campplus_from
 from turnscribe.diarization.clustering import Clustering
 from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, SEGMENTATION_SHARE
-from turnscribe.diarization.gpu_windows import windows_that_fit
 from turnscribe.diarization.frames import NOBODY, Frames, Layout, frames_to_embed, reconstruct, speaker_count, spoken
+from turnscribe.diarization.gpu_windows import windows_that_fit
 from turnscribe.diarization.pyannet import PyanNet, pyannet_from
 from turnscribe.diarization.pyannote_versions import SAVED_TYPES
 from turnscribe.errors import SettingsError

@@ -85,7 +85,7 @@ class PyannoteDiarizer:
 
 
 def load_pyannote(
-    model: str, resolved: str, *, token: str | None = None, device: str = "cpu", fast: bool = True
+    model: str, resolved: str, *, token: str | None = None, device: str | Device = "cpu", fast: bool = True
 ) -> PyannoteDiarizer:
     """Load the pipeline `model`, which `resolved` names: a folder, or an id on the Hugging Face Hub.
 
@@ -112,7 +112,7 @@ def load_pyannote(
         for name, size in _batch_sizes(device).items():
             if getattr(pipeline, name, size) < size:
                 setattr(pipeline, name, size)
-        _to(pipeline, device)
+        pipeline.to(device_of(device).torch_device)
         if fast:
             from turnscribe.diarization.pyannote_fast import accelerate  # imports pyannote, as loading has by now
 
@@ -149,12 +149,6 @@ def _batch_sizes(device: str | Device) -> dict[str, int]:
         name: windows_that_fit(gpu, bytes_each, fewest=BATCH_SIZE, most=most)
         for name, (bytes_each, most) in WINDOW_BYTES.items()
     }
-
-
-def _to(pipeline: Any, device: str) -> None:
-    import torch
-
-    pipeline.to(torch.device(device))
 
 
 def _explained(error: Exception, model: str, folder: Path, printed: str) -> str | None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from turnscribe.devices import Device, device_of
+from turnscribe.devices import Device, Running, device_of
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.beams import BeamBatch
 from turnscribe.engine.decode import Decoding, WindowSource
@@ -31,16 +30,6 @@ class SharedOptions:
     word_times: bool
     end_loops: bool
     num_beams: int = 1
-
-
-@dataclass(frozen=True)
-class Running:
-    """How an engine runs, for whoever operates it."""
-
-    device: str
-    dtype: str  # of the weights
-    graphs: bool  # whether passes are recorded and replayed
-    reason: str | None = None  # why not all that is fast on such a device is used
 
 
 class Engine:

@@ -26,6 +26,11 @@ class Graphs:
         self._recorded: dict[Hashable, Replay] = {}
         self._recorder = self.device.recorder() if self.enabled else None
 
+    @property
+    def recorded(self) -> set[Hashable]:
+        """The keys of what is replayed."""
+        return set(self._recorded)
+
     def run(self, key: Hashable, run_pass: Callable[[], None]) -> None:
         """Do `run_pass`, which leaves its results in tensors that stay. What has one key does the same every time."""
         if not self.enabled:

@@ -66,7 +66,7 @@ class InFloat32(Generic[Layer]):
     """Layers in float32. One of them is there at a time, the latest that was asked for."""
 
     def __init__(self, layers: Layers[Layer]) -> None:
-        self._layers = layers
+        self._layers: Layers[Layer] = layers
         self._latest: tuple[int, Layer] | None = None
 
     def __len__(self) -> int:
