@@ -22,7 +22,6 @@ from tests.engine.models import (
     decoded,
     generated,
     near_copy,
-    rules_of,
     sound,
     sound_features,
     tiny_assistant,
@@ -36,7 +35,6 @@ from turnscribe.devices import Device, device_of
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.cache import Cache
 from turnscribe.engine.decode import CHECK_EVERY, Decoding
-from turnscribe.engine.draft import DraftDecoder
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.engine import ENCODE_AT_ONCE, Engine, SharedOptions
 from turnscribe.engine.graphs import SWITCH, Graphs, Unrecorded
@@ -218,7 +216,10 @@ class Transfers(TorchDispatchMode):
         result = func(*args, **kwargs)
         copies = "copy" in func._schema.name  # elsewhere a single number of the processor's goes along with the call
         tensors = [one for one in (*args, result) if isinstance(one, torch.Tensor) and (copies or one.dim() > 0)]
-        if len({one.device.type for one in tensors}) > 1 or func._schema.name in ("aten::_local_scalar_dense", "aten::nonzero"):
+        if len({one.device.type for one in tensors}) > 1 or func._schema.name in (
+            "aten::_local_scalar_dense",
+            "aten::nonzero",
+        ):
             self.seen.append(str(func))
         return result
 
@@ -299,7 +300,9 @@ def test_ends_are_looked_for_every_few_steps(gpu: Device) -> None:
         step, length_asked = batch.step, []
         batch.step = lambda *args, step=step, passes=passes: passes.append(1) or step(*args)  # type: ignore
         windows = Windows(
-            sound_features(80, WINDOWS).to(device.torch_device), Encoder.of(whisper), DecodingCase().prompt_of(whisper)
+            sound_features(80, WINDOWS).to(device.torch_device),
+            Encoder.of(whisper),
+            DecodingCase().prompt_of(whisper),
         )
         decoding = Decoding(batch, windows)
         while decoding.step() is not None:
@@ -317,7 +320,9 @@ def test_new_windows_are_encoded_when_a_quarter_of_the_rows_is_free(gpu: Device)
         batch = batch_of(whisper, 8, graphs=Graphs(device))
         case = DecodingCase()
         prompts = [case.prompt_of(whisper) for _ in range(20)]
-        windows = Uneven(sound_features(80, WINDOWS).repeat(4, 1, 1).to(device.torch_device), Encoder.of(whisper), prompts[0])
+        windows = Uneven(
+            sound_features(80, WINDOWS).repeat(4, 1, 1).to(device.torch_device), Encoder.of(whisper), prompts[0]
+        )
         decoded(batch, windows)
         taken[device.kind] = windows.taken
     assert taken["cpu"][0] == taken["cuda"][0] == 8
@@ -339,7 +344,9 @@ class Uneven(Windows):
 
 def test_a_batch_is_kept_with_what_it_recorded_and_memory_is_given_back_after_an_error(gpu: Device) -> None:
     engine = engine_on(gpu)
-    windows = Windows(sound_features(80, 2).to(gpu.torch_device), Encoder.of(model()), DecodingCase().prompt_of(model()))
+    windows = Windows(
+        sound_features(80, 2).to(gpu.torch_device), Encoder.of(model()), DecodingCase().prompt_of(model())
+    )
     decoding = engine.decoding(options(), 3, windows)
     assert decoding.encode_at_once == ENCODE_AT_ONCE["cuda"]
     assert engine.decoding(options(), 2, windows).batch is decoding.batch
@@ -357,11 +364,15 @@ def test_a_batch_is_kept_with_what_it_recorded_and_memory_is_given_back_after_an
 
 
 def test_tokens_are_nearly_free_to_check_so_more_are_drafted(gpu: Device) -> None:
-    engine = engine_on(gpu)
+    wide = tiny_whisper(multilingual=True, mels=80, width=128)
+    engine = Engine(Models.of(wide, Letters(), tiny_assistant(model(), seed=3)), device=gpu)
     length = engine.draft_length()
     assert isinstance(length, DraftLength)
+    assert engine.models.draft is not None
     processors = DraftLength(engine.models.decoder, engine.models.draft, frames=FRAMES, kind="cpu")
-    assert length.best(24) > processors.best(24)
+    drafted = [(length.best(rows), processors.best(rows)) for rows in (1, 4, 8, 24)]
+    assert all(more >= fewer for more, fewer in drafted)
+    assert any(more > fewer for more, fewer in drafted), drafted
 
 
 @pytest.mark.parametrize("origins", [[2, 1, 1, 3, 3, 5], [0, 1, 2, 3, 4, 5]])
@@ -400,7 +411,8 @@ def test_where_recording_runs_out_of_memory_half_the_rows_are_tried() -> None:
     expected = EngineAsr(Engine(Models.of(whisper, Letters()))).transcribe(waveform, wanted)
     asr = EngineAsr(Engine(Models.of(whisper, Letters()), device=gpu))
     found = asr.transcribe(waveform, wanted)
-    assert said(found) == said(expected) and len(said(found)) > 6
+    assert said(found) == said(expected)
+    assert len(said(found)) > 6
     assert gpu.log.count("empty cache") == 2
     never = EngineAsr(Engine(Models.of(whisper, Letters()), device=FakeGpu(fails="memory")))
     with pytest.raises(OutOfMemory):

@@ -3,8 +3,9 @@
     ASR_MODEL=openai/whisper-large-v3 HF_TOKEN=... python -m scripts.doctor
     ASR_MODEL=demo/whisper DIARIZATION_MODEL=demo/diarizer python -m scripts.doctor --json
 
-One line a check: ok, warning or FAILED, and what to do. No model is loaded or downloaded, and on a GPU a small random one is tried; the Hub is asked for sizes,
-gates and the token's rights, and for nothing where every model is a folder. Memory is reckoned, not measured.
+One line a check: ok, warning or FAILED, and what to do. No model is loaded or downloaded, and on a GPU a small random
+one is tried; the Hub is asked for sizes, gates and the token's rights, and for nothing where every model is a folder.
+Memory is reckoned, not measured.
 
 Exit status: 0 nothing failed, 1 something did. Never prints the token.
 """

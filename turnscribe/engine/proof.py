@@ -186,8 +186,9 @@ def prove_graphs(engine: Engine) -> str | None:
     return None
 
 
-def decoded(engine: Engine, graphs: Graphs, *, assisted: bool) -> list[tuple[int, ...]]:
-    """The tokens of three sounds in two rows, so that rows end, are refilled and change places."""
+def decoded(engine: Engine, graphs: Graphs, *, assisted: bool) -> list[tuple[tuple[int, ...], int]]:
+    """Of three sounds in two rows, so that rows end, are refilled and change places: the tokens of each, and how many
+    drafted ones were right, since a wrong draft changes no text."""
     models = engine.models
     rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=models.vocabulary)
     for bias in (rules.bias, rules.begin_bias):
@@ -199,7 +200,7 @@ def decoded(engine: Engine, graphs: Graphs, *, assisted: bool) -> list[tuple[int
     batch = Batch(models.decoder, rules, rows=ROWS, frames=models.frames, draft=draft, graphs=graphs)
     decoding = Decoding(batch, _Sounds(models, assisted), draft_length=DRAFTED if assisted else None)
     attempts = dict(decoding.run())
-    return [attempts[index].tokens for index in range(WINDOWS)]
+    return [(attempts[index].tokens, attempts[index].accepted) for index in range(WINDOWS)]
 
 
 class _Sounds:
