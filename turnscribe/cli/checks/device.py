@@ -44,13 +44,13 @@ def small_whisper() -> Any:
     no_times = end + 8  # after the end, the start, one language, two tasks, the model, earlier text and silence
     config = WhisperConfig(
         vocab_size=no_times + 1 + times,
-        d_model=128,
+        d_model=64,
         encoder_layers=2,
         decoder_layers=2,
         encoder_attention_heads=2,
         decoder_attention_heads=2,
-        encoder_ffn_dim=256,
-        decoder_ffn_dim=256,
+        encoder_ffn_dim=128,
+        decoder_ffn_dim=128,
         init_std=0.1,
         pad_token_id=end,
         bos_token_id=end,
