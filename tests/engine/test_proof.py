@@ -210,7 +210,7 @@ def test_half_precision_that_overflows_is_not_used(gpu: Device, caplog: pytest.L
 
 
 def test_numbers_that_are_none_are_out_of_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proof, "_differences", lambda models: (float("nan"), 0.0))
+    monkeypatch.setattr(proof, "differences", lambda models: (float("nan"), 0.0))
     reason = prove_precision(Engine(models(torch.float16), device=FakeGpu()))
     assert reason is not None
     assert "nan" in reason
@@ -225,7 +225,7 @@ def test_half_precision_that_raises_is_not_used_unless_memory_is_too_little_to_k
     def fail(models: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(proof, "_differences", fail)
+    monkeypatch.setattr(proof, "differences", fail)
     reason = prove_precision(Engine(models(torch.float16), device=FakeGpu()))
     if isinstance(error, torch.OutOfMemoryError):
         assert reason is None
@@ -236,6 +236,6 @@ def test_half_precision_that_raises_is_not_used_unless_memory_is_too_little_to_k
 
 def test_half_precision_is_well_within_its_tolerance(gpu: Device) -> None:
     with torch.inference_mode():
-        differences = proof._differences(models(torch.float16, device=gpu.torch_device))
+        differences = proof.differences(models(torch.float16, device=gpu.torch_device))
     for difference, tolerance in zip(differences, proof.TOLERANCES[torch.float16], strict=True):
         assert 0 < difference < tolerance / 3

@@ -110,7 +110,7 @@ def prove_precision(engine: Engine) -> str | None:
     """
     models, dtype = engine.models, str(engine.models.dtype).removeprefix("torch.")
     try:
-        encoder, scores = _differences(models)
+        encoder, scores = differences(models)
     except torch.OutOfMemoryError:
         engine.device.empty_cache()
         log.warning("%s was not held against float32: memory is too little for it", dtype)
@@ -127,7 +127,7 @@ def prove_precision(engine: Engine) -> str | None:
     )
 
 
-def _differences(models: Models) -> tuple[float, float]:
+def differences(models: Models) -> tuple[float, float]:
     """See `TOLERANCES`."""
     waveform = [sound()]
     half, full = models.encoder(models.log_mel(waveform)), _encoded_in_float32(models, waveform)
