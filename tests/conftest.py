@@ -107,13 +107,10 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
         return
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
-    switches = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [switch.allow_tf32 for switch in switches]
-    for switch in switches:
-        switch.allow_tf32 = False
-    yield device_of("cuda")
-    for switch, allowed in zip(switches, before, strict=True):
-        switch.allow_tf32 = allowed
+    from tools.benchmarks.cuda.equality import without_tf32
+
+    with without_tf32():
+        yield device_of("cuda")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import AUDIO, CHUNKS, TRANSCRIPT, FakePipeline
+from tests.manual import block
 from tests.serving.live import serving, until
 from turnscribe.devices import Running
 from turnscribe.errors import BadAudio, Cancelled, InferenceFailed, OutOfMemory, SettingsError
@@ -387,13 +388,9 @@ def test_health_says_how_the_engine_runs(pipeline: FakePipeline, tmp_path: Path)
     with serving(pipeline, tmp_path) as client:
         engine = {"device": "cpu", "dtype": "float32", "graphs": False, "reason": None}
         assert client.get("/health").json() == {"status": "ok", "engine": engine}
-        pipeline.running = Running("NVIDIA L4", "float16", False, "No CUDA graphs, since they fail.")
-        assert client.get("/health").json()["engine"] == {
-            "device": "NVIDIA L4",
-            "dtype": "float16",
-            "graphs": False,
-            "reason": "No CUDA graphs, since they fail.",
-        }
+        documented = json.loads(block("json", "No CUDA graphs"))
+        pipeline.running = Running(**documented["engine"])
+        assert client.get("/health").json() == documented
         pipeline.running = None  # a backend that does not tell
         assert client.get("/health").json() == {"status": "ok"}
 

@@ -1,4 +1,4 @@
-"""The GPU's benchmark on the stand-in: the whole command, what it leaves out, what is left of a run that breaks off."""
+"""The GPU's benchmark on the stand-in: the whole command, what it leaves out, what is left of a broken run."""
 
 from __future__ import annotations
 

@@ -79,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     imported = time.perf_counter()
     on_gpu = options.device.startswith("cuda")
-    device, dtype = (options.device, "auto") if on_gpu else (FakeGpu(), "float32")
-    asr = load_asr(options.folder, device=device, dtype=dtype)
+    device = options.device if on_gpu else FakeGpu()
+    asr = load_asr(options.folder, device=device, dtype="auto" if on_gpu else "float32")
     loaded = time.perf_counter()
     with torch.inference_mode():
         asr.transcribe(noise(SECONDS), DecodingOptions(language="en", word_times=False, vad=False))

@@ -8,7 +8,8 @@ is measured, and timed: that is what it adds to a start.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,6 +42,18 @@ SECTION, PROOF = "Equality", "The proof at load"
 WINDOWS, ROWS = 5, 3
 
 
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """A GPU's float32 products are as exact as a processor's."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
 class Equality:
     """A small Whisper in float32 on the device, and what `generate` says with it."""
 
@@ -58,15 +71,8 @@ class Equality:
 
     def rows(self) -> list[Row]:
         """Each a question with its answer."""
-        exact = torch.backends.cuda.matmul, torch.backends.cudnn
-        before = [switch.allow_tf32 for switch in exact]
-        for switch in exact:
-            switch.allow_tf32 = False
-        try:
+        with without_tf32():
             return self._rows()
-        finally:
-            for switch, allowed in zip(exact, before, strict=True):
-                switch.allow_tf32 = allowed
 
     def _rows(self) -> list[Row]:
         plain = self.decoded(graphs=False)
