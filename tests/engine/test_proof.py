@@ -91,16 +91,16 @@ def test_the_switch_leaves_graphs_out(gpu: Device, monkeypatch: pytest.MonkeyPat
         assert "recorder" not in gpu.log
 
 
-@pytest.mark.parametrize("assisted", [False, True])
-def test_passes_are_replayed_in_every_shape_that_the_proof_decodes_with(gpu: Device, assisted: bool) -> None:
+@pytest.mark.parametrize("kind", proof.PASSES)
+def test_passes_are_replayed_in_every_shape_that_the_proof_decodes_with(gpu: Device, kind: str) -> None:
     engine = Engine(models(draft=True, device=gpu.torch_device), device=gpu)
     graphs = Graphs(gpu)
-    found = decoded(engine, graphs, assisted=assisted)
+    found = decoded(engine, graphs, kind)
     assert [len(tokens) for tokens, _ in found] == list(proof.TOKENS)  # no end, whatever the weights
     assert len(set(found)) == proof.WINDOWS
-    kinds = [("round", 1, proof.DRAFTED), ("round", 2, proof.DRAFTED)] if assisted else [("step", 1), ("step", 2)]
-    assert graphs.recorded == set(kinds)
-    assert found == decoded(engine, Unrecorded(gpu), assisted=assisted)
+    shape = ("round", proof.DRAFTED) if kind == "drafted" else ("step",)
+    assert graphs.recorded == {(shape[0], rows, *shape[1:]) for rows in (1, 2)}
+    assert found == decoded(engine, Unrecorded(gpu), kind)
 
 
 def test_the_sound_is_the_same_every_time_and_has_something_to_hear() -> None:
@@ -134,33 +134,24 @@ def test_recorded_passes_that_fail_are_not_used(fails: str, caplog: pytest.LogCa
         f"the engine goes on without CUDA graphs: {running.reason.removeprefix('No CUDA graphs, since ')[:-1]}"
     ]
     gpu.log.clear()
-    assert decoded(engine, engine.batch(2, assisted=False).graphs, assisted=False) == decoded(
-        Engine(models(), device=gpu), Unrecorded(FakeGpu()), assisted=False
-    )
+    assert not engine.batch(2, assisted=False).graphs.enabled
     assert "record" not in gpu.log
 
 
 @pytest.mark.parametrize("fails", ["record", "replay wrongly"])
-def test_drafting_passes_are_proved_too(fails: str) -> None:
-    """Where only they fail: the plain ones have been recorded and replayed by then."""
-    gpu = FakeGpu()
-    engine = Engine(models(draft=True), device=gpu)
-    plain = sum(line == "record" for line in _log_of(engine, gpu))
+@pytest.mark.parametrize(("before", "passes"), [(1, "drafting passes"), (2, "passes of beams")])
+def test_every_kind_of_pass_is_proved(before: int, passes: str, fails: str) -> None:
+    """Where only it fails: those before it have been recorded and replayed by then."""
 
     class Later(FakeGpu):
         def recorder(self) -> Any:
-            if self.log.count("recorder") >= 1 and self.log.count("record") >= plain:
+            if self.log.count("recorder") >= 2 * before:  # of each kind, one decoding is not recorded
                 self.fails = fails
             return super().recorder()
 
     reason = prove_graphs(Engine(models(draft=True), device=Later()))
     assert reason is not None
-    assert "drafting passes" in reason
-
-
-def _log_of(engine: Engine, gpu: FakeGpu) -> list[str]:
-    decoded(engine, Graphs(gpu), assisted=False)
-    return gpu.log
+    assert passes in reason
 
 
 def test_a_gpu_that_is_broken_for_good_is_one_sentence_that_names_the_switch() -> None:

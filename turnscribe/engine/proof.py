@@ -3,7 +3,7 @@
 On a GPU there are two such things, and each is held against its slow twin on a sound that is made here:
 
     half precision    against float32: what the encoder makes of the sound, and the scores of the first tokens
-    recorded passes   against the same passes unrecorded: the same tokens, plain and drafted
+    recorded passes   against the same passes unrecorded: the same tokens, plain, drafted and with beams
 
 What differs, raises or does not fit into memory is not used: the engine goes on in float32, or without recorded
 passes, says so in one line of the log, and `Engine.running` tells it to whoever asks.
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from turnscribe.engine.attempts import Attempt, Prompt
 from turnscribe.engine.batch import Batch
+from turnscribe.engine.beams import BeamBatch
 from turnscribe.engine.decode import Decoding
 from turnscribe.engine.draft import DraftDecoder
 from turnscribe.engine.engine import Engine
@@ -37,8 +38,10 @@ log = logging.getLogger("turnscribe")
 
 WINDOWS = 3  # of the sound, in two rows: the third takes the place of whichever ends first
 ROWS = 2
-TOKENS = (24, 12, 20)  # of each window; no end is shorter, as the end token is suppressed
+TOKENS = (20, 10, 14)  # of each window; no end is shorter, as the end token is suppressed
 DRAFTED = 3  # tokens at a time
+BEAMS = 2
+PASSES = {"plain": "passes", "drafted": "drafting passes", "beams": "passes of beams"}  # what is recorded
 
 # What half precision may differ by from float32. `encoder`: the size of the difference of its outputs, over theirs.
 # `scores`: nats by which one of the ten likeliest tokens becomes likelier or less likely; tokens that are nearer may
@@ -172,11 +175,12 @@ def prove_graphs(engine: Engine) -> str | None:
     Both decodings run passes of the same shapes, so that not a bit may differ.
     """
     device = engine.device
-    for assisted in (False, True)[: 1 + (engine.models.draft is not None)]:
-        passes = "drafting passes" if assisted else "passes"
+    for kind, passes in PASSES.items():
+        if kind == "drafted" and engine.models.draft is None:
+            continue
         try:
-            plain = decoded(engine, Unrecorded(device), assisted=assisted)
-            recorded = decoded(engine, Graphs(device), assisted=assisted)
+            plain = decoded(engine, Unrecorded(device), kind)
+            recorded = decoded(engine, Graphs(device), kind)
         except torch.OutOfMemoryError:
             device.empty_cache()
             return f"memory is too little to record {passes}"
@@ -188,19 +192,22 @@ def prove_graphs(engine: Engine) -> str | None:
     return None
 
 
-def decoded(engine: Engine, graphs: Graphs, *, assisted: bool) -> list[tuple[tuple[int, ...], int]]:
+def decoded(engine: Engine, graphs: Graphs, kind: str) -> list[tuple[tuple[int, ...], int]]:
     """Of three sounds in two rows, so that rows end, are refilled and change places: the tokens of each, and how many
-    drafted ones were right, since a wrong draft changes no text."""
-    models = engine.models
+    drafted ones were right, since a wrong draft changes no text. `kind` is one of `PASSES`."""
+    models, frames, drafts = engine.models, engine.models.frames, kind == "drafted"
     rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=models.vocabulary)
     for bias in (rules.bias, rules.begin_bias):
         bias[rules.end] = -torch.inf
-    draft = None
-    if assisted:
-        assert models.draft is not None
-        draft = DraftDecoder(models.draft, rules, rows=ROWS, frames=models.frames, fixed=graphs.enabled)
-    batch = Batch(models.decoder, rules, rows=ROWS, frames=models.frames, draft=draft, graphs=graphs)
-    decoding = Decoding(batch, _Sounds(models, assisted), draft_length=DRAFTED if assisted else None)
+    if kind == "beams":
+        batch: Batch = BeamBatch(models.decoder, rules, rows=ROWS, frames=frames, beams=BEAMS, graphs=graphs)
+    else:
+        draft = None
+        if drafts:
+            assert models.draft is not None
+            draft = DraftDecoder(models.draft, rules, rows=ROWS, frames=frames, fixed=graphs.enabled)
+        batch = Batch(models.decoder, rules, rows=ROWS, frames=frames, draft=draft, graphs=graphs)
+    decoding = Decoding(batch, _Sounds(models, drafts), draft_length=DRAFTED if drafts else None)
     attempts = dict(decoding.run())
     return [(attempts[index].tokens, attempts[index].accepted) for index in range(WINDOWS)]
 
