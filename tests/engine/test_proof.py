@@ -154,6 +154,17 @@ def test_every_kind_of_pass_is_proved(before: int, passes: str, fails: str) -> N
     assert passes in reason
 
 
+def test_a_gpu_that_half_precision_breaks_for_good_is_one_sentence_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(models: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    gpu = FakeGpu()
+    monkeypatch.setattr(proof, "differences", fail)
+    monkeypatch.setattr(gpu, "_broken", True)
+    with pytest.raises(SettingsError, match=r"tried float16, .* set ASR_DTYPE=float32"):
+        prove_precision(Engine(models(torch.float16), device=gpu))
+
+
 def test_a_gpu_that_is_broken_for_good_is_one_sentence_that_names_the_switch() -> None:
     with pytest.raises(SettingsError, match=f"set {SWITCH}=0") as caught:
         made(FakeGpu(fails="sticky"))
@@ -208,7 +219,12 @@ def test_numbers_that_are_none_are_out_of_tolerance(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("no kernel image is available\nmore"), torch.OutOfMemoryError("full")]
+    "error",
+    [
+        RuntimeError("CUDA error: no kernel image is available\nmore"),
+        RuntimeError("not found: /home/me/kernel.cu"),
+        torch.OutOfMemoryError("full"),
+    ],
 )
 def test_half_precision_that_raises_is_not_used_unless_memory_is_too_little_to_know(
     error: RuntimeError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -222,7 +238,8 @@ def test_half_precision_that_raises_is_not_used_unless_memory_is_too_little_to_k
         assert reason is None
         assert "memory is too little" in caplog.text
     else:
-        assert reason == "float16 fails on this device (no kernel image is available)"
+        said = "CUDA error: no kernel image is available" if "CUDA" in str(error) else "RuntimeError"
+        assert reason == f"float16 fails on this device ({said})"
 
 
 def test_half_precision_is_well_within_its_tolerance(gpu: Device) -> None:

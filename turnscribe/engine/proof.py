@@ -52,8 +52,7 @@ TOLERANCES = {torch.float16: (0.05, 0.5), torch.bfloat16: (0.3, 2.0)}
 LIKELIEST = 10
 
 NOT_USABLE = (
-    "The GPU fails since the engine tried recorded passes (CUDA graphs), and nothing can be computed on it in this "
-    f"process any more: set {SWITCH}=0."
+    "The GPU fails since the engine tried {}, and nothing can be computed on it in this process any more: set {}."
 )
 
 
@@ -121,7 +120,7 @@ def prove_precision(engine: Engine) -> str | None:
         log.warning("%s was not held against float32: memory is too little for it", dtype)
         return None
     except RuntimeError as error:
-        _check(engine, error)
+        _check(engine, error, f"{dtype}", "ASR_DTYPE=float32")
         return f"{dtype} fails on this device ({_named(error)})"
     most_encoder, most_scores = TOLERANCES[models.dtype]
     if encoder <= most_encoder and scores <= most_scores:  # NaN is not
@@ -185,7 +184,7 @@ def prove_graphs(engine: Engine) -> str | None:
             device.empty_cache()
             return f"memory is too little to record {passes}"
         except RuntimeError as error:
-            _check(engine, error)
+            _check(engine, error, "recorded passes (CUDA graphs)", f"{SWITCH}=0")
             return f"{passes} cannot be recorded and replayed on this device ({_named(error)})"
         if plain != recorded:
             return f"recorded {passes} say something else than the same passes unrecorded on this device"
@@ -250,13 +249,16 @@ def _initial(config: Any) -> tuple[int, ...]:
 
 
 def _named(error: BaseException) -> str:
-    """The first line of what went wrong in the first place."""
-    return str(error.__cause__ or error).strip().partition("\n")[0]
+    """What went wrong in the first place, fit for everybody: CUDA's own line, or the kind of error."""
+    log.debug("what was tried failed", exc_info=error)
+    cause = error.__cause__ or error
+    line = str(cause).strip().partition("\n")[0]
+    return line if line.startswith("CUDA error") else type(cause).__name__
 
 
-def _check(engine: Engine, error: RuntimeError) -> None:
+def _check(engine: Engine, error: RuntimeError, tried: str, instead: str) -> None:
     """Some errors of CUDA are for ever: whatever comes after fails too."""
     try:
         engine.device.check()
     except RuntimeError:
-        raise SettingsError(NOT_USABLE) from error
+        raise SettingsError(NOT_USABLE.format(tried, instead)) from error
