@@ -26,8 +26,9 @@ ASKS_FOR_A_VALUE = ("_local_scalar_dense", "item", "is_nonzero", "equal", "nonze
 class FakeGpu:
     """A `Device` on the processor.
 
-    `fails` makes one thing go wrong: "record" and "replay" raise, "replay wrongly" forgets a write, "sticky" raises
-    in a replay and ever after, "memory" is out of memory the first `times` that something is recorded.
+    `fails` makes one thing go wrong. "record" and "replay" raise, "sticky" raises in a replay and ever after, "replay
+    wrongly" leaves caches as they are, "replay nothing" does nothing, "memory" is out of memory the first `times` that
+    something is recorded.
     """
 
     kind, name = "cuda", "fake GPU"
@@ -90,6 +91,8 @@ class FakeRecorder:
 
     def _replay(self, tape: _Tape) -> None:
         self._gpu.replayed()
+        if self._gpu.fails == "replay nothing":
+            return
         tape.replay(forgetful=self._gpu.fails == "replay wrongly")
 
 
@@ -98,7 +101,7 @@ class _Tape(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor], bool]] = []
+        self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor], list[Tensor]]] = []
         self._own: set[int] = set()  # storages made while recording
         self._before: list[tuple[Tensor, Tensor]] = []  # what was there before, and copies of it
 
@@ -114,7 +117,7 @@ class _Tape(TorchDispatchMode):
         made = [one for one in _tensors(result) if _storage(one) not in given]
         self._own |= {_storage(one) for one in made}
         if made or written:  # all else is a view of what is there
-            self.operations.append((func, args, kwargs, made, bool(written)))
+            self.operations.append((func, args, kwargs, made, written))
         return result
 
     def put_back(self) -> None:
@@ -124,10 +127,9 @@ class _Tape(TorchDispatchMode):
         self._before.clear()
 
     def replay(self, *, forgetful: bool = False) -> None:
-        """Run the operations; the `forgetful` leave the first write out."""
-        for func, args, kwargs, made, writes in self.operations:
-            if forgetful and writes:
-                forgetful = False
+        """Run the operations; the `forgetful` leave out what is written to caches."""
+        for func, args, kwargs, made, written in self.operations:
+            if forgetful and any(one.dim() >= 3 and one.is_floating_point() for one in written):
                 continue
             result = func(*args, **kwargs)
             given = {_storage(one) for one in _tensors((args, kwargs))}

@@ -38,7 +38,7 @@ log = logging.getLogger("turnscribe")
 
 WINDOWS = 3  # of the sound, in two rows: the third takes the place of whichever ends first
 ROWS = 2
-TOKENS = (20, 10, 14)  # of each window; no end is shorter, as the end token is suppressed
+TOKENS = (24, 12, 36)  # of each window, as the end token is suppressed; the last one goes on alone
 DRAFTED = 3  # tokens at a time
 BEAMS = 2
 PASSES = {"plain": "passes", "drafted": "drafting passes", "beams": "passes of beams"}  # what is recorded
@@ -51,9 +51,7 @@ PASSES = {"plain": "passes", "drafted": "drafting passes", "beams": "passes of b
 TOLERANCES = {torch.float16: (0.05, 0.5), torch.bfloat16: (0.3, 2.0)}
 LIKELIEST = 10
 
-NOT_USABLE = (
-    "The GPU fails since the engine tried {}, and nothing can be computed on it in this process any more: set {}."
-)
+NOT_USABLE = "The GPU fails since the engine tried {}, and this process can compute nothing on it any more: set {}."
 
 
 def proven(make: Callable[[bool], Engine]) -> Engine:
@@ -207,8 +205,13 @@ def decoded(engine: Engine, graphs: Graphs, kind: str) -> list[tuple[tuple[int, 
             draft = DraftDecoder(models.draft, rules, rows=ROWS, frames=frames, fixed=graphs.enabled)
         batch = Batch(models.decoder, rules, rows=ROWS, frames=frames, draft=draft, graphs=graphs)
     decoding = Decoding(batch, _Sounds(models, drafts), draft_length=DRAFTED if drafts else None)
-    attempts = dict(decoding.run())
-    return [(attempts[index].tokens, attempts[index].accepted) for index in range(WINDOWS)]
+    attempts: dict[int, Attempt] = {}
+    for _ in range(4 * sum(TOKENS)):  # wrong passes may never come to their end
+        finished = decoding.step()
+        if finished is None:
+            break
+        attempts.update(finished)
+    return [(attempts[index].tokens, attempts[index].accepted) for index in sorted(attempts)]
 
 
 class _Sounds:
