@@ -27,8 +27,8 @@ class FakeGpu:
     """A `Device` on the processor.
 
     `fails` makes one thing go wrong. "record" and "replay" raise, "sticky" raises in a replay and ever after, "replay
-    wrongly" leaves caches as they are, "replay nothing" does nothing, "memory" is out of memory the first `times` that
-    something is recorded.
+    wrongly" leaves caches as they are, "replay nothing" does nothing, "memory" is out of memory the first `times`
+    that something is recorded.
     """
 
     kind, name = "cuda", "fake GPU"
