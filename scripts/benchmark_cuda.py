@@ -1,8 +1,8 @@
-"""`python -m scripts.benchmark_cuda`: see `tools.benchmarks.cuda`."""
+"""`python -m scripts.benchmark_cuda`: see `tools.benchmarks.cuda.command`."""
 
 import sys
 
-from tools.benchmarks.cuda import main
+from tools.benchmarks.cuda.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -93,6 +93,26 @@ def client(pipeline: Any, tmp_path: Path) -> Iterator[Any]:
         yield client
 
 
+@pytest.fixture(params=["fake", pytest.param("cuda", marks=pytest.mark.cuda)])
+def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A `Device` of the kind "cuda": every test of a GPU's branches runs on the stand-in and, where there is one, on
+    a real GPU, whose products are then as exact as the processor's."""
+    import torch
+
+    from tools.fake_gpu import FakeGpu
+    from turnscribe.devices import device_of
+
+    if request.param == "fake":
+        yield FakeGpu()
+        return
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    from tools.benchmarks.cuda.equality import without_tf32
+
+    with without_tf32():
+        yield device_of("cuda")
+
+
 @pytest.fixture
 def no_gradients() -> Iterator[None]:
     """And one thread: of two, on a busy machine, each waits for the other longer than so small a product takes."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from config import parse_config
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.deployment import Deployment
+from turnscribe.devices import Running
 from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
@@ -74,6 +75,7 @@ class FakePipeline:
         self.asr = SimpleNamespace(capabilities=Capabilities(languages, tasks))
         self.diarizer: Any = object()
         self.device = "cpu"
+        self.running: Running | None = Running("cpu", "float32", False)
         self.limits = Limits(max_bytes=self.settings.max_input_bytes)
         self.calls: list[Call] = []
 

@@ -298,7 +298,8 @@ def test_should_stop_ends_it_between_batches() -> None:
         diarize(PyannoteDiarizer(FakePipeline()), SECOND, listener=Listener(should_stop=lambda: next(answers)))
 
 
-def test_tf32_is_as_it_was_after_a_call() -> None:
+def test_tf32_is_as_it_was_after_a_call(gpu: Any) -> None:
+    """The switches are the process's, and can be turned where there is no GPU."""
     import torch
 
     class Switching(FakePipeline):

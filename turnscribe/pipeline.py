@@ -18,9 +18,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
-from turnscribe.asr.protocol import Asr, Recognition
+from turnscribe.asr.protocol import Asr, Recognition, TellsHowItRuns
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
+from turnscribe.devices import Device, Running
 from turnscribe.diarization.diarizer import Diarizer, count_warnings, diarize, embed, load_diarizer
 from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers
 from turnscribe.diarization.merge import assign_speakers, group_turns
@@ -62,7 +63,7 @@ class Pipeline:
         diarizer: Diarizer | None = None,
         *,
         detector: SpeechDetector | None = None,
-        device: str = "cpu",
+        device: str | Device = "cpu",
         diarize: Diarize = diarize,
         assign_speakers: AssignSpeakers = assign_speakers,
         group_turns: GroupTurns = group_turns,
@@ -72,6 +73,11 @@ class Pipeline:
         self._diarize, self._assign_speakers, self._group_turns = diarize, assign_speakers, group_turns
         self._process = os.getpid()
         self._diarizing = threading.Lock()  # a pyannote pipeline keeps state during a call
+
+    @property
+    def running(self) -> Running | None:
+        """How the backend runs, where it tells."""
+        return self.asr.running if isinstance(self.asr, TellsHowItRuns) else None
 
     @property
     def limits(self) -> Limits:

@@ -10,8 +10,9 @@ import contextvars
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from turnscribe.devices import Device, device_of
 from turnscribe.listener import Listener
 
 First = TypeVar("First")
@@ -23,14 +24,15 @@ def side_by_side(
     second: Callable[[Listener], Second],
     *,
     listener: Listener,
-    device: str,
+    device: str | Device,
 ) -> tuple[First, Second]:
     """Both results. `first` runs in the caller's thread.
 
     Each is handed the listener, which also says stop once the other has failed. Raises what the one that failed
     first did, after both have ended.
     """
-    if not device.startswith("cuda"):
+    runs_on = device_of(device)
+    if runs_on.kind != "cuda":
         return first(listener), second(listener)
     failed: list[BaseException] = []
     results: list[Second] = []
@@ -42,7 +44,7 @@ def side_by_side(
 
     def run_second() -> None:
         try:
-            with _own_stream():
+            with runs_on.own_stream():
                 results.append(second(listener_of_both))
         except BaseException as error:
             failed.append(error)
@@ -62,9 +64,3 @@ def side_by_side(
         finally:
             del failure  # it holds this frame, which would hold it and all that the stages worked on
     return result, results[0]
-
-
-def _own_stream() -> Any:
-    import torch
-
-    return torch.cuda.stream(torch.cuda.Stream() if torch.cuda.is_available() else None)

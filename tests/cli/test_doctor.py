@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +16,16 @@ from tests.checkpoints import ctranslate2_files
 from tests.checkpoints import openai_files as checkpoints
 from tests.cli.hub_stand_in import READER, HubStandIn, online
 from tests.conftest import DEMO, REPOSITORY
+from tools.fake_gpu import FakeGpu
 from turnscribe.cli import doctor
 from turnscribe.cli.checks import packages
 from turnscribe.cli.checks.access import gates
+from turnscribe.cli.checks.device import check_device
 from turnscribe.cli.checks.machine import Machine, check_memory
 from turnscribe.cli.checks.models import Facts
 from turnscribe.cli.checks.results import Result, guarded
 from turnscribe.cli.doctor import main
+from turnscribe.devices import Device, device_of
 from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION
 from turnscribe.diarization.pyannote import COMMUNITY
 
@@ -334,6 +338,33 @@ def test_memory_is_held_against_what_the_models_need(memory: float, status: str)
     result = check_memory(facts, Machine("cuda", "NVIDIA", memory, 0), 2)
     assert result.status == status, result
     assert bool(result.advice) == (status != "ok")
+
+
+def test_on_a_gpu_a_number_has_two_bytes(examine, hub: HubStandIn, gpu: Device) -> None:
+    needed = []
+    for kind in (gpu.kind, "cpu"):
+        _, results = examine(hub, Machine(kind, gpu.name, 64e9, 100e9), **LARGE)
+        needed.append(float(re.search(r"about ([\d.]+) GB", results["memory"].detail)[1]))
+    assert needed[0] < 0.6 * needed[1]
+
+
+def test_a_gpu_is_tried(gpu: Device) -> None:
+    result = check_device(gpu)
+    assert (result.status, result.detail) == ("ok", f"{gpu.name}: float16, CUDA graphs")
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "said"),
+    [("replay", "warning", "No CUDA graphs, since"), ("sticky", "FAILED", "set TURNSCRIBE_CUDA_GRAPHS=0")],
+)
+def test_a_gpu_that_fails_is_told(fails: str, status: str, said: str) -> None:
+    result = check_device(FakeGpu(fails=fails))
+    assert result.status == status
+    assert said in f"{result.detail} {result.advice}"
+
+
+def test_on_a_processor_there_is_nothing_to_try() -> None:
+    assert check_device(device_of("cpu")).status == "ok"
 
 
 def test_a_gpu_that_torch_cannot_use_is_told() -> None:

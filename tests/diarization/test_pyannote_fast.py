@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from diarization_utils import diarize, load_diarizer
 from tests.conftest import REPOSITORY
+from turnscribe.devices import Device
 from turnscribe.diarization import pyannote_versions
 from turnscribe.diarization.pyannote import PyannoteDiarizer
 
@@ -30,7 +31,12 @@ from pyannote.audio.models.segmentation import PyanNet  # noqa: E402
 from pyannote.audio.pipelines.speaker_diarization import SpeakerDiarization  # noqa: E402
 from pyannote.core import Segment, SlidingWindow, SlidingWindowFeature  # noqa: E402
 
-from turnscribe.diarization.pyannote_fast import CPU_WINDOWS, FastSpeakerDiarization, accelerate  # noqa: E402
+from turnscribe.diarization.pyannote_fast import (  # noqa: E402
+    CPU_WINDOWS,
+    FastSpeakerDiarization,
+    accelerate,
+    windows_in_a_pass,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -311,6 +317,11 @@ def test_one_pass_a_batch_of_windows_with_speech(embedding_twins: tuple[Any, Any
     handle.remove()
     assert passes == [CPU_WINDOWS] * 4  # 8 of 10 windows have speech
     assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_on_a_gpu_a_pass_takes_the_whole_batch(gpu: Device) -> None:
+    assert [windows_in_a_pass(size, gpu) for size in (1, 128)] == [1, 128]
+    assert [windows_in_a_pass(size, "cpu") for size in (1, 128)] == [1, CPU_WINDOWS]
 
 
 @pytest.mark.parametrize("duration", [1.0, 0.7, 1.3])

@@ -362,9 +362,10 @@ def batch_of(
     timestamps: bool = True,
     draft: Decoder | None = None,
     wrap: Callable[[Draft], Draft] = lambda draft: draft,
+    graphs: Graphs | None = None,
 ) -> Batch:
     """`draft` proposes tokens, or what `wrap` makes of it."""
-    rules, graphs = rules_of(model, timestamps=timestamps), Graphs(model.device)
+    rules, graphs = rules_of(model, timestamps=timestamps), graphs or Graphs(model.device)
     drafts: Draft | None = None
     if draft is not None:
         drafts = wrap(DraftDecoder(draft, rules, rows=rows, frames=FRAMES, fixed=graphs.enabled))

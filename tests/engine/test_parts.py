@@ -32,7 +32,7 @@ from tests.engine.models import (
 from turnscribe.engine.attempts import Attempt
 from turnscribe.engine.cache import Cache
 from turnscribe.engine.draft_length import DraftLength
-from turnscribe.engine.graphs import SWITCH, Graphs
+from turnscribe.engine.graphs import Graphs
 from turnscribe.engine.linear import (
     BFloat16Linear,
     FineInt8Linear,
@@ -589,42 +589,6 @@ def test_tries_of_one_window_are_drawn_anew() -> None:
 
     decoded(batch_of(model(), 1), Windows(encoded(1), Encoded(), DecodingCase().prompt_of(model()), judge=judge))
     assert len({attempt.tokens for attempt in seen}) == 4
-
-
-# On a GPU --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("graphs", ["0", "1"])
-@pytest.mark.parametrize("timestamps", [True, False])
-@pytest.mark.parametrize(("rows", "k"), [(1, None), (3, None), (8, None), (1, 4), (3, 1), (3, 8), (8, 5)])
-def test_tokens_on_a_gpu_are_those_of_generate(
-    rows: int, k: int | None, timestamps: bool, graphs: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(SWITCH, graphs)
-    whisper, case = on_gpu(), DecodingCase(timestamps=timestamps)
-    draft = Decoder.of(near_copy(whisper, noise=0.03)) if k else None
-    batch = batch_of(whisper, rows, timestamps=timestamps, draft=draft)
-    assert batch.graphs.enabled == (graphs == "1")
-    features = sound_features(80, 9).to("cuda")
-    for order in (range(9), (8, 3, 5, 0, 7, 1, 6, 2, 4)):  # the second time recorded passes are replayed
-        source = Windows(features, Encoder.of(whisper), case.prompt_of(whisper), order=list(order))
-        found = decoded(batch, source, draft_length=k).attempts
-        assert [found[window].tokens for window in range(9)] == [row.tokens for row in reference_on_gpu(case)]
-        for window, row in enumerate(reference_on_gpu(case)):
-            np.testing.assert_allclose(found[window].logprobs, row.logprobs, atol=1e-3)
-
-
-@cache
-def on_gpu() -> Any:
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    return tiny_whisper(multilingual=True, mels=80, device="cuda")
-
-
-@cache
-def reference_on_gpu(case: DecodingCase) -> Any:
-    return generated(on_gpu(), sound_features(80, 9), case)
 
 
 def test_an_embedding_takes_half_the_memory_only_where_that_loses_nothing() -> None:

@@ -21,7 +21,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import AUDIO, CHUNKS, TRANSCRIPT, FakePipeline
+from tests.manual import block
 from tests.serving.live import serving, until
+from turnscribe.devices import Running
 from turnscribe.errors import BadAudio, Cancelled, InferenceFailed, OutOfMemory, SettingsError
 from turnscribe.listener import Listener
 from turnscribe.request import Request
@@ -380,6 +382,17 @@ def test_health_is_503_until_the_models_are_warm(pipeline: FakePipeline, tmp_pat
         assert "loading" in refused.json()["error"]
         warm.set()
         until(lambda: client.get("/health").status_code == 200)
+
+
+def test_health_says_how_the_engine_runs(pipeline: FakePipeline, tmp_path: Path) -> None:
+    with serving(pipeline, tmp_path) as client:
+        engine = {"device": "cpu", "dtype": "float32", "graphs": False, "reason": None}
+        assert client.get("/health").json() == {"status": "ok", "engine": engine}
+        documented = json.loads(block("json", "No CUDA graphs"))
+        pipeline.running = Running(**documented["engine"])
+        assert client.get("/health").json() == documented
+        pipeline.running = None  # a backend that does not tell
+        assert client.get("/health").json() == {"status": "ok"}
 
 
 def test_health_answers_while_requests_run(client: httpx.Client, pipeline: FakePipeline) -> None:

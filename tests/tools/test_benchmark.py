@@ -90,39 +90,3 @@ def test_a_plot_needs_two_points(tmp_path: Path) -> None:
 
 def test_a_series_is_known_by_name_and_setting() -> None:
     assert Series("ours", {"a": 1, "b": 2}).key == Series("ours", {"b": 2, "a": 1}, [3.0]).key
-
-
-@pytest.mark.models
-def test_the_gpu_benchmark_runs_to_its_table_on_the_smallest_shape(tmp_path: Path, capsys) -> None:
-    from tools.benchmarks import cuda as benchmark_cuda
-
-    out = tmp_path / "cuda.json"
-    asked = ["--shape", "test", "--device", "cpu", "--dtype", "float32", "--tokens", str(TOKENS), "--batch", "2"]
-    assert benchmark_cuda.main([*asked, "--rounds", "1", "--out", str(out)]) == 0
-    rows = json.loads(out.read_text())["rows"]
-    names = {row["name"] for row in rows}
-    assert {"encoder", "transformers generate", "turnscribe", "turnscribe, draft right at 0.8"} <= names
-    assert {row["batch"] for row in rows} == {1, 2}
-    assert "| transformers generate | 2 |" in capsys.readouterr().out
-
-
-@pytest.mark.models
-@pytest.mark.parametrize("acceptance", [0.0, 0.7, 1.0])
-def test_a_scripted_draft_is_right_as_often_as_it_is_told(acceptance: float) -> None:
-    import torch
-
-    from tools.benchmarks.cuda import Windows, _Bench, _options
-    from tools.benchmarks.shapes import SHAPES
-    from turnscribe.engine.decode import Decoding
-
-    options = _options(["--device", "cpu", "--dtype", "float32", "--tokens", "60"])
-    with torch.inference_mode():
-        bench = _Bench(SHAPES["test"], options, torch.device("cpu"), torch.float32)
-        features = torch.randn(3, 80, 3000)
-        said = bench._decode(features)
-        batch = bench._batch(3, draft=bench._scripted(3, said, acceptance))
-        decoding = Decoding(batch, Windows(bench.encoder, features, bench.prompt), draft_length=1, encode_at_once=3)
-        again = dict(decoding.run())
-    assert [again[index].tokens for index in range(3)] == said
-    share = decoding.accepted / decoding.proposed
-    assert share == pytest.approx(acceptance, abs=0.15 if 0 < acceptance < 1 else 0.05)

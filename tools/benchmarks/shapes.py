@@ -95,8 +95,8 @@ def make_whisper(shape: WhisperShape, folder: Path, *, seed: int = 0, new_tokens
     """
 
     def fill(partial: Path) -> None:
-        _save_weights(_random_weights(shape, seed), partial)
-        _write_beside_weights(shape, partial, new_tokens)
+        _save_weights(random_weights(shape, seed), partial)
+        write_beside_weights(shape, partial, new_tokens)
 
     made_of = {"shape": asdict(shape), "seed": seed, "new_tokens": new_tokens, "recipe": RECIPE}
     return _made_once(folder, made_of, fill)
@@ -111,7 +111,7 @@ def make_assistant(shape: WhisperShape, main_folder: Path, folder: Path) -> Path
 
     def fill(partial: Path) -> None:
         _save_weights(_distilled_weights(shape, main_folder), partial)
-        _write_beside_weights(distilled(shape), partial, main["new_tokens"])
+        write_beside_weights(distilled(shape), partial, main["new_tokens"])
 
     return _made_once(folder, {"shape": asdict(distilled(shape)), "main": main}, fill)
 
@@ -164,7 +164,7 @@ POSITION_STD = 1.5
 MIDDLE_GAIN = 0.1
 
 
-def _random_weights(shape: WhisperShape, seed: int) -> dict[str, Tensor]:
+def random_weights(shape: WhisperShape, seed: int = 0) -> dict[str, Tensor]:
     """The state dict of `WhisperForConditionalGeneration`, each tensor from a seed of its own."""
     import torch
 
@@ -265,7 +265,7 @@ def _save_weights(weights: dict[str, Tensor], folder: Path) -> None:
 # Written as plain JSON: what one version of transformers saves, an older one may not load.
 
 
-def _write_beside_weights(shape: WhisperShape, folder: Path, new_tokens: int) -> None:
+def write_beside_weights(shape: WhisperShape, folder: Path, new_tokens: int) -> None:
     from transformers import WhisperFeatureExtractor
 
     write_json(folder / "config.json", _config(shape) | {"model_type": "whisper", "torch_dtype": "float32"})

@@ -21,10 +21,12 @@ from turnscribe.asr.protocol import Recognition, WeightsType
 from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
 from turnscribe.asr.window_text import read_window, windows_to_decode, written
+from turnscribe.devices import Device, Running, device_of
 from turnscribe.engine.attempts import Attempt, Prompt
 from turnscribe.engine.engine import Engine, SharedOptions
 from turnscribe.engine.linear import multiplies_int8
 from turnscribe.engine.models import Models
+from turnscribe.engine.proof import proven
 from turnscribe.engine.together import Together
 from turnscribe.errors import SettingsError
 from turnscribe.listener import SILENT, Listener
@@ -42,20 +44,27 @@ WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
 
 
-def load(model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType) -> EngineAsr:
+def load(
+    model: str, *, assistant: str | None, token: str | None, device: str | Device, dtype: WeightsType
+) -> EngineAsr:
     """`registry.load_asr` for this backend."""
-    loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=dtype, modules=False)
-    models = Models.of(loaded.model, loaded.tokenizer, loaded.assistant, int8=in_int8(dtype, device))
-    return EngineAsr(Engine(models))
+
+    def make(float32: bool) -> Engine:
+        weights: WeightsType = "float32" if float32 else dtype
+        loaded = load_whisper(model, assistant=assistant, token=token, device=device, dtype=weights, modules=False)
+        models = Models.of(loaded.model, loaded.tokenizer, loaded.assistant, int8=in_int8(weights, device))
+        return Engine(models, device=device_of(device))
+
+    return EngineAsr(proven(make))
 
 
-def in_int8(dtype: WeightsType, device: str) -> bool:
+def in_int8(dtype: WeightsType, device: str | Device) -> bool:
     """Whether products are of 8-bit integers: on CPUs that have instructions for them, unless another type is asked
     for.
 
     Raises `SettingsError` where they are asked for and there are none.
     """
-    able = device == "cpu" and multiplies_int8()
+    able = device_of(device).kind == "cpu" and multiplies_int8()
     if dtype == "int8" and not able:
         raise SettingsError(
             "ASR_DTYPE is int8, which is for CPUs with VNNI instructions, and this device has none: leave it out."
@@ -79,6 +88,10 @@ class EngineAsr:
     @property
     def device(self) -> torch.device:
         return self.models.device
+
+    @property
+    def running(self) -> Running:
+        return self.engine.running
 
     def transcribe(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from turnscribe.asr.capabilities import Capabilities
+from turnscribe.devices import Device, Running
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
 from turnscribe.speech.speech_map import SpeechMap
@@ -24,6 +25,14 @@ class Recognition:
     language: str | None
     warnings: tuple[str, ...] = ()
     speculation: Speculation | None = None
+
+
+@runtime_checkable
+class TellsHowItRuns(Protocol):
+    """What a backend may be beside an `Asr`."""
+
+    @property
+    def running(self) -> Running: ...
 
 
 class Asr(Protocol):
@@ -53,5 +62,5 @@ class LoadAsr(Protocol):
     """What a backend's module calls `load`; the arguments are `registry.load_asr`'s."""
 
     def __call__(
-        self, model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType
+        self, model: str, *, assistant: str | None, token: str | None, device: str | Device, dtype: WeightsType
     ) -> Asr: ...

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from turnscribe.asr.protocol import Asr, LoadAsr, WeightsType
 from turnscribe.checkpoints.hub import available_model
+from turnscribe.devices import Device, device_of
 from turnscribe.errors import SettingsError
 from turnscribe.memory import give_back_memory, keep_memory
 
@@ -24,7 +25,7 @@ def load_asr(
     *,
     assistant: str | None = None,
     token: str | None = None,
-    device: str = "cpu",
+    device: str | Device = "cpu",
     backend: str = "engine",
     dtype: WeightsType = "auto",
     root: Path = Path(),
@@ -42,6 +43,6 @@ def load_asr(
     assistant = available_model("ASSISTANT_MODEL", assistant, root) if assistant else None
     loaded = load(model, assistant=assistant, token=token, device=device, dtype=dtype)
     give_back_memory()
-    if device == "cpu":
+    if device_of(device).kind == "cpu":
         keep_memory()
     return loaded

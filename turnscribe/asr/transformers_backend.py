@@ -21,6 +21,7 @@ from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
 from turnscribe.asr.window_text import WindowText, read_window, windows_to_decode
 from turnscribe.checkpoints.transformers_versions import quiet_transformers
+from turnscribe.devices import device_of
 from turnscribe.errors import OutOfMemory, SettingsError
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
@@ -200,7 +201,7 @@ class _Transcription:
                     "The device has too little memory for one window: choose a smaller model or a larger device."
                 ) from error
             log.warning("out of memory at batch size %d, trying half", len(windows))
-        torch.cuda.empty_cache()
+        device_of(self.model.device).empty_cache()
         return None
 
     def _generate(self, windows: Sequence[Window]) -> list[DecodedWindow]:

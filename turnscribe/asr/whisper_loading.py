@@ -19,6 +19,7 @@ from turnscribe.checkpoints.openai_whisper import is_checkpoint, load_checkpoint
 from turnscribe.checkpoints.pickled_weights import warned
 from turnscribe.checkpoints.transformers_versions import dtype_argument, quiet_transformers
 from turnscribe.checkpoints.whisper_components import WhisperComponents
+from turnscribe.devices import Device, device_of
 from turnscribe.errors import SettingsError
 from turnscribe.request import Task
 from turnscribe.whisper.generation_config import is_multilingual, languages
@@ -35,14 +36,14 @@ class LoadedWhisper:
 
 
 def load_whisper(
-    model: str, *, assistant: str | None, token: str | None, device: str, dtype: WeightsType, modules: bool
+    model: str, *, assistant: str | None, token: str | None, device: str | Device, dtype: WeightsType, modules: bool
 ) -> LoadedWhisper:
     """The arguments are `registry.load_asr`'s. Raises `SettingsError` that names the variable.
 
     Without `modules`, a model may be a `WhisperWeights`, which has no code to run.
     """
     with loading("ASR_MODEL", model), quiet_transformers():
-        weights = _weights_type(dtype, device)
+        weights, device = _weights_type(dtype, device), str(device_of(device).torch_device)
         read = _read("ASR_MODEL", model, token=token, device=device, weights=weights)
         if read is None:
             loaded = _load_with_transformers(model, token=token, device=device, weights=weights)
@@ -85,11 +86,11 @@ def whisper_capabilities(
     )
 
 
-def _weights_type(dtype: WeightsType, device: str) -> Any:
+def _weights_type(dtype: WeightsType, device: str | Device) -> Any:
     import torch
 
     if dtype == "auto":
-        return torch.float16 if device.startswith("cuda") else torch.float32
+        return torch.float16 if device_of(device).kind == "cuda" else torch.float32
     if dtype == "int8":
         return torch.float32
     return getattr(torch, dtype)

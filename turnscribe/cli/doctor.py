@@ -3,8 +3,9 @@
     ASR_MODEL=openai/whisper-large-v3 HF_TOKEN=... python -m scripts.doctor
     ASR_MODEL=demo/whisper DIARIZATION_MODEL=demo/diarizer python -m scripts.doctor --json
 
-One line a check: ok, warning or FAILED, and what to do. No model is loaded or downloaded; the Hub is asked for sizes,
-gates and the token's rights, and for nothing where every model is a folder. Memory is reckoned, not measured.
+One line a check: ok, warning or FAILED, and what to do. No model is loaded or downloaded, and on a GPU a small random
+one is tried; the Hub is asked for sizes, gates and the token's rights, and for nothing where every model is a folder.
+Memory is reckoned, not measured.
 
 Exit status: 0 nothing failed, 1 something did. Never prints the token.
 """
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from turnscribe.checkpoints.hub import display_name, resolve_model
 from turnscribe.cli.checks.access import check_gate, check_token, gates, unreachable
+from turnscribe.cli.checks.device import check_device
 from turnscribe.cli.checks.machine import Machine, check_disk, check_memory, this_machine
 from turnscribe.cli.checks.models import Facts, check_assistant, look_at
 from turnscribe.cli.checks.named import check_named
@@ -100,6 +102,7 @@ def checks(
         )
         yield "server settings", lambda: check_settings("server settings", lambda: load_settings(ServerSettings))
     yield "decoding", check_decoding
+    yield "device", check_device
     yield "settings", lambda: check_settings("settings", deployment.load_settings)
     try:
         settings = deployment.load_settings()

@@ -44,6 +44,7 @@ from turnscribe.cli.evaluation.measures import Figures, Ratio, compare, total, v
 from turnscribe.cli.evaluation.references import BadReference, Case, recorded, synthesized
 from turnscribe.cli.transcribe import MODELS, build_parameters, load_models
 from turnscribe.deployment import Deployment, package_deployment
+from turnscribe.devices import device_of
 from turnscribe.errors import Cancelled, TurnscribeError
 from turnscribe.files import write_whole
 from turnscribe.formats.times import timestamp
@@ -208,10 +209,11 @@ def _halves(listener: Listener) -> tuple[Listener, Listener]:
 
 def about(pipeline: Pipeline, parameters: Mapping[str, Any], argv: Sequence[str]) -> dict[str, Any]:
     """What the figures were measured with: command, models, versions, machine."""
-    device = pipeline.device
     torch = sys.modules.get("torch")
-    if torch and device.startswith("cuda"):
-        device = f"{device} ({torch.cuda.get_device_name()})"
+    device = device_of(pipeline.device)
+    named = device.name
+    if device.kind == "cuda":
+        named = f"cuda ({device.name})"
     versions = {"python": platform.python_version()}
     for package in VERSIONS:
         try:
@@ -228,7 +230,7 @@ def about(pipeline: Pipeline, parameters: Mapping[str, Any], argv: Sequence[str]
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
             "threads": torch.get_num_threads() if torch else None,
-            "device": device,
+            "device": named,
         },
     }
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.checkpoints.hub import available_model
+from turnscribe.devices import Device
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
 from turnscribe.transcript import Turn
@@ -46,7 +47,7 @@ class Diarizer(Protocol):
 
 
 def load_diarizer(
-    model: str, *, token: str | None = None, device: str = "cpu", root: Path = Path("."), fast: bool = True
+    model: str, *, token: str | None = None, device: str | Device = "cpu", root: Path = Path("."), fast: bool = True
 ) -> Diarizer:
     """Load the diarizer in the folder `model` (relative to `root`), or of that name on the Hugging Face Hub.
 

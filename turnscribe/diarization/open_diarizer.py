@@ -24,10 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnscribe.checkpoints.torch_files import read_torch_file
+from turnscribe.devices import Device, device_of
 from turnscribe.diarization.campplus import SHORTEST_VOICE, CamPlus, campplus_from
 from turnscribe.diarization.clustering import Clustering
 from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, SEGMENTATION_SHARE
 from turnscribe.diarization.frames import NOBODY, Frames, Layout, frames_to_embed, reconstruct, speaker_count, spoken
+from turnscribe.diarization.gpu_windows import windows_that_fit
 from turnscribe.diarization.pyannet import PyanNet, pyannet_from
 from turnscribe.diarization.pyannote_versions import SAVED_TYPES
 from turnscribe.errors import SettingsError
@@ -45,7 +47,6 @@ STEP = 0.1  # of a window, from one to the next: 0.2 halves the time and costs 2
 
 # Windows a pass on a CPU: a longer LSTM's batch pays, larger outputs of CAM++'s first layers do not.
 CPU_WINDOWS = {"segmentation": 32, "embedding": 2}
-GPU_SHARE = 1 / 8  # of a GPU's memory for a pass; the recogniser lives there too
 # Bytes of a window of 10 s there and the most windows worth a pass; reckoned, not measured on a GPU, in float32.
 # PyanNet's widest outputs have 80 channels x 15,975 values (5 MB, four live at once). CAM++'s have 32 channels x 80
 # mel bins x 998 frames (10 MB, four with a convolution's workspace).
@@ -62,7 +63,7 @@ class OpenDiarizer:
     segmentation: PyanNet
     embedding: CamPlus
     window: float = 10.0
-    device: str = "cpu"
+    device: str | Device = "cpu"
     clustering: Clustering = CLUSTERING
     shortest_pause: float = SHORTEST_PAUSE
     step: float = STEP
@@ -93,7 +94,7 @@ class OpenDiarizer:
     def embed(self, waveform: Waveform) -> NDArray[np.float32]:
         """As `Diarizer.embed`: `[192]`."""
         with torch.inference_mode():
-            samples = torch.from_numpy(np.ascontiguousarray(waveform, np.float32)).to(self.device)
+            samples = torch.from_numpy(np.ascontiguousarray(waveform, np.float32)).to(self._torch_device)
             samples = F.pad(samples, (0, max(SHORTEST_VOICE - len(samples), 0)))
             embedding: NDArray[np.float32] = self.embedding(samples[None])[0].cpu().numpy()
             return embedding
@@ -122,6 +123,10 @@ class OpenDiarizer:
         return embeddings
 
     @property
+    def _torch_device(self) -> torch.device:
+        return device_of(self.device).torch_device
+
+    @property
     def _length(self) -> int:
         return round(self.window * SAMPLE_RATE)
 
@@ -133,22 +138,22 @@ class OpenDiarizer:
         """Windows `[B, samples]` on the device; the stretch they lie in goes there once, as they share most of it."""
         first = int(numbers[0]) * self._hop
         stretch = waveform[first : int(numbers[-1]) * self._hop + self._length]
-        samples = torch.from_numpy(np.ascontiguousarray(stretch, np.float32)).to(self.device)
+        samples = torch.from_numpy(np.ascontiguousarray(stretch, np.float32)).to(self._torch_device)
         samples = F.pad(samples, (0, int(numbers[-1]) * self._hop + self._length - first - len(samples)))
         starts = [int(number) * self._hop - first for number in numbers]
         return torch.stack([samples[start : start + self._length] for start in starts])
 
     def _batches(self, numbers: NDArray[np.int64], network: str) -> Iterator[NDArray[np.int64]]:
         size = CPU_WINDOWS[network]
-        if torch.device(self.device).type == "cuda":
-            memory = torch.cuda.get_device_properties(torch.device(self.device)).total_memory
-            window, most = GPU_WINDOWS[network]
-            size = int(min(max(memory * GPU_SHARE // window, size), most))
+        device = device_of(self.device)
+        if device.kind == "cuda":
+            bytes_each, most = GPU_WINDOWS[network]
+            size = windows_that_fit(device, bytes_each, fewest=size, most=most)
         for first in range(0, len(numbers), size):
             yield numbers[first : first + size]
 
 
-def load_open(folder: Path, *, device: str = "cpu") -> OpenDiarizer:
+def load_open(folder: Path, *, device: str | Device = "cpu") -> OpenDiarizer:
     """The open diarizer in `folder`: `segmentation-3.0/pytorch_model.bin` and `campplus/campplus_cn_en_common.pt`.
 
     Raises `SettingsError`, one sentence, if either is missing, damaged or something else; nothing of them is run.
@@ -169,7 +174,8 @@ def load_open(folder: Path, *, device: str = "cpu") -> OpenDiarizer:
         embedding = campplus_from(state)
     except NOT_OF_THE_NETWORK as error:
         raise SettingsError(f"{names[1]} is not a CAM++ of 3D-Speaker: copy it again.") from error
-    return OpenDiarizer(segmentation.to(device), embedding.to(device), window=window, device=device)
+    to = device_of(device).torch_device
+    return OpenDiarizer(segmentation.to(to), embedding.to(to), window=window, device=device)
 
 
 def _part(listener: Listener, first: float, last: float) -> Listener:

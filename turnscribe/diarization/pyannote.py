@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from turnscribe.checkpoints.hub import HUB, display_name, loading
 from turnscribe.checkpoints.hub_cache import models_of_pipeline
 from turnscribe.checkpoints.pickled_weights import pickled_of_pipeline, warn_of
+from turnscribe.devices import Device, device_of
 from turnscribe.diarization import pyannote_versions as compat
 from turnscribe.diarization.diarizer import SEGMENTATION_SHARE
+from turnscribe.diarization.gpu_windows import windows_that_fit
 from turnscribe.errors import SettingsError
 from turnscribe.listener import Listener
 from turnscribe.request import Request
@@ -25,7 +27,6 @@ from turnscribe.transcript import Turn
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 BATCH_SIZE = 32  # windows at a time; pyannote's own default is 1
-GPU_SHARE = 1 / 8  # of a GPU's memory for a batch; the recogniser lives there too
 # Bytes of a window of 10 s there, and the most windows worth a batch; reckoned, not measured on a GPU. The widest
 # layers' outputs count, in float32, as many as live at once. PyanNet's first has 80 channels x 15,975 frames (5 MB,
 # four of them); its LSTM takes 589 steps in turn, so wide batches pay. ResNet34's has 32 channels x 80 mel bins x 998
@@ -84,7 +85,7 @@ class PyannoteDiarizer:
 
 
 def load_pyannote(
-    model: str, resolved: str, *, token: str | None = None, device: str = "cpu", fast: bool = True
+    model: str, resolved: str, *, token: str | None = None, device: str | Device = "cpu", fast: bool = True
 ) -> PyannoteDiarizer:
     """Load the pipeline `model`, which `resolved` names: a folder, or an id on the Hugging Face Hub.
 
@@ -111,7 +112,7 @@ def load_pyannote(
         for name, size in _batch_sizes(device).items():
             if getattr(pipeline, name, size) < size:
                 setattr(pipeline, name, size)
-        _to(pipeline, device)
+        pipeline.to(device_of(device).torch_device)
         if fast:
             from turnscribe.diarization.pyannote_fast import accelerate  # imports pyannote, as loading has by now
 
@@ -139,20 +140,15 @@ def _load(folder: Path, model: str, token: str | None) -> Any:
     return compat.folder_pipeline(folder, token=token)
 
 
-def _batch_sizes(device: str) -> dict[str, int]:
+def _batch_sizes(device: str | Device) -> dict[str, int]:
     """Windows at a time, by pyannote's names for it: constant on a CPU, by its memory on a GPU."""
-    import torch
-
-    if torch.device(device).type != "cuda":
+    gpu = device_of(device)
+    if gpu.kind != "cuda":
         return {"segmentation_batch_size": BATCH_SIZE, "embedding_batch_size": BATCH_SIZE}
-    share = torch.cuda.get_device_properties(torch.device(device)).total_memory * GPU_SHARE
-    return {name: int(min(max(share // window, BATCH_SIZE), most)) for name, (window, most) in WINDOW_BYTES.items()}
-
-
-def _to(pipeline: Any, device: str) -> None:
-    import torch
-
-    pipeline.to(torch.device(device))
+    return {
+        name: windows_that_fit(gpu, bytes_each, fewest=BATCH_SIZE, most=most)
+        for name, (bytes_each, most) in WINDOW_BYTES.items()
+    }
 
 
 def _explained(error: Exception, model: str, folder: Path, printed: str) -> str | None:

@@ -35,6 +35,7 @@ from pyannote.audio.pipelines.speaker_diarization import SpeakerDiarization
 from pyannote.audio.pipelines.speaker_verification import PyannoteAudioPretrainedSpeakerEmbedding
 from pyannote.core import Annotation, SlidingWindow, SlidingWindowFeature
 
+from turnscribe.devices import Device, device_of
 from turnscribe.diarization import frames as arrays
 from turnscribe.diarization.pyannote_versions import pyannote_major
 
@@ -59,6 +60,11 @@ def accelerate(pipeline: Any) -> Any:
     if type(pipeline) is SpeakerDiarization:
         pipeline.__class__ = FastSpeakerDiarization
     return pipeline
+
+
+def windows_in_a_pass(batch_size: int, device: str | torch.device | Device) -> int:
+    """Of the embedding model, where a batch has `batch_size`."""
+    return min(batch_size, CPU_WINDOWS) if device_of(device).kind == "cpu" else batch_size
 
 
 class FastSpeakerDiarization(SpeakerDiarization):
@@ -95,8 +101,7 @@ class FastSpeakerDiarization(SpeakerDiarization):
         silence = attrgetter(OUTPUT_BIAS[type(self._embedding.model_)])(self._embedding.model_)  # [D]
         embeddings = np.tile(silence.detach().cpu().numpy(), (len(data), data.shape[2], 1))  # [W, S, D]
         spoken = np.flatnonzero((data > 0).any(axis=(1, 2)))  # [V], windows with speech
-        on_cpu = torch.device(self._embedding.device).type == "cpu"
-        size = min(self.embedding_batch_size, CPU_WINDOWS) if on_cpu else self.embedding_batch_size
+        size = windows_in_a_pass(self.embedding_batch_size, self._embedding.device)
         batches = [spoken[first : first + size] for first in range(0, len(spoken), size)]
         hook = hook or _ignore_progress
         hook("embeddings", None, total=len(batches), completed=0)

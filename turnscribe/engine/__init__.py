@@ -18,6 +18,7 @@
     linear.py           one matrix product, packed for the CPU
     mel.py              waveforms to log-mel features
     graphs.py           CUDA graphs, with their off switch
+    proof.py            what is fast on a GPU, held against its slow twin when the engine is loaded
 
 `asr/engine_backend.py` is the ASR backend above all this: windows, languages, fallback, words.
 

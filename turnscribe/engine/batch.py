@@ -59,7 +59,6 @@ class Batch:
         self._pair = torch.tensor([-2, -1], device=device)
         self._order = torch.arange(slack, device=device)
         self._samplers: list[tuple[float, int] | None] = [None] * rows  # temperature and seed
-        self._generator = torch.Generator(device=device)
 
     @property
     def state(self) -> tuple[Tensor, ...]:
@@ -228,10 +227,10 @@ class Batch:
 
     def _noise(self, seed: int, first: int, shape: Sequence[int]) -> Tensor:
         """Gumbel noise `[Q, V]` for the tokens from place `first` on: the same however many are decided at once."""
-        rows = []
+        rows, generator = [], torch.Generator(device=self.tokens.device)
         for place in range(first, first + shape[0]):
-            self._generator.manual_seed(seed * self.tokens.shape[1] + place)
-            rows.append(torch.rand(shape[1], generator=self._generator, device=self.tokens.device))
+            generator.manual_seed(seed * self.tokens.shape[1] + place)
+            rows.append(torch.rand(shape[1], generator=generator, device=self.tokens.device))
         return -torch.log(-torch.log(torch.stack(rows).clamp(1e-20, 1 - 1e-7)))
 
     def _append(self, rows: slice, choice: Choice, counts: Tensor) -> Tensor:

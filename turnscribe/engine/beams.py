@@ -88,14 +88,18 @@ class BeamBatch(Batch):
         self._extend(
             rows, self._drawn(Candidates(torch.zeros_like(tokens), tokens, logprobs, logprobs), scores, rows)
         )
-        self.cache.reorder(rows, self._origins, len(prompt.initial))
+        self._reorder(rows, len(prompt.initial))
 
     def step(self, active: int, reach: int) -> None:
         super().step(active, reach)
-        self.cache.reorder(slice(0, active), self._origins, reach)  # not recorded: it copies no more than `reach`
+        self._reorder(slice(0, active), reach)  # not recorded: it copies no more than `reach`
 
     def speculate(self, active: int, count: int, reach: int) -> None:
         raise NotImplementedError("beam search does not speculate")
+
+    def _reorder(self, rows: slice, reach: int) -> None:
+        asking = self.graphs.device.kind == "cpu"  # nothing is lost by it there
+        self.cache.reorder(rows, self._origins, reach, asking=asking)
 
     def _step(self, rows: slice, reach: int) -> None:
         ends = self._ends(rows)

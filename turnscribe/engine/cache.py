@@ -106,13 +106,13 @@ class Cache:
             one.copy_(other)
             other.copy_(kept)
 
-    def reorder(self, rows: slice, origins: Tensor, positions: int) -> None:
+    def reorder(self, rows: slice, origins: Tensor, positions: int, *, asking: bool) -> None:
         """Continue each beam of `rows` from another: self-attention's row `i` from row `origins[i]`, the first
-        `positions` of it."""
+        `positions` of it. `asking` which beams change, for which a GPU would have to be waited for, copies fewer."""
         first, last = rows.start * self.beams, rows.stop * self.beams
         origins = origins[first:last]
-        if origins.device.type == "cpu":  # nothing is lost by asking which beams change
-            here = torch.arange(first, last)
+        if asking:
+            here = torch.arange(first, last, device=origins.device)
             moved = origins != here
             here, origins = here[moved], origins[moved]
             for own in self._own[:, :, :positions] if len(here) else ():

@@ -82,9 +82,9 @@ class Decoding(Generic[WindowT]):
         self._taken: list[WindowT] = []  # and not encoded
         self._encoded: list[WindowT] = []  # in the rows after the active ones, and not started
         self._longest = 0  # of the active rows
-        device = batch.tokens.device.type
-        self._check_every = CHECK_EVERY.get(device, 1) if draft_length is None else 1
-        self._refill_share = REFILL_SHARE.get(device, 0.0)
+        kind = batch.graphs.device.kind
+        self._check_every = CHECK_EVERY.get(kind, 1) if draft_length is None else 1
+        self._refill_share = REFILL_SHARE.get(kind, 0.0)
 
     def run(self) -> Iterator[tuple[WindowT, Attempt]]:
         """Until the source has no more windows; whoever iterates may give it more at any time."""

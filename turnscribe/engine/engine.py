@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from turnscribe.devices import Device, Running, device_of
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.beams import BeamBatch
 from turnscribe.engine.decode import Decoding, WindowSource
 from turnscribe.engine.draft import DraftDecoder
 from turnscribe.engine.draft_length import DraftLength
-from turnscribe.engine.graphs import Graphs
+from turnscribe.engine.graphs import SWITCH, Graphs, switched_off
 from turnscribe.engine.models import Models
 from turnscribe.engine.rows import WindowT
 from turnscribe.engine.rules import Rules
@@ -39,24 +39,48 @@ class Engine:
     be on the same stream.
     """
 
-    def __init__(self, models: Models, *, draft_length: int | None = None) -> None:
-        """`draft_length` is how many tokens to draft at a time; `None` is what suits the share that is accepted."""
+    def __init__(
+        self,
+        models: Models,
+        *,
+        draft_length: int | None = None,
+        device: Device | None = None,
+        graphs: bool = True,
+        reason: str | None = None,
+    ) -> None:
+        """`draft_length` is how many tokens to draft at a time; `None` is what suits the share that is accepted.
+
+        The device is by default that of the weights. Without `graphs` no pass is recorded, and `reason` says why.
+        """
         self.models = models
-        vocabulary = models.decoder.weights.embedding.shape[0]
-        self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=vocabulary)
+        self.device = device or device_of(models.device)
+        self._graphs, self._reason = graphs, reason
+        self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=models.vocabulary)
         self._draft_length = draft_length
         self._kept: Batch | None = None
 
+    @property
+    def running(self) -> Running:
+        """How this engine runs."""
+        on_gpu, reason = self.device.kind == "cuda", self._reason
+        if on_gpu and switched_off():
+            reason = " ".join(filter(None, [reason, f"{SWITCH} is 0."]))
+        return Running(
+            device=self.device.name,
+            dtype="int8" if self.models.int8 else str(self.models.dtype).removeprefix("torch."),
+            graphs=on_gpu and self._graphs and not switched_off(),
+            reason=reason,
+        )
+
     def decoding(self, options: SharedOptions, rows: int, source: WindowSource[WindowT]) -> Decoding[WindowT]:
         """A decoding with at least `rows` rows."""
-        models = self.models
         return Decoding(
             self.batch(rows, assisted=options.assisted, beams=options.num_beams),
             source,
-            heads=models.heads if options.word_times else (),
+            heads=self.models.heads if options.word_times else (),
             draft_length=self.draft_length() if options.assisted else None,
             end_loops=options.end_loops,
-            encode_at_once=ENCODE_AT_ONCE.get(models.device.type, 1),
+            encode_at_once=ENCODE_AT_ONCE.get(self.device.kind, 1),
         )
 
     def encode(self, waveforms: Sequence[Waveform], options: SharedOptions) -> tuple[Tensor, Tensor | None]:
@@ -77,7 +101,7 @@ class Engine:
         ):
             return kept
         kept = self._kept = None  # its memory is free before more is asked for
-        graphs = Graphs(models.device)
+        graphs = Graphs(self.device, allowed=self._graphs)
         frames, fixed = models.frames, graphs.enabled
         draft = None
         if decoder is not None:
@@ -94,7 +118,7 @@ class Engine:
     def forget_batch(self) -> None:
         """Free what was kept for the next decoding."""
         self._kept = None
-        torch.cuda.empty_cache()
+        self.device.empty_cache()
 
     def draft_length(self) -> DraftLength | int:
         """How many tokens the draft proposes at a time."""
@@ -102,4 +126,4 @@ class Engine:
         assert models.draft is not None
         if self._draft_length is not None:
             return self._draft_length
-        return DraftLength(models.decoder, models.draft, frames=models.frames)
+        return DraftLength(models.decoder, models.draft, frames=models.frames, kind=self.device.kind)

@@ -47,6 +47,11 @@ class Linear:
         """Whether the caller's tensor can be let go."""
         return self._packed is not None
 
+    def in_float32(self) -> Linear:
+        """The same product in float32; of weights that are not packed."""
+        assert self._weight is not None
+        return Linear(self._weight.float(), None if self.bias is None else self.bias.float())
+
     def __call__(self, x: Tensor, *, gelu: bool = False) -> Tensor:
         """`[..., in]` -> `[..., out]`"""
         return self.with_bias(x, self.bias, gelu=gelu)

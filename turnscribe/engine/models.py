@@ -24,6 +24,7 @@ class Models:
     heads: tuple[tuple[int, int], ...]  # whose attention tells when a word was said
     draft: Decoder | None = None
     draft_encoder: Encoder | None = None  # where the draft does not share the main one
+    int8: bool = False  # whether products are of 8-bit integers
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any, assistant: Any = None, *, int8: bool = False) -> Models:
@@ -45,11 +46,21 @@ class Models:
             heads=tuple(alignment_heads(model)),
             draft=None if assistant is None else Decoder.of(assistant, int8=int8, drafts=True),
             draft_encoder=draft_encoder,
+            int8=int8,
         )
 
     @property
     def device(self) -> torch.device:
         return self.decoder.weights.embedding.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.decoder.weights.embedding.dtype
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return self.decoder.weights.embedding.shape[0]
 
     @property
     def frames(self) -> int:

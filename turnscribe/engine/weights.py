@@ -7,9 +7,9 @@ can be let go: what is joined or packed is copied, the rest is shared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ class Norm:
     weight: Tensor  # [D]
     bias: Tensor  # [D]
     epsilon: float
+
+    def in_float32(self) -> Norm:
+        return replace(self, weight=self.weight.float(), bias=self.bias.float())
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
@@ -55,14 +58,51 @@ class DecoderLayer:
     fc2: Linear  # [D, 4 D]
 
 
+Layer = TypeVar("Layer", EncoderLayer, DecoderLayer)
+Layers: TypeAlias = "tuple[Layer, ...] | InFloat32[Layer]"
+
+
+class InFloat32(Generic[Layer]):
+    """Layers in float32. One of them is there at a time, the latest that was asked for."""
+
+    def __init__(self, layers: Layers[Layer]) -> None:
+        self._layers: Layers[Layer] = layers
+        self._latest: tuple[int, Layer] | None = None
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __getitem__(self, index: int) -> Layer:
+        if self._latest is None or self._latest[0] != index:
+            self._latest = None  # its memory is free before more is asked for
+            layer = self._layers[index]
+            parts = {field.name: getattr(layer, field.name).in_float32() for field in fields(layer)}
+            self._latest = index, replace(layer, **parts)
+        return self._latest[1]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return (self[index] for index in range(len(self)))
+
+
 @dataclass(frozen=True)
 class EncoderWeights:
     convolutions: tuple[tuple[Tensor, Tensor], ...]  # weight [D, in, 3], bias [D]; the second has stride 2
     positions: Tensor  # [1500, D]
-    layers: tuple[EncoderLayer, ...]
+    layers: Layers[EncoderLayer]
     norm: Norm
     heads: int
     attention_type: torch.dtype  # in which its attention is worked out
+
+    def in_float32(self) -> EncoderWeights:
+        """The same weights in float32, each layer's only while it is used."""
+        return EncoderWeights(
+            convolutions=tuple((weight.float(), bias.float()) for weight, bias in self.convolutions),
+            positions=self.positions.float(),
+            layers=InFloat32(self.layers),
+            norm=self.norm.in_float32(),
+            heads=self.heads,
+            attention_type=torch.float32,
+        )
 
 
 @dataclass(frozen=True)
@@ -96,11 +136,23 @@ class Embedding:
 class DecoderWeights:
     embedding: Embedding  # [V, D]
     positions: Tensor  # [448, D]
-    layers: tuple[DecoderLayer, ...]
+    layers: Layers[DecoderLayer]
     norm: Norm
     vocabulary: Linear  # [V, D]
     heads: int
     audio_type: torch.dtype  # in which the audio's keys and values are kept
+
+    def in_float32(self) -> DecoderWeights:
+        """The same weights in float32, each layer's only while it is used."""
+        return DecoderWeights(
+            embedding=replace(self.embedding, dtype=torch.float32),
+            positions=self.positions.float(),
+            layers=InFloat32(self.layers),
+            norm=self.norm.in_float32(),
+            vocabulary=self.vocabulary.in_float32(),
+            heads=self.heads,
+            audio_type=torch.float32,
+        )
 
 
 def encoder_weights(tensors: Mapping[str, Tensor], config: Any, *, int8: bool = False) -> EncoderWeights:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from turnscribe.devices import Device, device_of
 from turnscribe.listener import SILENT, Listener
 from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.speech.stretches import stretches
@@ -89,10 +90,14 @@ class SpeechDetector:
         return near.unfold(0, CONTEXT + FRAME, FRAME) * gain
 
 
-def load_speech_detector(device: str = "cpu") -> SpeechDetector:
+def load_speech_detector(device: str | Device = "cpu") -> SpeechDetector:
     """The detector on `device`, in float32: it is small. Its weights come with the package."""
     from safetensors.torch import load_file
 
     from turnscribe.speech.silero import WEIGHTS, silero_from
 
-    return SpeechDetector(silero_from(load_file(WEIGHTS)).to(device))
+    runs_on = device_of(device)
+    network = silero_from(load_file(WEIGHTS)).to(runs_on.torch_device)
+    if runs_on.kind == "cuda":
+        network.at_once = None
+    return SpeechDetector(network)

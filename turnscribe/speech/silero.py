@@ -47,12 +47,13 @@ class Silero(nn.Module):
         self.convolutions = nn.ModuleList(nn.Linear(3 * before, after) for before, after in pairwise(channels))
         self.lstm = nn.LSTM(WIDTH, WIDTH)
         self.out = nn.Linear(WIDTH, 1)
+        self.at_once: int | None = AT_ONCE  # frames in a pass; all of them where that is `None`
         self.window: Tensor
         self.register_buffer("window", torch.hann_window(SPECTRUM), persistent=False)
 
     def vectors(self, frames: Tensor) -> Tensor:
         """Frames `[F, CONTEXT + FRAME]` to a vector for each, `[F, WIDTH]`."""
-        at_once = AT_ONCE if frames.device.type == "cpu" else max(1, len(frames))
+        at_once = self.at_once or max(1, len(frames))
         return torch.cat([self._vectors(some) for some in frames.split(at_once)])
 
     def _vectors(self, frames: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from turnscribe.cli.checks.models import Facts
 from turnscribe.cli.checks.results import GB, Result
+from turnscribe.devices import Device, device_of
 
 # Memory, roughly. Weights: parameters x bytes a number. A window while it is decoded: the cross-attention's keys and
 # values of 1,500 frames and the self-attention's of 448 tokens in each decoder layer, so 2 x 1,948 x layers x width
@@ -64,7 +65,8 @@ def check_disk(needed: int, free: float) -> Result:
     return Result("disk", "ok", text)
 
 
-def this_machine() -> Machine:
+def this_machine(gpu: Device | None = None) -> Machine:
+    """What there is; `gpu` in place of torch's own."""
     import torch
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -72,8 +74,9 @@ def this_machine() -> Machine:
     while not folder.exists():
         folder = folder.parent
     disk = shutil.disk_usage(folder).free
-    if torch.cuda.is_available():
-        return Machine("cuda", torch.cuda.get_device_name(), torch.cuda.mem_get_info()[0], disk)
+    gpu = gpu or (device_of("cuda") if torch.cuda.is_available() else None)
+    if gpu is not None:
+        return Machine("cuda", gpu.name, gpu.free_memory, disk)
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     limit = Path("/sys/fs/cgroup/memory.max")  # a container's
     if limit.is_file() and (text := limit.read_text().strip()).isdigit():
