@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict
 
@@ -51,10 +52,12 @@ def add_page_routes(app: FastAPI, service: Service) -> None:
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> Response:
-        """200 once the models are loaded and warm, until then 503."""
+        """200 once the models are loaded and warm, until then 503; devices with a process of their own by name."""
+        states = [asdict(state) for state in service.loader.device_states]
+        devices = {"devices": states} if states else {}
         if not service.is_ready:
-            return JSONResponse({"status": "loading"}, status_code=503, headers={"Retry-After": "5"})
-        return JSONResponse({"status": "ok"})
+            return JSONResponse({"status": "loading", **devices}, status_code=503, headers={"Retry-After": "5"})
+        return JSONResponse({"status": "ok", **devices})
 
     @app.get("/metrics")
     def metrics() -> Response:
