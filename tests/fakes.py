@@ -80,6 +80,14 @@ class FakePipeline:
         self.calls: list[Call] = []
 
     @property
+    def capabilities(self) -> Capabilities:
+        return self.asr.capabilities
+
+    @property
+    def has_diarizer(self) -> bool:
+        return self.diarizer is not None
+
+    @property
     def recordings(self) -> list[bytes]:
         return [audio for audio, _, _ in self.calls]
 

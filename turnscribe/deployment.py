@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from turnscribe import parameters, settings
@@ -13,7 +14,10 @@ from turnscribe.settings import ModelSettings
 
 
 class Deployment:
-    """Reads settings and parameters, and loads the models once a process, when they are first asked for."""
+    """Reads settings and parameters, and loads the models once a process, when they are first asked for.
+
+    `load` is a function of a module, or a `partial` of one: a server names it to the processes of its devices.
+    """
 
     def __init__(
         self,
@@ -34,16 +38,17 @@ class Deployment:
             return self._pipeline
 
 
+def load_package_settings() -> ModelSettings:
+    """The environment's, and a look at the defaults of requests, which it may have too."""
+    loaded = settings.load_settings(ModelSettings)
+    parameters.check_defaults()
+    return loaded
+
+
 def package_deployment(root: Path = Path()) -> Deployment:
     """Of the package alone: its request defaults and rules; relative model folders are looked for in `root` first."""
-
-    def load_settings() -> ModelSettings:
-        loaded = settings.load_settings(ModelSettings)
-        parameters.check_defaults()
-        return loaded
-
     return Deployment(
-        load_settings=load_settings,
+        load_settings=load_package_settings,
         parse=parameters.parse_parameters,
-        load=lambda loaded: load_pipeline(loaded, root=root),
+        load=partial(load_pipeline, root=root),
     )

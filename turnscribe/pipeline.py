@@ -16,8 +16,9 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
+from turnscribe.asr.capabilities import Capabilities
 from turnscribe.asr.protocol import Asr, Recognition, TellsHowItRuns
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
@@ -44,8 +45,31 @@ DIARIZATION_SHARE = 0.4  # of a request's time, for progress
 SPEECH_SHARE = 0.04  # of the same, for finding speech
 CLIP_LIMITS = Limits(max_seconds=60, max_bytes=2**25)  # of a known speaker's clip
 
+LoadPipeline: TypeAlias = "Callable[[ModelSettings], Transcriber]"
 Diarize: TypeAlias = Callable[[Diarizer, Waveform, Request, Listener], Sequence[Turn]]
 AssignSpeakers: TypeAlias = Callable[[Sequence[Chunk], Sequence[Turn]], Sequence[Chunk]]
+
+
+class Transcriber(Protocol):
+    """What a server needs of a pipeline, wherever its models are."""
+
+    @property
+    def settings(self) -> ModelSettings: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def has_diarizer(self) -> bool: ...
+
+    @property
+    def running(self) -> Running | None:
+        """How the backend runs, where it tells."""
+
+    def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript: ...
 
 
 class Pipeline:
@@ -83,6 +107,16 @@ class Pipeline:
     def limits(self) -> Limits:
         """What one input may cost, as the settings say."""
         return self.settings.limits
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The recogniser's."""
+        return self.asr.capabilities
+
+    @property
+    def has_diarizer(self) -> bool:
+        """Whether it can tell speakers apart."""
+        return self.diarizer is not None
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
         """The bytes of one recording to its transcript.

@@ -81,6 +81,7 @@ class ServerSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    devices: str = "auto"  # separated by commas: each has a process of its own
     api_keys: SecretStr | None = None  # separated by commas; without any, everybody may call
     max_concurrent_requests: int = Field(default=8, ge=1, le=256)
     max_queued_requests: int = Field(default=32, ge=0)
@@ -94,12 +95,25 @@ class ServerSettings(BaseSettings):
     job_retention_s: float = Field(default=24 * 3600, gt=0)  # after a job has ended
     webhook_secret: SecretStr | None = None  # signs what is sent to a job's webhook
 
+    @field_validator("devices")
+    @classmethod
+    def _known_devices(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if value != "auto" and not all(re.fullmatch(r"cpu|cuda:[0-9]{1,3}", name) for name in names):
+            raise ValueError("devices are auto, or such as cuda:0,cuda:1 or cpu")
+        return value
+
     @field_validator("api_keys")
     @classmethod
     def _plain_keys(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().isascii():
             raise ValueError("keys are plain ASCII, as headers are")
         return value
+
+    def for_devices(self, count: int) -> ServerSettings:
+        """These settings where so many devices work: what is said of one at a time, for all together."""
+        requests, jobs = self.max_concurrent_requests * count, self.max_concurrent_jobs * count
+        return self.model_copy(update={"max_concurrent_requests": requests, "max_concurrent_jobs": jobs})
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -81,8 +81,8 @@ def measure(recording: Path, tasks: int, parameters: Mapping[str, object], folde
     from flytekit.types.file import FlyteFile
 
     from adapters.flyte.processes import run_map
-    from adapters.flyte.recording import cut_recording
     from adapters.flyte.workflow import transcribe_one_part
+    from adapters.long_recording import cut_recording
     from turnscribe.inputs.decode import decode_audio
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -93,7 +93,7 @@ def measure(recording: Path, tasks: int, parameters: Mapping[str, object], folde
     began = time.perf_counter()
     files, offsets, part_parameters = [recording], [0.0], [dict(parameters)]
     if tasks > 1:
-        cut = cut_recording(str(recording.absolute()), dict(parameters), folder, part_seconds=duration / tasks)
+        cut = cut_recording(recording.read_bytes(), dict(parameters), folder, part_seconds=duration / tasks)
         files, offsets, part_parameters = cut.files, cut.offsets, cut.parameters
     after_split = time.perf_counter()
     bound = {"models": model_key()}

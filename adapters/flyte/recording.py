@@ -1,99 +1,18 @@
-"""One very long recording as files: cut into wav files for the tasks, their results merged and written.
+"""One very long recording of a workflow: its place in the report of the output. Imports nothing of Flyte.
 
-Where the cuts are, and who is who, is in `turnscribe/bulk/long_recordings.py`. Imports nothing of Flyte.
+How it is cut and merged is in `adapters/long_recording.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from adapters.repository import REPOSITORY
-from diarization_utils import assign_speakers, group_turns
-from turnscribe.bulk.entries import write_results
-from turnscribe.bulk.long_recordings import PartTranscript, judge_language, merge, part_parameters, split
+from adapters.long_recording import merge_parts
+from turnscribe.bulk.long_recordings import PartTranscript
 from turnscribe.bulk.manifest import Entry, add_to_report, list_entries, read_report
-from turnscribe.bulk.places import read, shown
-from turnscribe.deployment import Deployment
+from turnscribe.bulk.places import shown
 from turnscribe.errors import BadParameters
-from turnscribe.waveform import to_wav
-
-
-@dataclass(frozen=True)
-class CutRecording:
-    """A recording as wav files in order, and for each of them where it begins and what is asked for it."""
-
-    files: list[Path]
-    offsets: list[float]  # seconds from the start of the recording
-    parameters: list[dict[str, object]]
-    warnings: list[str]
-
-
-def cut_recording(
-    uri: str,
-    parameters: Mapping[str, object],
-    folder: Path,
-    *,
-    part_seconds: float,
-    deployment: Deployment = REPOSITORY,
-) -> CutRecording:
-    """Wav files of about `part_seconds` in `folder`, cut in pauses; the language is judged once, by the opening.
-
-    Raises `PlaceError`, `RequestError`, and what `Pipeline.transcribe` raises.
-    """
-    from turnscribe.inputs.decode import decode_audio
-
-    request = deployment.parse(parameters)
-    if request.channels == "split":
-        raise BadParameters("channels is 'split', and parts are mono: leave it out, or transcribe the file whole.")
-    pipeline = deployment.pipeline()
-    audio = decode_audio(
-        read(uri, max_bytes=pipeline.limits.max_bytes),
-        limits=pipeline.limits,
-        sampling_rate=request.sampling_rate,
-        encoding=request.encoding,
-        audio_track=request.audio_track,
-    )
-    speech = pipeline.find_speech(audio.mono, request)
-    parts = split(audio.mono, speech, request.decoding, part_seconds=part_seconds)
-    language = judge_language(audio.mono, speech, request.decoding, pipeline)
-    files = [folder / f"part-{index:04d}.wav" for index in range(len(parts))]
-    for file, part in zip(files, parts, strict=True):
-        file.write_bytes(to_wav(audio.mono[part.start : part.stop]))
-    return CutRecording(
-        files,
-        [part.offset for part in parts],
-        [part_parameters(request, language, part.speech) for part in parts],
-        [*audio.warnings, *request.without_effect],
-    )
-
-
-def merge_recording(
-    parts: Sequence[PartTranscript],
-    entry: Entry,
-    output: str,
-    *,
-    warnings: Sequence[str] = (),
-    formats: Sequence[str] = (),
-    deployment: Deployment = REPOSITORY,
-) -> Entry:
-    """The parts' transcripts as one, written to the entry's place, and the entry to the report in `output`.
-
-    Raises `PlaceError`, `ManifestError`, `SettingsError`.
-    """
-    transcript = merge(
-        parts,
-        deployment.parse(entry.parameters),
-        threshold=deployment.load_settings().speaker_similarity,
-        assign_speakers=assign_speakers,
-        group_turns=group_turns,
-    )
-    transcript = replace(transcript, warnings=tuple(dict.fromkeys((*warnings, *transcript.warnings))))
-    write_results(entry, transcript, formats=formats)
-    done = replace(entry, status="done", duration=transcript.duration)
-    add_to_report([done], output, read_report(output))
-    return done
 
 
 def only_entry(uri: str, output: str, parameters: Mapping[str, object]) -> Entry:
@@ -108,3 +27,17 @@ def only_entry(uri: str, output: str, parameters: Mapping[str, object]) -> Entry
     entry = replace(entries[0], parameters={**parameters, **entries[0].parameters}, status=None)
     add_to_report([entry], output, earlier)
     return entry
+
+
+def merge_recording(
+    parts: Sequence[PartTranscript],
+    entry: Entry,
+    output: str,
+    *,
+    warnings: Sequence[str] = (),
+    formats: Sequence[str] = (),
+) -> Entry:
+    """`merge_parts`, and the entry in the report of `output`. Raises as that does, and `ManifestError`."""
+    done = merge_parts(parts, entry, warnings=warnings, formats=formats)
+    add_to_report([done], output, read_report(output))
+    return done

@@ -20,7 +20,7 @@ which goes on after the files that are done (its checkpoint). A shard whose atte
 TASK_MIN_SUCCESS_RATIO; with fewer successes the workflow fails, and the report is written all the same. Of one
 recording every part is needed.
 
-A thin layer: what the tasks do is in `shards.py` and `recording.py`.
+A thin layer: what the tasks do is in `shards.py`, `recording.py` and `adapters/long_recording.py`.
 """
 
 from __future__ import annotations
@@ -48,9 +48,11 @@ from adapters.flyte import recording as recordings
 from adapters.flyte import shards as sharding
 from adapters.flyte.failures import may_pass
 from adapters.flyte.settings import load_task_settings
+from adapters.long_recording import cut_recording
 from adapters.repository import REPOSITORY
 from turnscribe.bulk.long_recordings import PartTranscript, transcribe_part
 from turnscribe.bulk.manifest import Entry, from_text, to_text
+from turnscribe.bulk.places import read
 
 CACHE_VERSION = "2"  # raise it when the same recording and settings give another answer
 
@@ -175,7 +177,8 @@ def split_recording(recording: str, output: str, parameters: str, formats: str, 
     sharding.check_positive("part_minutes", part_minutes)
     with retried():
         entry = recordings.only_entry(recording, output, sharding.request_parameters(parameters))
-        cut = recordings.cut_recording(entry.uri, entry.parameters, _folder(), part_seconds=part_minutes * 60)
+        audio = read(entry.uri, max_bytes=REPOSITORY.load_settings().limits.max_bytes)
+        cut = cut_recording(audio, entry.parameters, _folder(), part_seconds=part_minutes * 60)
     return PartTasks(
         [FlyteFile(str(file)) for file in cut.files],
         cut.offsets,

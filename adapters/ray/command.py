@@ -24,7 +24,7 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from adapters.ray.cluster import build_actor, build_environment, join_cluster
-from adapters.ray.passes import Pool, WorkersDie, transcribe_all
+from adapters.ray.passes import Pool, WorkersDie, transcribe_all, transcribe_parts
 from adapters.ray.report import Report
 from adapters.repository import REPOSITORY
 from turnscribe.bulk.entries import TEXT_FORMATS
@@ -85,11 +85,21 @@ def _transcribe(
     import ray
 
     actors, share = build_actor(args, ray.cluster_resources())
-    pool = Pool(actors, share, environment, args.format, args.files_per_bundle, int(args.bundle_mb * 2**20))
+    part_seconds = args.part_minutes * 60 if args.part_minutes else None
+    pool = Pool(
+        actors, share, environment, args.format, args.files_per_bundle, int(args.bundle_mb * 2**20), part_seconds
+    )
     nodes = sum(node["Alive"] for node in ray.nodes())
     report.show(f"{len(left)} recordings for {actors} actors on {nodes} nodes.")
+    cut = []
     for entry in transcribe_all(left, pool, output=args.output, on_message=report.show):
-        report.ended(entry)
+        if entry.status is None:
+            cut.append(entry)
+        else:
+            report.ended(entry)
+    if cut:
+        for entry in transcribe_parts(cut, pool, output=args.output, on_message=report.show):
+            report.ended(entry)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -99,6 +109,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--output", required=True, metavar="DIR", help="folder that all nodes share, or s3:// prefix")
     add("--format", nargs="+", choices=TEXT_FORMATS, default=[], help="beside the answers")
     add("--parameters", type=_parameters, default={}, metavar="JSON", help="""a request's: '{"language": "en"}'""")
+    add("--part-minutes", type=float, metavar="N", help="cut longer recordings, and share their parts out")
     add("--files-per-bundle", type=_positive, default=16, metavar="N", help="sharing batches (default: 16)")
     add("--bundle-mb", type=float, default=64, metavar="MB", help="at most, unless a file is larger (default: 64)")
     cluster = parser.add_argument_group("cluster").add_argument
@@ -133,6 +144,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--cpus, --object-store-memory and --temp-dir are those of `ray start` with an --address.")
     if not args.cpus_per_actor > 0 or not args.bundle_mb > 0 or (args.gpus_per_actor or 0) < 0:
         parser.error("--cpus-per-actor and --bundle-mb must be above 0, --gpus-per-actor at least 0.")
+    if args.part_minutes is not None and not args.part_minutes > 0:
+        parser.error("--part-minutes must be above 0.")
     return args
 
 

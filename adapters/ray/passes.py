@@ -12,12 +12,14 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeAlias
 
 from pydantic import SecretStr
 
 from adapters.ray.worker import BundleRow, BundleWorker, EntryRow
 from turnscribe.bulk.manifest import Entry, bundles, from_text, left_to_do, to_text
+from turnscribe.bulk.places import PlaceError
 from turnscribe.errors import ModelUnavailable, SettingsError
 
 PASSES = 3  # two nodes may be lost under a file before it is given up
@@ -30,7 +32,11 @@ OnMessage: TypeAlias = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Pool:
-    """`actors` actors, each with `share` of a cluster; a bundle has at most `files` files, `size_bytes` together."""
+    """`actors` actors, each with `share` of a cluster; a bundle has at most `files` files, `size_bytes` together.
+
+    With `part_seconds` the actors cut what is longer than that (`parts.py`); `of_parts` says that the entries are
+    such parts.
+    """
 
     actors: int
     share: Mapping[str, float]
@@ -38,6 +44,8 @@ class Pool:
     formats: Sequence[str] = ()
     files: int = 16
     size_bytes: int = 64 * 2**20
+    part_seconds: float | None = None
+    of_parts: bool = False
 
 
 class WorkersDie(Exception):
@@ -45,7 +53,7 @@ class WorkersDie(Exception):
 
 
 def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, on_message: OnMessage) -> Iterator[Entry]:
-    """Each entry once, done or failed, as they come.
+    """Each entry once, done or failed, as they come; one that was cut into parts without a status.
 
     Raises `SettingsError`, which is `ModelUnavailable` where no worker has its models but may get them later,
     `WorkersDie` and what Ray raises.
@@ -74,6 +82,31 @@ def transcribe_all(entries: Sequence[Entry], pool: Pool, *, output: str, on_mess
     yield from (replace(entry, status="failed", error=died) for entry in left.values())
 
 
+def transcribe_parts(cut: Sequence[Entry], pool: Pool, *, output: str, on_message: OnMessage) -> Iterator[Entry]:
+    """Each of the recordings that were cut once, done or failed, as soon as its last part has ended.
+
+    All parts of all recordings are shared out among the actors, but for those that are there already. Raises as
+    `transcribe_all` does.
+    """
+    from adapters.ray.parts import CutEntry
+
+    recordings = []
+    for entry in cut:
+        try:
+            recordings.append(CutEntry.read(entry))
+        except PlaceError as error:
+            yield replace(entry, status="failed", error=str(error))
+    owners = {part.uri: recording for recording in recordings for part in recording.parts}
+    left, there = left_to_do([part for recording in recordings for part in recording.parts], output)
+    on_message(f"{len(recordings)} long recordings have {len(owners)} parts, {len(there)} of them there already.")
+    done = transcribe_all(left, replace(pool, of_parts=True, formats=()), output=output, on_message=on_message)
+    for part in chain(there, done if left else ()):
+        recording = owners[part.uri]
+        recording.ended(part)
+        if recording.is_over:
+            yield recording.merged(pool.formats)
+
+
 def one_pass(made: Sequence[Sequence[Entry]], pool: Pool, *, may_lose: int) -> Iterator[Entry]:
     """The entries of the bundles as they come; without those whose worker died or had no models."""
     import ray.data
@@ -91,7 +124,7 @@ def one_pass(made: Sequence[Sequence[Entry]], pool: Pool, *, may_lose: int) -> I
         warnings.simplefilter("ignore")  # max_task_retries is to go in Ray 2.64; until then nothing takes its place
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
             BundleWorker,
-            fn_constructor_args=[pool.environment, pool.formats],
+            fn_constructor_args=[pool.environment, pool.formats, pool.part_seconds, pool.of_parts],
             # one bundle at a time: another one waiting would be lost with it
             compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(rows)), max_tasks_in_flight_per_actor=1),
             max_restarts=-1,  # dead actors start anew,

@@ -46,14 +46,20 @@ class BundleWorker:
     Ray would wait for, and one whose process dies as it starts it would start again and again.
     """
 
-    def __init__(self, environment: Mapping[str, SecretStr], formats: Sequence[str]) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, SecretStr],
+        formats: Sequence[str],
+        part_seconds: float | None = None,
+        of_parts: bool = False,
+    ) -> None:
         os.environ.update({name: secret.get_secret_value() for name, secret in environment.items()})
-        self.formats = formats
+        self.formats, self.part_seconds, self.of_parts = formats, part_seconds, of_parts
         self.transcribe: TranscribeEntry | None = None
 
     def __call__(self, row: BundleRow) -> list[EntryRow]:
         from adapters.repository import REPOSITORY
-        from turnscribe.bulk.entries import transcribe_bundle, transcribe_entry
+        from turnscribe.bulk.entries import transcribe_bundle
         from turnscribe.errors import ModelUnavailable, SettingsError
 
         if self.transcribe is None:
@@ -65,9 +71,20 @@ class BundleWorker:
                     log.warning("%s", error)
                     time.sleep(AGAIN_SECONDS)
                 return [{"entry": "", "refused": str(error), "may_pass": may_pass}]
-            self.transcribe = Watched(partial(transcribe_entry, deployment=REPOSITORY, formats=self.formats))
+            self.transcribe = Watched(self._work())
         done = transcribe_bundle(from_text(row["bundle"]), self.transcribe)
         return [{"entry": to_text([entry]), "refused": "", "may_pass": False} for entry in done]
+
+    def _work(self) -> TranscribeEntry:
+        from adapters.ray.parts import cut_or_transcribe, transcribe_part_entry
+        from adapters.repository import REPOSITORY
+        from turnscribe.bulk.entries import transcribe_entry
+
+        if self.of_parts:
+            return partial(transcribe_part_entry, deployment=REPOSITORY)
+        if self.part_seconds is None:
+            return partial(transcribe_entry, deployment=REPOSITORY, formats=self.formats)
+        return partial(cut_or_transcribe, part_seconds=self.part_seconds, deployment=REPOSITORY, formats=self.formats)
 
 
 class Watched:

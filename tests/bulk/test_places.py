@@ -14,7 +14,19 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from turnscribe.bulk import places
-from turnscribe.bulk.places import Missing, PlaceError, Refused, Unavailable, find, join, read, shown, version, write
+from turnscribe.bulk.places import (
+    Missing,
+    PlaceError,
+    Refused,
+    Unavailable,
+    find,
+    join,
+    read,
+    remove,
+    shown,
+    version,
+    write,
+)
 
 CONTENT = os.urandom(3 * places.BLOCK_BYTES + 12_345)
 
@@ -330,3 +342,16 @@ def test_secrets_of_a_uri_are_not_shown() -> None:
     assert shown("talks/a?.mp3") == "talks/a?.mp3"
     assert shown("s3://bucket/talk #1?.mp3") == "s3://bucket/talk #1?.mp3"
     assert join("/", "a.json") == "/a.json"
+
+
+# What is removed
+
+
+@pytest.mark.parametrize("scheme", ["", "memory://"])
+def test_a_folder_is_removed_with_all_that_is_in_it_and_nothing_else(scheme: str, tmp_path: Path) -> None:
+    base = f"{scheme}{tmp_path}"
+    for name in ("a.parts/plan.json", "a.parts/key/0000", "a.parts2/0000", "a"):
+        write(join(base, name), "x")
+    remove(join(base, "a.parts"))
+    assert [uri.removeprefix(f"{base}/") for uri in find(base)] == ["a", "a.parts2/0000"]
+    remove(join(base, "a.parts"))  # there is none any more

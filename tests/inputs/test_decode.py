@@ -28,7 +28,7 @@ from tests.inputs.media import (
     wav,
 )
 from turnscribe.errors import BadAudio, BadParameters
-from turnscribe.inputs.decode import Audio, decode_audio
+from turnscribe.inputs.decode import Audio, decode_audio, measured_seconds
 from turnscribe.inputs.limits import Limits
 from turnscribe.waveform import SAMPLE_RATE
 
@@ -47,6 +47,15 @@ def test_each_format_has_the_length_and_level_of_its_source(make: Make, name: st
     assert SECONDS - 0.01 <= audio.duration <= SECONDS + padding
     assert abs(level(audio.mono) - SINE_DB) <= FILES[name][2]
     assert audio.warnings == ()
+    assert measured_seconds(make(name)) == pytest.approx(audio.duration, abs=0.12)
+
+
+def test_headerless_audio_is_as_long_as_its_rate_says() -> None:
+    pcm = bytes(2 * 12_000)
+    decoded = decode_audio(pcm, encoding="pcm_s16le", sampling_rate=8_000)
+    assert measured_seconds(pcm, encoding="pcm_s16le", sampling_rate=8_000) == decoded.duration == 1.5
+    with pytest.raises(BadAudio):
+        measured_seconds(b"no audio")
 
 
 def test_amr_of_a_phone_has_twenty_milliseconds_a_frame() -> None:

@@ -1,4 +1,4 @@
-"""The audio of the benchmarks: the demo conversation, repeated to any length."""
+"""The audio of the benchmarks: the demo conversation, or another recording, repeated to any length."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CONVERSATION = Path(__file__).resolve().parents[2] / "demo" / "conversation.flac
 LEVELS_DB = (0.0, -3.0, 2.0, -1.5, 1.0)  # of one repetition after the other, so that no two windows are the same
 
 
-def speech(seconds: float) -> NDArray[np.float32]:
-    """`[samples]`, mono, 16 kHz, exactly `round(seconds * 16000)` of them."""
+def speech(seconds: float, recording: bytes | None = None) -> NDArray[np.float32]:
+    """`[samples]`, mono, 16 kHz, exactly `round(seconds * 16000)` of them; the `recording`'s where one is given."""
     wanted = round(seconds * SAMPLE_RATE)
-    conversation = _conversation()
+    conversation = _decoded(recording or CONVERSATION.read_bytes())
     out = np.empty(wanted, np.float32)
     for repetition, start in enumerate(range(0, wanted, len(conversation))):
         part = conversation[: wanted - start]
@@ -27,7 +27,7 @@ def speech(seconds: float) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=1)
-def _conversation() -> NDArray[np.float32]:
+def _decoded(recording: bytes) -> NDArray[np.float32]:
     from turnscribe.inputs.decode import decode_audio
 
-    return decode_audio(CONVERSATION.read_bytes()).mono
+    return decode_audio(recording).mono

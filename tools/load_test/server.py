@@ -40,13 +40,19 @@ class ServerProcess:
     """Started with `with`; its output goes to the file `log`, `folder` keeps its jobs.
 
     `environ` is the whole environment of the process, but for where it listens; `descriptors` is how many files and
-    sockets it may have open, where that is not this process's own limit.
+    sockets it may have open, where that is not this process's own limit; `repository` is the checkout it runs from.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], *, folder: Path, log: Path, descriptors: int | None = None
+        self,
+        environ: Mapping[str, str],
+        *,
+        folder: Path,
+        log: Path,
+        descriptors: int | None = None,
+        repository: Path = REPOSITORY,
     ) -> None:
-        self.log = log
+        self.log, self._repository = log, repository
         self._command = [sys.executable, "-m", "server"]
         if descriptors is not None:
             self._command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *self._command]
@@ -59,7 +65,7 @@ class ServerProcess:
                 with deferred_signals():
                     self.process = subprocess.Popen(
                         self._command,
-                        cwd=REPOSITORY,
+                        cwd=self._repository,
                         env=self._environ,
                         stdout=output,
                         stderr=output,

@@ -35,26 +35,34 @@ log = logging.getLogger("turnscribe")
 
 
 def transcribe_file(
-    uri: str, parameters: Mapping[str, object], deployment: Deployment, listener: Listener = SILENT
+    uri: str,
+    parameters: Mapping[str, object],
+    deployment: Deployment,
+    listener: Listener = SILENT,
+    *,
+    audio: bytes | None = None,
 ) -> Transcript:
-    """The recording at `uri` to its transcript; `parameters` are a request's.
+    """The recording at `uri` to its transcript; `parameters` are a request's, `audio` its bytes where it was read.
 
     Raises `PlaceError` where it cannot be read, and what `Pipeline.transcribe` raises.
     """
     request = deployment.parse(parameters)
     pipeline = deployment.pipeline()
-    audio = read(uri, max_bytes=pipeline.limits.max_bytes)
+    if audio is None:
+        audio = read(uri, max_bytes=pipeline.limits.max_bytes)
     return pipeline.transcribe(audio, request, listener)
 
 
-def transcribe_entry(entry: Entry, deployment: Deployment, *, formats: Sequence[str] = ()) -> Entry:
+def transcribe_entry(
+    entry: Entry, deployment: Deployment, *, formats: Sequence[str] = (), audio: bytes | None = None
+) -> Entry:
     """`transcribe_file` with its results written: the entry, done. Raises as that does, and `PlaceError`.
 
     Repeating it writes the same files again. The answer, with word times, is written last.
     """
     began = time.perf_counter()
     check_room(entry.answer)
-    transcript = transcribe_file(entry.uri, entry.parameters, deployment)
+    transcript = transcribe_file(entry.uri, entry.parameters, deployment, audio=audio)
     write_results(entry, transcript, formats=formats)
     return replace(
         entry, status="done", error=None, duration=transcript.duration, seconds=round(time.perf_counter() - began, 3)

@@ -81,6 +81,18 @@ def write(uri: str, content: str | bytes, *, attempts: int = ATTEMPTS, wait: flo
         ) from None
 
 
+def remove(folder: str, *, attempts: int = ATTEMPTS, wait: float = FIRST_WAIT_SECONDS) -> None:
+    """The files in a folder or below a prefix, and of a disk the folders too. Raises `PlaceError`."""
+    fs, path = _opened(folder)
+
+    def removed() -> None:
+        fs.invalidate_cache()
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
+
+    _persistently(removed, folder, "removed", attempts, wait)
+
+
 def check_room(uri: str) -> None:
     """Before what is to be written at `uri` is worked on. Raises `PlaceError` where it is on a disk that is full."""
     fs, path = _opened(uri)

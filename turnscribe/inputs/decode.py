@@ -97,6 +97,22 @@ def decode_audio(
     return _decode_file(data, limits, sampling_rate, split_channels, audio_track)
 
 
+def measured_seconds(
+    data: bytes,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    sampling_rate: int = SAMPLE_RATE,
+    encoding: str | None = None,
+    audio_track: int | None = None,
+) -> float:
+    """How long what `decode_audio` would decode is, by its packets, at a tenth of the cost. Raises as that does."""
+    if encoding:
+        return len(data) / 2 / sampling_rate
+    check_size(len(data), limits)
+    with unreadable_as_bad_audio(data):
+        return survey(data, audio_track, limits, Deadline(limits.max_decode_seconds)).tracks[0].audio_end
+
+
 def _decode_pcm(data: bytes, limits: Limits, sampling_rate: int) -> Audio:
     import av
 

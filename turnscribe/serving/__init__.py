@@ -3,6 +3,7 @@
 server.py         the command: settings, uvicorn, how it ends
 app.py            the application: which routes and which middleware, and what starts and ends with them
 loading.py        the pipeline, loaded and warmed up while the server already answers
+devices/          several devices, with a process for each, in the place of one pipeline
 service.py        what all routes share: the pipeline, the workers, the metrics
 workers.py        a bounded number of requests at a time, and a bounded queue
 bodies.py         a request's body, read as a recording and its parameters

@@ -14,12 +14,12 @@ from starlette.responses import Response
 import turnscribe
 from turnscribe.errors import TurnscribeError
 from turnscribe.parameters import parse_parameters
-from turnscribe.pipeline import Pipeline
+from turnscribe.pipeline import Transcriber
 from turnscribe.serving import documents
 from turnscribe.serving.ending import Ending
 from turnscribe.serving.jobs.store import JobStore
 from turnscribe.serving.jobs.webhooks import Post, post_webhook
-from turnscribe.serving.loading import PipelineLoader
+from turnscribe.serving.loading import FIRST_PARAMETERS, PipelineLoader
 from turnscribe.serving.middleware.api_keys import ApiKeys
 from turnscribe.serving.middleware.body_limit import BodyLimit
 from turnscribe.serving.middleware.observe import RequestObserver
@@ -34,7 +34,7 @@ from turnscribe.settings import ServerSettings
 
 
 def create_app(
-    pipeline: Pipeline | PipelineLoader,
+    pipeline: Transcriber | PipelineLoader,
     settings: ServerSettings,
     *,
     parse: ParseParameters = parse_parameters,
@@ -47,7 +47,7 @@ def create_app(
     be used, and `BadParameters` where the defaults of a request are wrong.
     """
     loader = pipeline if isinstance(pipeline, PipelineLoader) else PipelineLoader.of(pipeline)
-    first_request = parse({"vad": False})  # a tone is no speech, and is to go through all the models
+    first_request = parse(FIRST_PARAMETERS)
     service = Service(loader, settings, parse)
     store = JobStore(settings.jobs_folder, retention_s=settings.job_retention_s)
     post = post or partial(post_webhook, ports=loader.settings.limits.url_ports)

@@ -1,4 +1,5 @@
-"""An ordered stop: jobs go back into the queue at once, what is being answered has a bounded time."""
+"""An ordered stop: jobs go back into the queue at once, what is being answered has a bounded time, and devices end
+last."""
 
 from __future__ import annotations
 
@@ -36,6 +37,7 @@ class Ending:
         requests = await asyncio.to_thread(self._service.close, self._seconds_left)
         jobs = await asyncio.to_thread(self._runner.join, self._seconds_left)
         self.in_order = requests and jobs
+        await asyncio.to_thread(self._service.loader.end)
 
     @property
     def _seconds_left(self) -> float:

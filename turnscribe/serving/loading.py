@@ -1,39 +1,51 @@
-"""The pipeline, loaded and warmed up in a thread of its own while the server already answers."""
+"""The pipeline, loaded and warmed up in a thread of its own while the server already answers.
+
+Its models are in this process or, where the server has several devices, in one for each (`devices/`).
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from turnscribe.errors import TurnscribeError
 from turnscribe.memory import give_back_memory
-from turnscribe.pipeline import Pipeline
+from turnscribe.pipeline import LoadPipeline, Transcriber
 from turnscribe.request import Request
+from turnscribe.serving.devices.device import DeviceState
+from turnscribe.serving.devices.pipeline import PipelineOnDevices
 from turnscribe.serving.problems import Busy
 from turnscribe.settings import ModelSettings
 from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 log = logging.getLogger("turnscribe.server")
 
-LoadPipeline: TypeAlias = Callable[[ModelSettings], Pipeline]
+FIRST_PARAMETERS = {"vad": False}  # of the first request: a tone is no speech, and is to go through all the models
 
 
 class PipelineLoader:
-    """What `load(settings)` makes, once that is done and a first request went through it."""
+    """What `load(settings)` makes, once that is done and a first request went through it.
 
-    def __init__(self, settings: ModelSettings, load: LoadPipeline) -> None:
-        self.settings, self._load = settings, load
-        self._pipeline: Pipeline | None = None  # once it is warm
+    What is on `devices` of its own is loaded by them; their processes end at `end`.
+    """
+
+    def __init__(self, settings: ModelSettings, load: LoadPipeline, devices: PipelineOnDevices | None = None) -> None:
+        self.settings, self._load, self._devices = settings, load, devices
+        self._pipeline: Transcriber | None = None  # once it is warm
         self._closed = False
 
     @classmethod
-    def of(cls, pipeline: Pipeline) -> PipelineLoader:
+    def of(cls, pipeline: Transcriber) -> PipelineLoader:
         """For one that is loaded, and only has to be warmed up."""
         return cls(pipeline.settings, lambda settings: pipeline)
+
+    @classmethod
+    def on_devices(cls, settings: ModelSettings, devices: PipelineOnDevices) -> PipelineLoader:
+        """For one in several processes."""
+        return cls(settings, devices.start, devices)
 
     def start(self, first_request: Request, *, on_ready: Callable[[], None], on_failure: Callable[[], None]) -> None:
         """Begin. One of the two functions is called in the end; `on_ready` is not after `close`."""
@@ -44,12 +56,25 @@ class PipelineLoader:
         """What is still loading is left to end with the process."""
         self._closed = True
 
-    @property
-    def is_ready(self) -> bool:
-        return self._pipeline is not None
+    def end(self) -> None:
+        """After the last answer: other processes end."""
+        self._closed = True
+        if self._devices is not None:
+            self._devices.close()
 
     @property
-    def pipeline(self) -> Pipeline:
+    def device_states(self) -> Sequence[DeviceState]:
+        """Of the devices that have a process of their own."""
+        return self._devices.states if self._devices is not None else ()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a request would be worked on now."""
+        states = self.device_states
+        return self._pipeline is not None and (not states or any(state.ready for state in states))
+
+    @property
+    def pipeline(self) -> Transcriber:
         """Raises `Busy` while it is loading."""
         if self._pipeline is None:
             raise Busy("The models are loading: try again soon.", retry_after_s=10)
@@ -60,9 +85,10 @@ class PipelineLoader:
     ) -> None:
         try:
             pipeline = self._load(self.settings)
-            pipeline.transcribe(_tone(), first_request)  # what is compiled or allocated late, is now
-            give_back_memory()
+            warm_up(pipeline, first_request)
         except Exception as error:
+            if self._closed:  # other processes were told to end
+                return
             expected = isinstance(error, TurnscribeError)
             log.error("the models could not be loaded: %s", error, exc_info=not expected)
             on_failure()
@@ -71,6 +97,12 @@ class PipelineLoader:
             self._pipeline = pipeline
             on_ready()
             log.info("ready")
+
+
+def warm_up(pipeline: Transcriber, first_request: Request) -> None:
+    """What is compiled or allocated late, is now."""
+    pipeline.transcribe(_tone(), first_request)
+    give_back_memory()
 
 
 def _tone() -> bytes:

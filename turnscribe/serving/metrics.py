@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from turnscribe.serving.devices.device import DeviceState
 from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST
 from turnscribe.transcript import Transcript
 
@@ -46,6 +49,10 @@ class Metrics:
         """A number that is read when `/metrics` is."""
         Gauge(f"turnscribe_{name}", meaning, registry=self.registry).set_function(value)
 
+    def devices(self, states: Callable[[], Sequence[DeviceState]]) -> None:
+        """Those that have a process of their own, read when `/metrics` is."""
+        self.registry.register(_Devices(states))
+
     def count_answer(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, _outcome(status)).inc()
         self._seconds.labels(route).observe(seconds)
@@ -65,6 +72,28 @@ class Metrics:
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
+
+
+class _Devices(Collector):
+    """By the device's name and its place in `DEVICES`."""
+
+    def __init__(self, states: Callable[[], Sequence[DeviceState]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterator[Metric]:
+        states = self._states()
+        if not states:
+            return
+        labels = ["device", "place"]
+        ready = GaugeMetricFamily("turnscribe_device_ready", "Whether it takes requests.", labels=labels)
+        running = GaugeMetricFamily("turnscribe_device_requests", "Requests and jobs on it.", labels=labels)
+        restarts = CounterMetricFamily("turnscribe_device_restarts", "Processes started anew.", labels=labels)
+        for place, state in enumerate(states):
+            values = [state.device, str(place)]
+            ready.add_metric(values, state.ready)
+            running.add_metric(values, state.running)
+            restarts.add_metric(values, state.restarts)
+        yield from (ready, running, restarts)
 
 
 def _outcome(status: int) -> str:

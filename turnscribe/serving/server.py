@@ -19,8 +19,11 @@ from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import TurnscribeError
 from turnscribe.serving.app import create_app
 from turnscribe.serving.connections import ACCEPTED_AT_ONCE, BoundedConnection, lengthen_queue, most_connections
+from turnscribe.serving.devices.choice import chosen_devices
+from turnscribe.serving.devices.pipeline import PipelineOnDevices
 from turnscribe.serving.ending import Ending
-from turnscribe.serving.loading import PipelineLoader
+from turnscribe.serving.loading import FIRST_PARAMETERS, PipelineLoader
+from turnscribe.serving.log import start_log
 from turnscribe.serving.log_limit import LogLimit
 from turnscribe.settings import ServerSettings, load_settings
 
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
     """
     deployment = deployment or package_deployment()
     args = build_parser(prog).parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start_log()
     failed = threading.Event()
 
     def give_up() -> None:
@@ -65,7 +68,7 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
 
     try:
         settings = load_settings(ServerSettings)
-        loader = PipelineLoader(deployment.load_settings(), deployment.load)
+        loader, settings = _loader(deployment, settings)
         app = create_app(loader, settings, parse=deployment.parse, on_failure=give_up)
     except TurnscribeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -81,7 +84,7 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
         access_log=False,
         server_header=False,
     )
-    for handler in (*logging.getLogger().handlers, *logging.getLogger("uvicorn").handlers):
+    for handler in logging.getLogger("uvicorn").handlers:
         handler.addFilter(LogLimit())
     server = Server(config)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it anew when it has ended in good order
@@ -92,6 +95,20 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
         logging.shutdown()
         os._exit(status)
     return status
+
+
+def _loader(deployment: Deployment, settings: ServerSettings) -> tuple[PipelineLoader, ServerSettings]:
+    """Of the models, in this process or on several devices, and the settings for all of those together."""
+    model_settings, devices = deployment.load_settings(), chosen_devices(settings.devices)
+    if not devices:
+        return PipelineLoader(model_settings, deployment.load), settings
+    pipeline = PipelineOnDevices(
+        devices,
+        deployment.load,
+        first_request=deployment.parse(FIRST_PARAMETERS),
+        at_once=settings.max_concurrent_requests + settings.max_concurrent_jobs,
+    )
+    return PipelineLoader.on_devices(model_settings, pipeline), settings.for_devices(len(devices))
 
 
 def build_parser(prog: str = "serve") -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ from starlette.requests import Request as HttpRequest
 from turnscribe.errors import BadAudio, Cancelled, TurnscribeError
 from turnscribe.inputs.read import read_input, read_text
 from turnscribe.listener import SILENT, Listener, ShouldStop
-from turnscribe.pipeline import Pipeline
+from turnscribe.pipeline import Transcriber
 from turnscribe.request import Request
 from turnscribe.serving.bodies import Body, contents
 from turnscribe.serving.json_body import LongText
@@ -45,6 +45,7 @@ class Service:
         self.metrics.gauge("requests_running", "Requests on the models.", lambda: self.workers.running)
         self.metrics.gauge("requests_waiting", "Requests in the queue.", lambda: self.workers.waiting)
         self.metrics.gauge("uploads", "Requests whose bodies are coming in.", lambda: sum(self._uploads.values()))
+        self.metrics.devices(lambda: loader.device_states)
 
     def close(self, seconds: float) -> bool:
         """Finish what was taken on, within so many seconds; whether that was so."""
@@ -56,7 +57,7 @@ class Service:
         return self.loader.is_ready
 
     @property
-    def pipeline(self) -> Pipeline:
+    def pipeline(self) -> Transcriber:
         """Raises `Busy` while it is loading."""
         return self.loader.pipeline
 

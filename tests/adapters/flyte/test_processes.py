@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from adapters.flyte.compare import build_recording
 from adapters.flyte.processes import TaskFailed, read_output, run_map, start, write_inputs
-from adapters.flyte.recording import cut_recording
 from adapters.flyte.shards import list_shards
 from adapters.flyte.workflow import transcribe_one_part, transcribe_shard
+from adapters.long_recording import cut_recording
 from config import parse_config
 from tests.adapters.flyte.conftest import LIMIT_SECONDS, REPOSITORY, BusyStore, finished
 from tests.fakes import deployed
@@ -61,7 +61,7 @@ def test_parts_by_parallel_processes_are_the_single_machines_transcript(
     recording = tmp_path / "day.wav"
     recording.write_bytes(to_wav(np.tile(conversation_waveform, 2)))
     pipeline = demo_handler.pipeline
-    cut = cut_recording(str(recording), WINDOW, tmp_path, part_seconds=50, deployment=deployed(pipeline))
+    cut = cut_recording(recording.read_bytes(), WINDOW, tmp_path, part_seconds=50, deployment=deployed(pipeline))
     assert len(cut.files) == 2
     bound = {"models": ""}
     inputs = {

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.adapters.ray.cluster import Cluster, cluster, start_job
@@ -301,3 +302,26 @@ def s3() -> Iterator[Any]:
         urllib.request.urlopen(reset).close()  # servers of one process share their buckets
     finally:
         server.stop()
+
+
+def test_a_long_recording_is_shared_out_among_the_nodes(
+    start: Callable[..., Any], clips: list[bytes], texts: list[str], conversation_waveform: Any, tmp_path: Path
+) -> None:
+    from config import ModelSettings, parse_config
+    from handler import EndpointHandler
+
+    fill(tmp_path / "in", clips, 2)
+    long = to_wav(np.tile(conversation_waveform, 3))
+    (tmp_path / "in" / "day.wav").write_bytes(long)
+    job = start("--part-minutes", "0.5", "--format", "srt")
+    _, err = job.communicate(timeout=A_WHILE)
+    assert job.returncode == 0, err
+    assert "1 long recordings have 5 parts, 0 of them there already." in err
+    assert "3 done" in err
+    pipeline = EndpointHandler(str(REPOSITORY), ModelSettings(asr_model=DEMO["asr_model"])).pipeline
+    written = answers(tmp_path / "out")
+    assert written["day.wav"]["text"] == pipeline.transcribe(long, parse_config({"language": "en"})).text
+    assert [written[name]["text"] for name in ("000.wav", "001.wav")] == texts[:2]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir() if not file.name.startswith(".")) == sorted(
+        [*(f"{name}.{suffix}" for name in written for suffix in ("json", "srt")), REPORT]
+    )

@@ -106,7 +106,7 @@ class JobRoutes:
             raise Malformed("A job is one recording: send a form with a file, or JSON with parameters.url.")
         if order.url is not None and not pipeline.settings.allow_url_inputs:
             raise BadParameters("URLs are not fetched here: send the recording as a form's file.")
-        if self.service.parse(order.parameters).diarize and pipeline.diarizer is None:
+        if self.service.parse(order.parameters).diarize and not pipeline.has_diarizer:
             raise BadParameters("diarize is true and no diarizer is loaded: leave it out.")
 
     def _accept(self, order: JobOrder, body: Body) -> dict[str, Any]:

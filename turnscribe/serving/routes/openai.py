@@ -66,10 +66,10 @@ async def _transcription(service: Service, http_request: HttpRequest, task: Task
 
 def _model(service: Service) -> dict[str, Any]:
     pipeline = service.pipeline
-    capabilities = pipeline.asr.capabilities
+    capabilities = pipeline.capabilities
     name = str(pipeline.settings.asr_model)
     abilities = {
-        "diarization": pipeline.diarizer is not None,
+        "diarization": pipeline.has_diarizer,
         "assistant": capabilities.assistant,
         "multilingual": capabilities.multilingual,
         "languages": sorted(capabilities.languages),

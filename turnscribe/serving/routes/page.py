@@ -52,12 +52,15 @@ def add_page_routes(app: FastAPI, service: Service) -> None:
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> Response:
-        """200 once the models are loaded and warm, until then 503; and how the engine runs."""
+        """200 once the models are loaded and warm, until then 503; how the engine runs, and devices with a process of
+        their own."""
+        states = [asdict(state) for state in service.loader.device_states]
+        devices = {"devices": states} if states else {}
         if not service.is_ready:
-            return JSONResponse({"status": "loading"}, status_code=503, headers={"Retry-After": "5"})
+            return JSONResponse({"status": "loading", **devices}, status_code=503, headers={"Retry-After": "5"})
         running = service.pipeline.running
         engine = {} if running is None else {"engine": asdict(running)}
-        return JSONResponse({"status": "ok", **engine})
+        return JSONResponse({"status": "ok", **engine, **devices})
 
     @app.get("/metrics")
     def metrics() -> Response:

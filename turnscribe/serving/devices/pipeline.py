@@ -1,0 +1,183 @@
+"""What the server has in place of a `Pipeline` where several devices work for it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+
+from turnscribe.asr.capabilities import Capabilities
+from turnscribe.devices import Running
+from turnscribe.errors import Cancelled, InferenceFailed, SettingsError
+from turnscribe.inputs.limits import Limits
+from turnscribe.listener import SILENT, Listener
+from turnscribe.pipeline import LoadPipeline
+from turnscribe.request import Request
+from turnscribe.serving.devices.channel import Begin, Ready
+from turnscribe.serving.devices.choice import environment_of
+from turnscribe.serving.devices.device import LOOK_EVERY, Call, Device, DeviceState, ProcessEnded
+from turnscribe.settings import ModelSettings
+from turnscribe.transcript import Chunk, Transcript
+
+log = logging.getLogger("turnscribe.server")
+
+TRIES = 2  # for one request: where its recording ends the process that works on it, two processes have ended
+
+
+class PipelineOnDevices:
+    """Transcribes in a process for each of `names`, each with what `load` makes of the settings.
+
+    A request goes to the device with the fewest, and waits while each has `at_once`. One that was in a process when
+    that ended is a suspect: it is begun anew, in the next process that has room and no other suspect in it. So where
+    one recording ends its process, the others that were in there are not with it again.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        load: LoadPipeline,
+        *,
+        first_request: Request,
+        at_once: int,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._names, self._load, self._first_request = tuple(names), load, first_request
+        self._at_once, self._environ = at_once, environ
+        self._changed = threading.Condition(threading.RLock())
+        self._devices: list[Device] = []
+        self._closed = False
+        self._numbers = itertools.count(1)
+        self._settings: ModelSettings | None = None
+        self._ready: Ready | None = None
+
+    def start(self, settings: ModelSettings) -> PipelineOnDevices:
+        """All the processes; it is over once all are ready. Raises `SettingsError` where one cannot be."""
+        self._settings = settings
+        for name in self._names:
+            gpu = name != "cpu"
+            begin = Begin(self._load, settings, self._first_request, needs_gpu=gpu)
+            environment = environment_of(name, self._names, self._environ)
+            self._devices.append(Device(name, begin, environment, self._changed))
+        with self._changed:
+            if not self._closed:
+                for device in self._devices:
+                    device.start()
+            self._changed.wait_for(
+                lambda: (
+                    self._closed
+                    or any(device.failure for device in self._devices)
+                    or all(device.ready for device in self._devices)
+                )
+            )
+            if self._closed:
+                raise Cancelled("The server ends.")
+            failed = next((device for device in self._devices if device.failure), None)
+            self._ready = self._devices[0].ready
+        if failed is not None:
+            self.close()
+            raise SettingsError(failed.failure)
+        return self
+
+    def close(self) -> None:
+        """All processes end, those that are loading too; over once they have."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for device in self._devices:
+            device.close()
+        for device in self._devices:
+            device.join()
+
+    @property
+    def states(self) -> list[DeviceState]:
+        with self._changed:
+            return [device.state for device in self._devices]
+
+    # Of a pipeline ------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> ModelSettings:
+        assert self._settings is not None
+        return self._settings
+
+    @property
+    def limits(self) -> Limits:
+        return self.settings.limits
+
+    @property
+    def capabilities(self) -> Capabilities:
+        assert self._ready is not None
+        return self._ready.capabilities
+
+    @property
+    def has_diarizer(self) -> bool:
+        assert self._ready is not None
+        return self._ready.has_diarizer
+
+    @property
+    def running(self) -> Running | None:
+        """`states` says it of each device."""
+        return None
+
+    def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
+        """As `Pipeline.transcribe`. Raises `InferenceFailed` also for what was in `TRIES` processes as they ended."""
+        heard = _Heard(listener)
+        for tried in range(TRIES):
+            call = self._place_for(len(audio), listener, suspect=tried > 0)
+            try:
+                return call.run(audio, request, heard.listener())
+            except ProcessEnded:
+                if self._closed:
+                    raise Cancelled("The server ends.") from None
+        incident = uuid.uuid4().hex[:12]
+        log.error("request failed, incident %s: %d processes ended while they worked on it", incident, TRIES)
+        raise InferenceFailed(
+            f"The processes that worked on this recording ended, {TRIES} times, and it is not tried again; the "
+            f"endpoint's log has it under {incident}."
+        )
+
+    def _place_for(self, size: int, listener: Listener, *, suspect: bool) -> Call:
+        """In the least busy of the devices that have room. Raises `Cancelled`."""
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise Cancelled("The server ends.")
+                free = [
+                    device
+                    for device in self._devices
+                    if device.ready and len(device.calls) < self._at_once and not (suspect and device.has_suspect)
+                ]
+                if free:
+                    device = min(free, key=lambda device: device.load)
+                    return device.take(next(self._numbers), size, suspect=suspect)
+                listener.stop_if_asked()
+                self._changed.wait(LOOK_EVERY)
+
+
+class _Heard:
+    """What a listener has heard of a request: it does not hear that again where the request is begun anew."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._share = 0.0
+        self._until = float("-inf")  # the end of the last chunk, in seconds
+
+    def listener(self) -> Listener:
+        """For one try."""
+        before = self._until
+
+        def on_progress(share: float) -> None:
+            if share >= self._share:
+                self._share = share
+                self._listener.on_progress(share)
+
+        def on_chunks(chunks: Sequence[Chunk]) -> None:
+            further = [chunk for chunk in chunks if (chunk.start + chunk.end) / 2 >= before]
+            if further:
+                self._until = max(self._until, further[-1].end)
+                self._listener.on_chunks(further)
+
+        return Listener(on_progress, on_chunks, self._listener.should_stop, self._listener.on_stage)
