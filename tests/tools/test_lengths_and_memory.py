@@ -12,6 +12,7 @@ import pytest
 from tests.fakes import TRANSCRIPT, FakePipeline, deployed
 from tools.benchmarks import lengths, memory
 from turnscribe.listener import Listener
+from turnscribe.memory import give_back_memory
 from turnscribe.request import Request
 from turnscribe.transcript import Transcript
 from turnscribe.waveform import to_wav
@@ -56,6 +57,7 @@ def test_the_peak_is_that_of_what_ran_since_it_was_reset() -> None:
     kept = np.ones(60_000_000, np.int8)
     assert lengths.peak_mb() >= before
     del kept
+    give_back_memory()
     lengths.reset_peak()
     low = lengths.peak_mb()
     kept = np.ones(60_000_000, np.int8)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.benchmarks.lengths import peak_mb, reset_peak
+from turnscribe.memory import give_back_memory
 
 ROLLUP = Path("/proc/self/smaps_rollup")
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.at_once:
         print("\n| at once | s | peak, MB | above what is loaded, MB | for each, MB |\n|---|---|---|---|---|")
     for count in given.at_once:
+        give_back_memory()
         before = in_memory()[0]
         seconds, peak = together(loaded[0], recording, count)
         above = peak - before
@@ -48,16 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def together(pipeline: Any, recording: bytes, count: int) -> tuple[float, float]:
     """So many requests at once: their seconds, and the peak of this process's memory in MB."""
-    from turnscribe.memory import give_back_memory
     from turnscribe.parameters import parse_parameters
 
     reset_peak()
     began = time.perf_counter()
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(lambda _: pipeline.transcribe(recording, parse_parameters({})), range(count)))
-    taken = time.perf_counter() - began, peak_mb()
-    give_back_memory()
-    return taken
+    return time.perf_counter() - began, peak_mb()
 
 
 def steps(
@@ -79,17 +78,12 @@ def steps(
 
         loaded[0].transcribe(recording, parse_parameters({}))
 
-    def give_back() -> None:
-        from turnscribe.memory import give_back_memory
-
-        give_back_memory()
-
     return [
         ("the interpreter", lambda: None),
         ("import torch", import_torch),
         ("the model is loaded", load),
         ("a first transcript", transcribe),
-        ("what is free is given back", give_back),
+        ("what is free is given back", give_back_memory),
     ]
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pydantic import SecretStr
 
 from config import ModelSettings
 from tests.conftest import REPOSITORY
-from tests.fakes import CHUNKS, TRANSCRIPT
+from tests.fakes import CHUNKS, TRANSCRIPT, FakePipeline
 from tests.serving.devices import fake_models
 from tests.serving.devices.fake_models import TOKEN, recording
 from tests.serving.live import serving, until
@@ -375,7 +376,13 @@ def test_health_and_metrics_show_the_devices(devices: PipelineOnDevices, tmp_pat
     loader.end = lambda: None  # type: ignore[method-assign]
     loader._load = lambda settings: devices
     with serving(loader, tmp_path) as client:
-        state = {"device": "cpu", "ready": True, "running": 0, "restarts": 0, "engine": None}
+        state = {
+            "device": "cpu",
+            "ready": True,
+            "running": 0,
+            "restarts": 0,
+            "engine": asdict(FakePipeline().running),
+        }
         assert client.get("/health").json() == {"status": "ok", "devices": [state, state]}
         lines = client.get("/metrics").text.splitlines()
         for place in "01":
