@@ -1,6 +1,6 @@
 """The programs that are compared, on the same weights: this one, as its endpoint's handler runs it, and `peers.py`.
 
-All of them decode on the CPU, the others in float32, and find the language themselves. What each does with a window
+All of them decode on the CPU, in float32 but for one, and find the language themselves. What each does with a window
 that looks wrong (a warmer temperature, leaving it out) is its own default.
 """
 
@@ -86,7 +86,7 @@ def _openai_whisper(name: str, beams: int) -> System:
 
 SYSTEMS = (
     System(PRODUCT, "whisper-base, open diarizer", turnscribe, None),
-    System(f"{PRODUCT}, float32", "whisper-base in float32", partial(turnscribe, dtype="float32"), None),
+    System(f"{PRODUCT}, int8", "whisper-base in int8, open diarizer", partial(turnscribe, dtype="int8"), None),
     _faster_whisper("faster-whisper", 1, vad_filter=False),
     _faster_whisper("faster-whisper, voice filter", 1, vad_filter=True),
     _openai_whisper("openai-whisper", 1),

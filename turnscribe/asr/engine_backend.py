@@ -59,17 +59,17 @@ def load(
 
 
 def in_int8(dtype: WeightsType, device: str | Device) -> bool:
-    """Whether products are of 8-bit integers: on CPUs that have instructions for them, unless another type is asked
-    for.
+    """Whether products are of 8-bit integers: where they are asked for.
 
-    Raises `SettingsError` where they are asked for and there are none.
+    Raises `SettingsError` where the device has no instructions for them.
     """
-    able = device_of(device).kind == "cpu" and multiplies_int8()
-    if dtype == "int8" and not able:
+    if dtype != "int8":
+        return False
+    if device_of(device).kind != "cpu" or not multiplies_int8():
         raise SettingsError(
             "ASR_DTYPE is int8, which is for CPUs with VNNI instructions, and this device has none: leave it out."
         )
-    return able and dtype in ("auto", "int8")
+    return True
 
 
 class EngineAsr:
