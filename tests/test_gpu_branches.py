@@ -104,7 +104,7 @@ BRANCHES = {  # module: what a GPU does there, and the tests
     "speech/detector": [("one pass", f"{__name__}.test_the_speech_detector_hears_the_same")],
 }
 ASKS = re.compile(r"""["'(.]cuda\b|device_of\(|device\.(kind|type|memory)\b""")
-ASKS_NOT_OF_A_GPU = {"asr/registry", "diarization/diarizer"}  # they pass the device on
+ASKS_NOT_OF_A_GPU = {"asr/registry", "diarization/diarizer", "serving/devices/choice"}  # they pass the name on
 
 
 def test_every_branch_has_its_tests() -> None:

@@ -6,6 +6,7 @@ the tests' is `tools/fake_gpu.py`, which computes on the processor and does all 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -81,6 +82,24 @@ def device_of(device: str | torch.device | Device) -> Device:
         return device
     found = torch.device(device)
     return Cuda(found) if found.type == "cuda" else Processor(found)
+
+
+def gpu_count() -> int:
+    """How many GPUs this process is shown."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def gpu_works() -> bool:
+    """Whether CUDA still does what this process asks of it; true where it has asked nothing yet."""
+    torch = sys.modules.get("torch")
+    try:
+        if torch is not None and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Processor:

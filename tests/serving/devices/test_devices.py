@@ -24,13 +24,14 @@ from tests.fakes import CHUNKS, TRANSCRIPT, FakePipeline
 from tests.serving.devices import fake_models
 from tests.serving.devices.fake_models import TOKEN, recording
 from tests.serving.live import serving, until
+from turnscribe.devices import gpu_works
 from turnscribe.errors import BadAudio, Cancelled, InferenceFailed, SettingsError
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
 from turnscribe.serving.devices.channel import Begin, Channel, Failure, Message, Ready, Start, contents_of, file_of
 from turnscribe.serving.devices.device import WAITS_S
 from turnscribe.serving.devices.pipeline import PipelineOnDevices
-from turnscribe.serving.devices.program import Program, gpu_works
+from turnscribe.serving.devices.program import Program
 from turnscribe.serving.loading import PipelineLoader
 from turnscribe.transcript import Transcript
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from turnscribe.devices import gpu_count
 from turnscribe.errors import SettingsError
 
 AUTO = "auto"
@@ -29,9 +30,7 @@ def chosen_devices(setting: str) -> tuple[str, ...]:
         return tuple(name.strip() for name in setting.split(","))
     if not any(driver.exists() for driver in DRIVERS):
         return ()  # without importing torch: the server answers the sooner
-    import torch
-
-    count = torch.cuda.device_count()
+    count = gpu_count()
     return tuple(f"cuda:{index}" for index in range(count)) if count > 1 else ()
 
 

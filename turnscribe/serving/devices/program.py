@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 
+from turnscribe.devices import gpu_works
 from turnscribe.errors import InferenceFailed, SettingsError, TurnscribeError
 from turnscribe.incidents import incidents
 from turnscribe.listener import Listener
@@ -114,17 +115,6 @@ class Program:
 
 def _in_thread(name: str, call: Callable[[], None]) -> None:
     threading.Thread(target=call, name=name, daemon=True).start()
-
-
-def gpu_works() -> bool:
-    """Whether CUDA still does what this process asks of it; true where there is none."""
-    torch = sys.modules.get("torch")
-    try:
-        if torch is not None and torch.cuda.is_initialized():
-            torch.cuda.synchronize()
-    except RuntimeError:
-        return False
-    return True
 
 
 def main(device: str, descriptor: int) -> None:
