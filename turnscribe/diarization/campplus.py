@@ -76,11 +76,19 @@ class CamPlus(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """Features `[B, T, 80]` to embeddings `[B, D]`."""
+        x = self.frames(features)
+        return self.embed_statistics(torch.cat([x.mean(dim=2), x.std(dim=2)], dim=1))
+
+    def frames(self, features: Tensor) -> Tensor:
+        """Steps 1 to 3: features `[B, T, 80]` to what is pooled, `[B, C, T / 2]`."""
         x = F.relu(self.tdnn(self.front(features.transpose(1, 2))))
         for stage in self.stages:
             x = stage(x)
-        x = self.out(x)  # [B, C, T / 2]
-        statistics = torch.cat([x.mean(dim=2), x.std(dim=2)], dim=1)
+        out: Tensor = self.out(x)
+        return out
+
+    def embed_statistics(self, statistics: Tensor) -> Tensor:
+        """Step 5: mean and standard deviation `[B, 2 C]` to embeddings `[B, D]`."""
         embeddings: Tensor = self.dense(statistics[:, :, None])
         return embeddings[:, :, 0]
 
@@ -113,7 +121,11 @@ class _FrontEnd(nn.Module):
         self.last = nn.Conv2d(channels, channels, 3, stride=(2, 1), padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        x = F.relu(self.first(features[:, None]), inplace=True)
+        return self.of_plane(features[:, None])
+
+    def of_plane(self, features: Tensor) -> Tensor:
+        """The same of `[B, 1, mel bins, T]`, in any memory format."""
+        x = F.relu(self.first(features), inplace=True)
         return F.relu(self.last(self.blocks(x)), inplace=True).flatten(1, 2)
 
 
