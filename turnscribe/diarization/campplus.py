@@ -23,7 +23,7 @@ into its weights. That changes the outputs by about 1e-6.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,10 +64,10 @@ class CamPlus(nn.Module):
         self.tdnn = nn.Conv1d(dims.front * (MEL_BINS // 8), dims.first, 5, stride=2, padding=2)
         channels, stages = dims.first, []
         for layers, dilation in zip(dims.layers, DILATIONS, strict=True):
-            stages.append(_Stage(channels, layers, dilation, dims))
+            stages.append(Stage(channels, layers, dilation, dims))
             channels = (channels + layers * dims.growth) // 2
-        self.stages = nn.ModuleList(stages)
-        self.out = _ScaleShift(channels)
+        self.stages: Sequence[Stage] = nn.ModuleList(stages)  # type: ignore[assignment]
+        self.out = ScaleShift(channels)
         self.dense = nn.Conv1d(2 * channels, dims.embedding, 1)
 
     def forward(self, waveforms: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -143,15 +143,17 @@ class _Residual(nn.Module):
         return F.relu(y.add_(self.short(x)), inplace=True)
 
 
-class _Stage(nn.Module):
+class Stage(nn.Module):
     """Densely connected layers, then half of all channels: `[B, C, T]` to `[B, C', T]`."""
 
     def __init__(self, channels: int, layers: int, dilation: int, dims: Dimensions) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(_Layer(channels + k * dims.growth, dilation, dims) for k in range(layers))
+        self.layers: Sequence[DenseLayer] = nn.ModuleList(  # type: ignore[assignment]
+            DenseLayer(channels + k * dims.growth, dilation, dims) for k in range(layers)
+        )
         self.channels, self.growth = channels, dims.growth
         total = channels + layers * dims.growth
-        self.norm = _ScaleShift(total)
+        self.norm = ScaleShift(total)
         self.transit = nn.Conv1d(total, total // 2, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,13 +166,14 @@ class _Stage(nn.Module):
         return out
 
 
-class _Layer(nn.Module):
+class DenseLayer(nn.Module):
     """One densely connected layer with its context-aware mask: `[B, C, T]` to `[B, growth, T]`."""
 
     def __init__(self, channels: int, dilation: int, dims: Dimensions) -> None:
         super().__init__()
-        self.norm = _ScaleShift(channels)
+        self.norm = ScaleShift(channels)
         self.narrow = nn.Conv1d(channels, dims.bottleneck, 1)
+        self.dilation = dilation
         self.local = nn.Conv1d(dims.bottleneck, dims.growth, 3, padding=dilation, dilation=dilation, bias=False)
         self.squeeze = nn.Conv1d(dims.bottleneck, dims.bottleneck // 2, 1)
         self.excite = nn.Conv1d(dims.bottleneck // 2, dims.growth, 1)
@@ -184,7 +187,7 @@ class _Layer(nn.Module):
         return local.mul_(mask.repeat_interleave(SEGMENT, dim=2)[:, :, : x.shape[2]])
 
 
-class _ScaleShift(nn.Module):
+class ScaleShift(nn.Module):
     """A batch normalisation that no convolution precedes, and the rectifier after it."""
 
     def __init__(self, channels: int) -> None:

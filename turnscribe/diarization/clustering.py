@@ -29,12 +29,15 @@ class Clustering:
     `threshold` is the greatest distance of centroids of embeddings of length 1. `min_cluster_size` counts windows; of
     recordings with few windows a tenth of the voices is enough. Voices heard alone for less than `least_alone`, a
     share of the window, form no cluster; with `None`, as in pyannote.audio 3.4, all do that are heard at all.
+    Many voices are joined in blocks of time where `blocks` says so. Where a share `apart` of the windows has as many
+    voices, there are at least that many people; with `None` that is not looked at.
     """
 
     threshold: float
     min_cluster_size: int
     least_alone: float | None = 0.2
     blocks: bool = False
+    apart: float | None = None
 
     def clusters(
         self, voices: NDArray[np.floating[Any]], speech: NDArray[Any], counts: Mapping[str, int]
@@ -46,8 +49,9 @@ class Clustering:
         windows, slots = self._certain(voices, speech)
         certain = voices[windows, slots]  # [N, D]
         exactly = counts.get("num_speakers")
-        fewest = max(1, min(len(certain), exactly or counts.get("min_speakers") or 1))
         most = max(1, min(len(certain), exactly or counts.get("max_speakers") or len(certain)))
+        apart = min(self._heard_apart(windows), most)
+        fewest = max(1, min(len(certain), exactly or max(counts.get("min_speakers") or 1, apart)))
         if most < 2:
             return np.zeros(voices.shape[:2], np.int16)
         own = self._joined(certain, fewest, most)
@@ -66,6 +70,13 @@ class Clustering:
             heard = (speech * alone).sum(axis=1) >= self.least_alone * speech.shape[1]
         windows, slots = np.where(heard & ~np.isnan(voices).any(axis=2))
         return windows, slots
+
+    def _heard_apart(self, windows: NDArray[np.int64]) -> int:
+        """How many people there are at least, given the window `[N]` of each voice that forms clusters."""
+        if self.apart is None or not len(windows):
+            return 1
+        _, voices = np.unique(windows, return_counts=True)
+        return int(np.quantile(voices, 1 - self.apart, method="lower"))
 
     def _joined(self, voices: NDArray[np.floating[Any]], fewest: int, most: int) -> NDArray[np.int64]:
         """The cluster `[N]` of each of two or more voices `[N, D]`, from 0 on without gaps."""

@@ -57,9 +57,9 @@ def load_diarizer(
     """Load the diarizer in the folder `model` (relative to `root`), or of that name on the Hugging Face Hub.
 
     A folder with the open diarizer's files is that one; everything else is pyannote's, whose import takes seconds.
-    With the effort "fast" each second is heard once, "exact" gives the turns of stock pyannote with the same networks,
-    and "stock" leaves a pyannote pipeline as it is, to compare with. Raises `SettingsError`, one sentence that names the variable
-    DIARIZATION_MODEL and says what to do.
+    With the effort "fast" the networks hear each second once; "exact" gives the turns of stock pyannote with the same
+    networks; "stock" leaves a pyannote pipeline as it is, to compare with. Raises `SettingsError`, one sentence that
+    names the variable DIARIZATION_MODEL and says what to do.
     """
     resolved = available_model("DIARIZATION_MODEL", model, root)
     if is_open(Path(resolved)):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnscribe.checkpoints.torch_files import read_torch_file
+from turnscribe.diarization import segmenter
 from turnscribe.diarization.campplus import SHORTEST_VOICE, CamPlus, campplus_from
 from turnscribe.diarization.campplus_trunk import CamPlusTrunk
 from turnscribe.diarization.clustering import Clustering
@@ -32,7 +33,6 @@ from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, S
 from turnscribe.diarization.frames import NOBODY, Frames, Layout, frames_to_embed, reconstruct, speaker_count, spoken
 from turnscribe.diarization.pyannet import NOT_OF_THE_NETWORK, PyanNet, pyannet_from
 from turnscribe.diarization.pyannote_versions import SAVED_TYPES
-from turnscribe.diarization import segmenter
 from turnscribe.diarization.segmenter import Segmenter
 from turnscribe.diarization.voices import Masks, voices
 from turnscribe.errors import SettingsError
@@ -46,7 +46,7 @@ from turnscribe.waveform import SAMPLE_RATE, Waveform
 # (docs/open-diarizer.md). Nothing that the diarizer is judged by was among them.
 CLUSTERINGS: dict[Effort, Clustering] = {
     "exact": Clustering(threshold=0.7, min_cluster_size=8),
-    "fast": Clustering(threshold=0.74, min_cluster_size=10, blocks=True),
+    "fast": Clustering(threshold=0.76, min_cluster_size=10, blocks=True, apart=0.3),
 }
 SHORTEST_PAUSE = 0.0  # seconds between two turns of one speaker; more fills pauses, with what others say in them too
 STEP = 0.1  # of a window, from one to the next: 0.2 halves the time and costs 2 points of the error rate

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ class PyanNet(nn.Module):
         self.convolutions = nn.ModuleList(
             [nn.Conv1d(dims.filters, dims.channels, KERNELS[1]), nn.Conv1d(dims.channels, dims.channels, KERNELS[2])]
         )
-        self.norms = nn.ModuleList(
+        self.norms: Sequence[nn.InstanceNorm1d] = nn.ModuleList(  # type: ignore[assignment]
             nn.InstanceNorm1d(size, affine=True) for size in (dims.filters, dims.channels, dims.channels)
         )
         self.lstm = nn.LSTM(dims.channels, dims.hidden, dims.lstm_layers, batch_first=True, bidirectional=True)

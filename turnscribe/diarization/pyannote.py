@@ -96,8 +96,8 @@ def load_pyannote(
     Imports pyannote, which takes seconds. Works with pyannote.audio 3.4 and 4.x; a folder holds a `config.yaml` and
     what it calls `$model/...`. Checkpoints are unpickled with a list of harmless types, so a model cannot bring code
     (`pyannote_versions.CHECKPOINT_TYPES`). A stock pipeline is made to give the same answer sooner
-    (`turnscribe.diarization.pyannote_fast`), or a close one with the effort "fast"; "stock" leaves it as it is. Raises `SettingsError`, one
-    sentence that names the page whose conditions to accept and the variable to set.
+    (`turnscribe.diarization.pyannote_fast`), or nearly the same with the effort "fast"; "stock" leaves it as it is.
+    Raises `SettingsError`, one sentence that names the page whose conditions to accept and the variable to set.
     """
     folder = Path(resolved)
     with loading("DIARIZATION_MODEL", model), contextlib.redirect_stdout(io.StringIO()) as printed:

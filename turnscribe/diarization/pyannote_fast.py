@@ -122,7 +122,8 @@ class FastSpeakerDiarization(SpeakerDiarization):
     def _fewest(self, segmentations: SlidingWindowFeature) -> int:
         """So many frames of a window are not enough for the embedding model."""
         samples = segmentations.sliding_window.duration * self._embedding.sample_rate
-        return math.ceil(segmentations.data.shape[1] * self._embedding.min_num_samples / samples)
+        fewest: int = math.ceil(segmentations.data.shape[1] * self._embedding.min_num_samples / samples)
+        return fewest
 
     def _silence(self, data: NDArray[Any]) -> NDArray[np.float32]:
         """Embeddings `[W, S, D]` of speakers `[W, F, S]` none of whom speaks."""

@@ -61,9 +61,10 @@ class ResNetTrunk:
         embeddings: Tensor = self._model.resnet.seg_1(statistics)
         return embeddings
 
-    def _folded(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
-        folded = fuse_conv_bn_eval(convolution, norm).requires_grad_(False)
-        return folded.to(self.dtype).to(memory_format=torch.channels_last)
+    def _folded(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+        folded: nn.Conv2d = fuse_conv_bn_eval(convolution, norm).requires_grad_(False)
+        folded.weight.data = folded.weight.data.contiguous(memory_format=torch.channels_last)
+        return folded.to(self.dtype)
 
 
 class _Block:

@@ -8,8 +8,8 @@ them: memory does not grow with the recording's length beyond the windows' own.
 
 There are two ways to cut pieces (`Trunk.hears_one`):
 
-- `own_pieces`: one for each speaker of every tenth window, of that speaker's frames alone. So does CAM++ want it, whose
-  masks and mean of the features would otherwise know the other voices too.
+- `own_pieces`: one for each speaker of every tenth window, of that speaker's frames alone. So does CAM++ want it,
+  whose masks and mean of the features would otherwise know the other voices too.
 - `whole_pieces`: up to 10 s in which anybody speaks, with half a second more at either end. That is nearest to
   pyannote's way with its own networks, which hear windows whole.
 """
@@ -62,7 +62,7 @@ class Trunk(Protocol):
 
 @dataclass(frozen=True)
 class Piece:
-    """What passes the trunk together: the frames `heard` `[T]`, by number. Those from `first` on, `count`, are kept."""
+    """What passes the trunk together: frames `heard` `[T]`, by number. `count` are kept, from that at `first` on."""
 
     heard: NDArray[np.int64]
     first: int
@@ -82,7 +82,7 @@ class Masks:
     """
 
     data: NDArray[np.floating[Any]]
-    starts: NDArray[np.float64]
+    starts: NDArray[np.floating[Any]]
     frames: Frames
 
     def at(self, window: int, numbers: NDArray[np.int64], trunk: Trunk) -> NDArray[np.floating[Any]]:
@@ -90,7 +90,9 @@ class Masks:
         middles = (numbers * trunk.step + trunk.middle) / SAMPLE_RATE - self.starts[window]
         nearest = np.rint((middles - self.frames.duration / 2) / self.frames.step).astype(int)
         count = self.data.shape[2]
-        return self.data[window][:, np.clip(nearest, 0, count - 1)] * ((nearest >= 0) & (nearest < count))
+        mask: NDArray[np.floating[Any]] = self.data[window][:, np.clip(nearest, 0, count - 1)]
+        mask[:, (nearest < 0) | (nearest >= count)] = 0  # a copy: it was chosen by numbers
+        return mask
 
     def reach(self, window: int, trunk: Trunk) -> tuple[int, int]:
         """The first of the trunk's frames that the window may need, and the first that it does not need any more."""
@@ -110,7 +112,7 @@ def voices(
     """
     shape = masks.data.shape
     embeddings = np.zeros((*shape[:2], trunk.dimension), np.float32)
-    pieces = (own_pieces if trunk.hears_one else whole_pieces)(trunk, masks, len(waveform))
+    pieces = (own_pieces if trunk.hears_one else whole_pieces)(trunk, masks)
     waiting = deque(np.flatnonzero(masks.data.any(axis=(1, 2))).tolist())
     kept: deque[tuple[NDArray[np.int64], Tensor]] = deque()
     for done, frames in enumerate(_computed(trunk, waveform, pieces, batch, listener), 1):
@@ -126,18 +128,18 @@ def voices(
     return embeddings
 
 
-def own_pieces(trunk: Trunk, masks: Masks, samples: int) -> list[Piece]:
+def own_pieces(trunk: Trunk, masks: Masks) -> list[Piece]:
     """One for each speaker of windows that follow one another, of the frames of the speaker's mask."""
     pieces = []
     tile, count = 0, len(masks.starts)
     quantum = FEWEST if trunk.device.type == "cuda" else 1  # few lengths, as those of one length share a pass
+    covered = 0
     while tile < count:
         begin, end = masks.reach(tile, trunk)
-        begin += 1
-        following = int(np.searchsorted(masks.starts, masks.starts[tile] + _length(masks, trunk), side="right")) - 1
-        following = max(following, tile + 1)
-        if following < count:
-            end = masks.reach(following, trunk)[0] + 1
+        begin, covered = max(begin, covered), end
+        # The last window that leaves no gap. By a frame or two it may.
+        latest = masks.starts[tile] + (end - masks.reach(tile, trunk)[0] + 1) * trunk.step / SAMPLE_RATE
+        following = max(int(np.searchsorted(masks.starts, latest, side="right")) - 1, tile + 1)
         numbers = np.arange(begin, end)
         own = masks.at(tile, numbers, trunk) > 0  # [S, K]
         alike = [numbers[one] for one in own if one.any()]
@@ -148,20 +150,14 @@ def own_pieces(trunk: Trunk, masks: Masks, samples: int) -> list[Piece]:
     return pieces
 
 
-def _length(masks: Masks, trunk: Trunk) -> float:
-    """Seconds of a window, to the nearest of the trunk's frames."""
-    begin, end = masks.reach(0, trunk)
-    return (end - 1 - begin) * trunk.step / SAMPLE_RATE
-
-
-def whole_pieces(trunk: Trunk, masks: Masks, samples: int) -> list[Piece]:
+def whole_pieces(trunk: Trunk, masks: Masks) -> list[Piece]:
     """Stretches in which a mask has anybody, apart, in equal parts of at most `LONGEST`, each with `CONTEXT`."""
     second = SAMPLE_RATE / trunk.step
-    total = max(-(-samples // trunk.step), 1)
+    total = masks.reach(len(masks.starts) - 1, trunk)[1]
     spoken = np.zeros(total, bool)
-    for window in np.flatnonzero(masks.data.any(axis=(1, 2))):
+    for window in np.flatnonzero(masks.data.any(axis=(1, 2))).tolist():
         begin, end = masks.reach(window, trunk)
-        numbers = np.arange(begin, min(end, total))
+        numbers = np.arange(begin, end)
         spoken[numbers] |= masks.at(window, numbers, trunk).any(axis=0)
     runs: list[list[int]] = []
     for first, last in np.flatnonzero(np.diff(spoken, prepend=False, append=False)).reshape(-1, 2).tolist():
