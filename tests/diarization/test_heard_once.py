@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.diarization.open_models import campplus_state, segmentation_checkpoint, write_open_folder
-from turnscribe.diarization import campplus_trunk, clustering, segmenter
+from turnscribe.diarization import campplus_trunk, clustering, resnet_trunk, segmenter
 from turnscribe.diarization.campplus import CamPlus, campplus_from
 from turnscribe.diarization.campplus_trunk import CamPlusTrunk
 from turnscribe.diarization.clustering import Clustering, weighted_linkage
@@ -22,6 +22,7 @@ from turnscribe.diarization.diarizer import diarize, load_diarizer
 from turnscribe.diarization.filter_bank import filter_bank
 from turnscribe.diarization.frames import Frames
 from turnscribe.diarization.pyannet import PyanNet, pyannet_from
+from turnscribe.diarization.resnet_trunk import ResNetTrunk
 from turnscribe.diarization.segmenter import Segmenter
 from turnscribe.diarization.voices import Masks, own_pieces, statistics_of, voices, whole_pieces
 from turnscribe.errors import Cancelled
@@ -43,7 +44,7 @@ def _inference() -> Iterator[None]:
 @pytest.fixture
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounding apart, the fast ways give what the slow ones give."""
-    for module in (campplus_trunk, segmenter):
+    for module in (campplus_trunk, resnet_trunk, segmenter):
         monkeypatch.setattr(module, "fast_type", lambda device: torch.float32)
 
 
@@ -127,8 +128,6 @@ def test_campplus_trunk_is_campplus(frames: int, campplus: CamPlus) -> None:
 def test_resnet_trunk_is_pyannotes() -> None:
     from pyannote.audio.models.embedding import WeSpeakerResNet34
 
-    from turnscribe.diarization.resnet_trunk import ResNetTrunk
-
     torch.manual_seed(0)
     model = WeSpeakerResNet34().eval()
     for layer in model.modules():
@@ -202,7 +201,8 @@ def test_a_voice_is_pooled_from_its_own_frames_of_its_window(hears_one: bool) ->
             assert not embedding.any()
             continue
         expected = times[inside].mean(), times[inside].std(ddof=1)
-        np.testing.assert_allclose(embedding[[0, 2]], expected, atol=0.04)
+        # Two frames at a seam, ten seconds off, of 75.
+        np.testing.assert_allclose(embedding[[0, 2]], expected, atol=0.25)
 
 
 @pytest.mark.parametrize("hears_one", [True, False])
@@ -210,8 +210,8 @@ def test_no_second_is_heard_twice_and_silence_never(hears_one: bool) -> None:
     waveform = np.ones(400 * RATE, np.float32)
     trunk = CountedTrunk(hears_one=hears_one)
     voices(trunk, waveform, masks_of([(10.0, 50.0), (300.0, 320.0)], 391), SILENT)
-    context = 0 if hears_one else (4 + 2) * 1.0  # seconds around the pieces
-    assert 60 * 50 <= trunk.passed <= (60 + context) * 50 + 20
+    context = 0 if hears_one else 8  # seconds around the pieces, which are cut where they are longer than 10 s
+    assert 60 * 50 - 20 <= trunk.passed <= (60 + context) * 50 + 20
     nobody = CountedTrunk(hears_one=hears_one)
     assert not voices(nobody, waveform, masks_of([(500.0, 501.0)], 391), SILENT).any()
     assert nobody.passed == 0
@@ -223,7 +223,7 @@ def test_frames_are_let_go(hears_one: bool) -> None:
     trunk = CountedTrunk(hears_one=hears_one)
     voices(trunk, np.ones(1_800 * RATE, np.float32), masks_of([(0.0, 1_800.0)], 1_791), SILENT)
     gc.collect()
-    assert trunk.passed >= 1_800 * 50
+    assert trunk.passed >= 1_780 * 50
     assert trunk.most <= 50 * 50
 
 
@@ -292,19 +292,32 @@ def test_weights_count_as_points_that_lie_together() -> None:
     np.testing.assert_array_equal(weights, expected[:, 3])
 
 
-@pytest.mark.parametrize("counts", [{}, {"num_speakers": 3}, {"min_speakers": 7}, {"max_speakers": 2}], ids=str)
-def test_clusters_of_blocks_are_those_of_the_whole(counts: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clusters_of_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     given, who = separable(5, 900)
     speech = np.ones((900, 10, 1), np.float32)
-    whole = Clustering(0.7, 8).clusters(given[:, None], speech, counts)[:, 0]
+    whole = Clustering(0.7, 8).clusters(given[:, None], speech, {})[:, 0]
     monkeypatch.setattr(clustering, "MOST_AT_ONCE", 300)
     monkeypatch.setattr(clustering, "BLOCK", 150)
-    blocks = Clustering(0.7, 8, blocks=True).clusters(given[:, None], speech, counts)[:, 0]
-    if not counts:
-        assert len(set(zip(whole.tolist(), who.tolist(), strict=True))) == 5
-    assert len(set(blocks.tolist())) == len(set(whole.tolist())) > 1
-    if counts.get("min_speakers") is None:  # which person is cut into two is a matter of chance
-        assert len(set(zip(whole.tolist(), blocks.tolist(), strict=True))) == len(set(whole.tolist()))
+    in_blocks = Clustering(0.7, 8, blocks=True)
+    blocks = in_blocks.clusters(given[:, None], speech, {})[:, 0]
+    assert len(set(whole.tolist())) == len(set(blocks.tolist())) == 5
+    assert len(set(zip(whole.tolist(), blocks.tolist(), who.tolist(), strict=True))) == 5
+    for name, count in (("num_speakers", 3), ("max_speakers", 2), ("min_speakers", 7)):
+        assert in_blocks.clusters(given[:, None], speech, {name: count}).max() + 1 == count
+
+
+def test_no_matrix_of_all_voices_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four hours would take 1.6 GB of distances."""
+    sizes: list[int] = []
+    linkage = clustering._linkage
+    monkeypatch.setattr(clustering, "_linkage", lambda units: sizes.append(len(units)) or linkage(units))
+    weighted = clustering.weighted_linkage
+    monkeypatch.setattr(
+        clustering, "weighted_linkage", lambda points, weights: sizes.append(len(points)) or weighted(points, weights)
+    )
+    given, _ = separable(4, 3_000)
+    Clustering(0.7, 8, blocks=True).clusters(given[:, None], np.ones((3_000, 2, 1), np.float32), {})
+    assert max(sizes) <= clustering.BLOCK
 
 
 def test_who_is_heard_apart_in_many_windows_is_two_people() -> None:

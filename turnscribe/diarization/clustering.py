@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 MOST_AT_ONCE = 2_400  # voices that are compared all with all: those of 20 minutes in which two people speak
 BLOCK = 600  # voices of a block: 5 minutes
+MOST_GROUPS = 60  # of a block: nobody hears 60 people in 5 minutes, and four hours of blocks fit into one matrix
 CLOSE = 0.5  # of the threshold: voices of a block that are closer are one person's beyond doubt
 
 
@@ -111,7 +112,7 @@ class Clustering:
         closest, count = CLOSE * self.threshold, 0
         for first in range(0, len(units), BLOCK):
             block = units[first : first + BLOCK]
-            own = _cut(_linkage(block), closest) if len(block) > 1 else np.zeros(1, np.int64)
+            own = _groups(_linkage(block), closest) if len(block) > 1 else np.zeros(1, np.int64)
             groups[first : first + BLOCK] = count + own
             count += int(own.max()) + 1
         weights = np.bincount(groups).astype(np.float64)
@@ -149,6 +150,16 @@ def _linkage(units: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     from scipy.cluster.hierarchy import linkage
 
     return np.asarray(linkage(units, method="centroid", metric="euclidean"))
+
+
+def _groups(tree: NDArray[np.float64], closest: float) -> NDArray[np.int64]:
+    """The group of each voice of a block: those closer than `closest`, and not too many groups."""
+    from scipy.cluster.hierarchy import fcluster
+
+    groups = _cut(tree, closest)
+    if groups.max() < MOST_GROUPS:
+        return groups
+    return np.asarray(fcluster(tree, MOST_GROUPS, criterion="maxclust") - 1, dtype=np.int64)
 
 
 def weighted_linkage(
