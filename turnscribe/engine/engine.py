@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from turnscribe.devices import Device, Running, device_of
@@ -17,6 +18,7 @@ from turnscribe.engine.graphs import SWITCH, Graphs, switched_off
 from turnscribe.engine.models import Models
 from turnscribe.engine.rows import WindowT
 from turnscribe.engine.rules import Rules
+from turnscribe.engine.step_threads import StepThreads
 from turnscribe.waveform import Waveform
 
 ENCODE_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
@@ -58,6 +60,8 @@ class Engine:
         self._graphs, self._reason = graphs, reason
         self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=models.vocabulary)
         self._draft_length = draft_length
+        on_cpu = self.device.kind == "cpu"
+        self._step_threads = StepThreads(torch.get_num_threads(), torch.set_num_threads) if on_cpu else None
         self._kept: Batch | None = None
 
     @property
@@ -82,6 +86,7 @@ class Engine:
             draft_length=self.draft_length() if options.assisted else None,
             end_loops=options.end_loops,
             encode_at_once=ENCODE_AT_ONCE.get(self.device.kind, 1),
+            threads=self._step_threads,
         )
 
     def encode(self, waveforms: Sequence[Waveform], options: SharedOptions) -> tuple[Tensor, Tensor | None]:

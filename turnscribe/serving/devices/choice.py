@@ -14,6 +14,7 @@ from pathlib import Path
 
 from turnscribe.devices import gpu_count
 from turnscribe.errors import SettingsError
+from turnscribe.threads import cores
 
 AUTO = "auto"
 DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))  # Nvidia's, AMD's
@@ -43,7 +44,7 @@ def environment_of(device: str, devices: Sequence[str], environ: Mapping[str, st
     environment = {**environ, VISIBLE: _visible(device, environ.get(VISIBLE))}
     environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     if not environment.get(THREADS):
-        environment[THREADS] = str(max(len(os.sched_getaffinity(0)) // len(devices), 1))
+        environment[THREADS] = str(max(cores() // len(devices), 1))
     return environment
 
 
