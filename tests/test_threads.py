@@ -63,8 +63,10 @@ def test_the_environment_goes_before(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}], ids=str)
 def test_threads_wait_politely_unless_they_are_told_how(given: dict[str, str]) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in threads.POLICIES} | given
-    script = "import os, turnscribe; print(os.environ.get('GOMP_SPINCOUNT'))"
+    script = "import os, turnscribe.threads as t\nprint(os.environ.get(t.SPINS), t.environment_before().get(t.SPINS))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == {"": "10000", "ACTIVE": "None", "7": "7"}["".join(given.values())]
+    now, before = done.stdout.split()
+    assert now == {"": "10000", "ACTIVE": "None", "7": "7"}["".join(given.values())]
+    assert before == given.get("GOMP_SPINCOUNT", "None")

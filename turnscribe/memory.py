@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 
-KEPT = 64 * 2**20  # bytes: what a pass asks for at once is below
+KEPT = (64 * 2**20, 32 * 2**20)  # bytes: what a pass asks for at once is below; older versions refuse the first
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # mallopt's names for numbers
+VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 
 
 def keep_memory() -> None:
     """Keep what a pass of the models frees for the next one, where the C library is glibc.
 
+    Its operator's variables go before.
+
     By itself it gives blocks of some megabytes back at once, and each time they are asked for again the system makes
-    them anew, page by page: the larger half of the time of a product of 8-bit integers. At most twice `KEPT` is kept:
-    threads that begin from now on share what there is, since what each would keep for itself is never given back.
+    them anew, page by page: the larger half of the time of a product of 8-bit integers. Of what is free at the end of
+    its heap it now keeps twice as much as it may be asked for; what is free between blocks that are in use stays too.
+    Threads that begin from now on share one heap, since what each would keep for itself is never given back.
     """
+    if any(name in os.environ for name in VARIABLES):
+        return
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(MMAP_THRESHOLD, KEPT)
-        mallopt(TRIM_THRESHOLD, 2 * KEPT)
-        mallopt(ARENA_MAX, 1)
+        kept = next((kept for kept in KEPT if mallopt(MMAP_THRESHOLD, kept)), None)
+        if kept is not None:
+            mallopt(TRIM_THRESHOLD, 2 * kept)
+            mallopt(ARENA_MAX, 1)
 
 
 def give_back_memory() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 SPINS = "GOMP_SPINCOUNT"  # GNU OpenMP's, which torch brings
 POLICIES = ("OMP_WAIT_POLICY", SPINS)  # either is its operator's own choice
 CGROUPS = Path("/sys/fs/cgroup")
+_added = False  # by this process, to its environment
 
 
 def wait_politely() -> None:
@@ -22,15 +23,22 @@ def wait_politely() -> None:
 
     Only what loads OpenMP later heeds it: call it before torch is imported.
     """
+    global _added
     if not any(name in os.environ for name in POLICIES):
-        os.environ[SPINS] = "10000"  # a third of a millisecond: no shorter gap lies between two products of a step
+        _added = True
+        os.environ[SPINS] = "10000"  # a third of a millisecond, as long as the gap between two products of a step
+
+
+def environment_before() -> dict[str, str]:
+    """The environment without what `wait_politely` added: for other programs, which are to run as they come."""
+    return {name: value for name, value in os.environ.items() if not (_added and name == SPINS)}
 
 
 def limit_threads() -> None:
     """As many threads as this process may use cores, unless OMP_NUM_THREADS says how many."""
     import torch
 
-    if "OMP_NUM_THREADS" not in os.environ:
+    if not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(min(torch.get_num_threads(), cores()))
 
 

@@ -31,7 +31,7 @@ def test_the_setting_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.models
 def test_a_processor_without_the_instructions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("turnscribe.asr.engine_backend.multiplies_int8", lambda: False)
-    with pytest.raises(SettingsError, match=r"^ASR_DTYPE is int8, which is for CPUs with VNNI .* leave it out\.$"):
+    with pytest.raises(SettingsError, match=r"^ASR_DTYPE is int8, which needs a CPU with VNNI .* leave it out\.$"):
         load_asr(MODEL, dtype="int8")
 
 

@@ -41,6 +41,7 @@ from turnscribe.engine.linear import (
     Linear,
     Precision,
     linear,
+    multiplies_bfloat16,
     multiplies_int8,
 )
 from turnscribe.engine.mel import LogMel, mel_filters
@@ -303,6 +304,18 @@ def test_the_instructions_of_the_processor_decide(
     weight = torch.randn(11, 7)
     assert type(linear(weight, precision=precision)) is kind
     assert type(linear(weight.half(), precision=precision)) is Linear
+
+
+def test_bfloat16_that_the_processor_has_no_instructions_for_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN says that it multiplies it, and does, three times as slowly as float32."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    multiplies_bfloat16.cache_clear()
+    try:
+        assert not multiplies_bfloat16()
+        assert type(linear(torch.randn(11, 7), precision="half")) is (FineInt8Linear if multiplies_int8() else Linear)
+    finally:
+        monkeypatch.undo()
+        multiplies_bfloat16.cache_clear()
 
 
 @needs_int8

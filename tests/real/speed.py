@@ -33,6 +33,7 @@ from tests.real.recordings import fetch
 from tests.real.scoring import normalise
 from tests.real.sources import recordings
 from turnscribe.inputs.decode import decode_audio
+from turnscribe.threads import environment_before
 from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -159,7 +160,7 @@ def table(measured: dict[tuple[str, int], Measured], made: dict[int, Speech]) ->
 def worker(program: str, models: Path, before: Path | None) -> Iterator[subprocess.Popen[str]]:
     """A process that waits for paths and answers `{"took", "text"}`."""
     command, folder = [sys.executable, "-m", "tests.real.speed", "--worker", program, str(models)], REPOSITORY
-    environment = {**os.environ, "ASR_MODEL": str(models / "whisper-base")}
+    environment = {**environment_before(), "ASR_MODEL": str(models / "whisper-base")}
     if program == BEFORE:
         assert before is not None
         command, folder = [sys.executable, "-c", HANDLER], before

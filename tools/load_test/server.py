@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
+
+from turnscribe.threads import environment_before
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = {"ASR_MODEL": "demo/whisper", "ASSISTANT_MODEL": "demo/assistant", "DIARIZATION_MODEL": "demo/diarizer"}
@@ -126,7 +127,7 @@ class ServerProcess:
 
 def environment(models: Mapping[str, str]) -> dict[str, str]:
     """The environment of this process, with these models and without keys, which the requests would need."""
-    return {**{name: value for name, value in os.environ.items() if name != "API_KEYS"}, **models}
+    return {**{name: value for name, value in environment_before().items() if name != "API_KEYS"}, **models}
 
 
 @contextmanager

@@ -69,7 +69,8 @@ def in_int8(dtype: WeightsType, device: str | Device) -> bool:
         return False
     if device_of(device).kind != "cpu" or not multiplies_int8():
         raise SettingsError(
-            "ASR_DTYPE is int8, which is for CPUs with VNNI instructions, and this device has none: leave it out."
+            "ASR_DTYPE is int8, which needs a CPU with VNNI instructions and a torch that uses them: give float32, "
+            "or leave it out."
         )
     return True
 

@@ -250,6 +250,48 @@ def test_a_recording_that_ends_every_process_fails_and_one_beside_it_does_not(tm
         assert devices.transcribe(recording(), REQUEST).text
 
 
+def test_a_request_that_no_process_got_has_lost_no_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    send, refused = Channel.send, list[int]()
+
+    def refuse_twice(self: Channel, message: Message, file: int | None = None) -> None:
+        if isinstance(message, Start) and len(refused) < 2:
+            refused.append(message.number)
+            raise BrokenPipeError
+        send(self, message, file)
+
+    with started("cpu,cpu,cpu") as devices:
+        monkeypatch.setattr(Channel, "send", refuse_twice)
+        assert devices.transcribe(recording(), REQUEST).text
+        assert len(refused) == 2
+        assert [state.ready for state in devices.states].count(False) == 2  # nobody else is sent there
+
+
+def test_requests_keep_away_from_one_that_was_in_a_process_as_it_ended(tmp_path: Path) -> None:
+    with started() as devices:
+        suspected, other = devices._devices
+        with devices._changed:
+            suspected.take(999, 1, suspect=True)
+        asking = Asking(devices, tmp_path)
+        begun = [asking.ask()[1] for _ in range(3)]
+        assert len({process_in(folder) for folder in begun}) == 1
+        assert (len(suspected.calls), len(other.calls)) == (1, 3)
+        asking.go()
+        asking.pool.shutdown()
+        suspected.leave(999)
+
+
+def test_what_cannot_be_sent_to_a_process_is_told() -> None:
+    devices = pipeline("cpu", load=lambda settings: None)
+    with pytest.raises(SettingsError, match="has to be a function of a module"):
+        devices.start(SETTINGS)
+
+
+def test_a_request_that_nobody_waits_for_is_sent_nowhere(devices: PipelineOnDevices, tmp_path: Path) -> None:
+    with pytest.raises(Cancelled):
+        devices.transcribe(recording(begun=tmp_path), REQUEST, Listener(should_stop=lambda: True))
+    assert not ids(tmp_path)
+
+
 def test_requests_that_were_in_a_process_as_it_ended_are_not_together_again(tmp_path: Path) -> None:
     with started("cpu") as devices:
         asking = Asking(devices, tmp_path)

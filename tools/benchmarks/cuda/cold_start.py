@@ -35,9 +35,13 @@ def measured(model: Any, shape: Any, tokens: int, device: str, *, seconds: float
             command = [sys.executable, "-m", "tools.benchmarks.cuda.cold_start", folder, "--device", device]
             environment = os.environ | {"TURNSCRIBE_CUDA_GRAPHS": graphs}
             began = time.perf_counter()
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=seconds, cwd=_repository()
-            )
+            try:
+                done = subprocess.run(
+                    command, env=environment, capture_output=True, text=True, timeout=seconds, cwd=_repository()
+                )
+            except subprocess.TimeoutExpired:
+                rows.append(Row(SECTION, name, passed=False, note=f"not over after {seconds:.0f} s"))
+                continue
             taken = time.perf_counter() - began
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]

@@ -49,6 +49,10 @@ class ProcessEnded(Exception):
     """The process that a request was in is gone."""
 
 
+class NotTaken(Exception):
+    """The process was gone before it had the request."""
+
+
 @dataclass(frozen=True)
 class DeviceState:
     """What `/health` and the metrics say of a device; `restarts` counts the processes that were started anew."""
@@ -107,6 +111,12 @@ class Device:
         with self.changed:
             self.calls.pop(number, None)
             self.changed.notify_all()
+
+    def lose(self, channel: Channel) -> None:
+        """Nobody is at its other end: no more requests for that process, before its end is heard of."""
+        with self.changed:
+            if self._channel is channel:
+                self.ready = None
 
     def close(self) -> None:
         """The process ends, whatever is in it; `join` waits for that."""
@@ -191,6 +201,9 @@ class Device:
                         call.news.put(message)
         except (EOFError, OSError):
             return None
+        except Exception:
+            log.exception("what a device's process was to be told, or said, could not be understood")
+            return "Its models cannot be loaded in a process: what loads them has to be a function of a module."
 
 
 class Call:
@@ -202,10 +215,14 @@ class Call:
         self._device, self._channel, self._number = device, channel, number
 
     def run(self, audio: bytes, request: Request, listener: Listener) -> Transcript:
-        """In the thread of whoever waits. Raises `ProcessEnded`, or what was raised in the process."""
+        """In the thread of whoever waits. Raises `NotTaken`, `ProcessEnded`, or what was raised in the process."""
         try:
             with file_of(audio) as file:
-                self._send(Start(self._number, request), file)
+                try:
+                    self._channel.send(Start(self._number, request), file)
+                except OSError:
+                    self._device.lose(self._channel)
+                    raise NotTaken from None
             return self._follow(listener)
         finally:
             self._device.leave(self._number)
@@ -234,9 +251,9 @@ class Call:
                 case Failure():
                     raise news.kind(news.text)
 
-    def _send(self, message: Start | Stop, file: int | None = None) -> None:
+    def _send(self, message: Stop) -> None:
         try:
-            self._channel.send(message, file)
+            self._channel.send(message)
         except OSError:
             raise ProcessEnded from None
 

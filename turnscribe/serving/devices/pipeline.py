@@ -18,7 +18,7 @@ from turnscribe.pipeline import LoadPipeline
 from turnscribe.request import Request
 from turnscribe.serving.devices.channel import Begin, Ready
 from turnscribe.serving.devices.choice import environment_of
-from turnscribe.serving.devices.device import LOOK_EVERY, Call, Device, DeviceState, ProcessEnded
+from turnscribe.serving.devices.device import LOOK_EVERY, Call, Device, DeviceState, NotTaken, ProcessEnded
 from turnscribe.settings import ModelSettings
 from turnscribe.transcript import Chunk, Transcript
 
@@ -124,12 +124,15 @@ class PipelineOnDevices:
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
         """As `Pipeline.transcribe`. Raises `InferenceFailed` also for what was in `TRIES` processes as they ended."""
-        heard = _Heard(listener)
-        for tried in range(TRIES):
+        heard, tried = _Heard(listener), 0
+        while tried < TRIES:
             call = self._place_for(len(audio), listener, suspect=tried > 0)
             try:
                 return call.run(audio, request, heard.listener())
+            except NotTaken:
+                continue
             except ProcessEnded:
+                tried += 1
                 if self._closed:
                     raise Cancelled("The server ends.") from None
         incident = uuid.uuid4().hex[:12]
@@ -145,15 +148,15 @@ class PipelineOnDevices:
             while True:
                 if self._closed:
                     raise Cancelled("The server ends.")
+                listener.stop_if_asked()
                 free = [
                     device
                     for device in self._devices
                     if device.ready and len(device.calls) < self._at_once and not (suspect and device.has_suspect)
                 ]
                 if free:
-                    device = min(free, key=lambda device: device.load)
+                    device = min(free, key=lambda device: (device.has_suspect, device.load))
                     return device.take(next(self._numbers), size, suspect=suspect)
-                listener.stop_if_asked()
                 self._changed.wait(LOOK_EVERY)
 
 
