@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FEWEST_APART = 5  # windows in which somebody speaks: of fewer, one that is wrong would tell two people apart
 MOST_AT_ONCE = 2_400  # voices that are compared all with all: those of 20 minutes in which two people speak
 BLOCK = 600  # voices of a block: 5 minutes
 MOST_GROUPS = 60  # of a block: nobody hears 60 people in 5 minutes, and four hours of blocks fit into one matrix
@@ -73,11 +74,13 @@ class Clustering:
         return windows, slots
 
     def _heard_apart(self, windows: NDArray[np.int64]) -> int:
-        """How many people there are at least, given the window `[N]` of each voice that forms clusters."""
-        if self.apart is None or not len(windows):
+        """How many people there are at least, one or two, given the window `[N]` of each voice that forms clusters."""
+        if self.apart is None:
             return 1
         _, voices = np.unique(windows, return_counts=True)
-        return int(np.quantile(voices, 1 - self.apart, method="lower"))
+        if len(voices) < FEWEST_APART:
+            return 1
+        return min(int(np.quantile(voices, 1 - self.apart, method="lower")), 2)
 
     def _joined(self, voices: NDArray[np.floating[Any]], fewest: int, most: int) -> NDArray[np.int64]:
         """The cluster `[N]` of each of two or more voices `[N, D]`, from 0 on without gaps."""

@@ -235,7 +235,10 @@ class HeardOnce(FastSpeakerDiarization):
 
     def get_segmentations(self, file: Any, hook: Callable[..., None] | None = None) -> SlidingWindowFeature:
         """Who speaks in each window `[W, F, S]`, zeros and ones."""
-        if self._segmenter is None or self.training or not self._handles(file):
+        segmenter = self._segmenter
+        if segmenter is None or self.training or not self._handles(file):
+            return super().get_segmentations(file, hook=hook)
+        if abs(segmenter.hop / SAMPLE_RATE - self._segmentation.step) > 1e-6:  # it was changed since
             return super().get_segmentations(file, hook=hook)
         hook = hook or _ignore_progress
         waveform = file["waveform"][0].cpu().numpy()
@@ -246,7 +249,8 @@ class HeardOnce(FastSpeakerDiarization):
 
         with torch.inference_mode():
             speech = self._segmenter.speech(waveform, Listener(on_progress=progress), file.get("speech"))
-        windows = SlidingWindow(start=0.0, duration=self._segmentation.duration, step=self._segmentation.step)
+        step = self._segmenter.hop / SAMPLE_RATE
+        windows = SlidingWindow(start=0.0, duration=self._segmentation.duration, step=step)
         return SlidingWindowFeature(speech, windows)
 
     def get_embeddings(

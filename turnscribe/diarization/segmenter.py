@@ -105,7 +105,8 @@ class Segmenter:
     def _convolved(self, highest: Tensor, lowest: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """What the LSTM hears `[B, F, channels]`; scale and shift `[B, 1, 1]` are the loudness's of each window."""
         shift = shift * self._sums  # [B, filters, 1]
-        x = torch.maximum(torch.addcmul(shift, highest, scale), torch.addcmul(shift, lowest, scale).neg_())
+        # the greatest magnitude is at either end, whatever the sign of the scale
+        x = torch.maximum(torch.addcmul(shift, highest, scale).abs_(), torch.addcmul(shift, lowest, scale).abs_())
         norms = self.network.norms
         for convolution, norm in zip(self._convolutions, norms, strict=False):
             x = F.max_pool1d(convolution(_normalised(x, norm).to(self._dtype)), POOL)

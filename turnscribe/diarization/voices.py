@@ -36,7 +36,7 @@ LONGEST = 10.0  # seconds of a whole piece
 CONTEXT = 0.5  # seconds that it hears more at either end
 BRIDGED = 1.0  # seconds without speech that part no whole pieces, as each would hear that much more
 FEWEST = 10  # frames of a piece and of a voice; of fewer the frames are repeated, and a voice takes the nearest
-GPU_CHUNK = 512  # pieces, of which those of one length share a pass
+CHUNK = 4  # batches of pieces, of which those of one length share a pass
 
 
 class Trunk(Protocol):
@@ -186,7 +186,7 @@ def _computed(
     trunk: Trunk, waveform: Waveform, pieces: list[Piece], batch: int, listener: Listener
 ) -> Iterator[Tensor]:
     """The frames `[count, C]` that each piece keeps, in order."""
-    chunk = GPU_CHUNK if batch > 1 else 1
+    chunk = CHUNK * batch if batch > 1 else 1
     for start in range(0, len(pieces), chunk):
         some = range(start, min(start + chunk, len(pieces)))
         found: dict[int, Tensor] = {}
@@ -209,7 +209,7 @@ def _features(trunk: Trunk, waveform: Waveform, heard: NDArray[np.int64]) -> Ten
     length = (end - begin - 1) * trunk.step + trunk.length
     samples = torch.from_numpy(np.ascontiguousarray(waveform[begin * trunk.step :][:length], np.float32))
     features = trunk.features(F.pad(samples, (0, length - len(samples))).to(trunk.device))
-    if len(heard) == end - begin:
+    if np.array_equal(heard, np.arange(begin, end)):
         return features
     return features.view(end - begin, trunk.rate, -1)[torch.from_numpy(heard - begin)].flatten(0, 1)
 

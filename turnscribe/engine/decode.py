@@ -16,6 +16,7 @@ A row that ends makes room for the next window at once, so no row waits for the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Generic, Protocol
 
@@ -79,7 +80,7 @@ class Decoding(Generic[WindowT]):
         """
         self.batch, self.source, self.heads = batch, source, heads
         self.draft_length, self.encode_at_once, self.end_loops = draft_length, encode_at_once, end_loops
-        self._step_threads = threads or StepThreads(1, lambda number: None)
+        self._step_threads = threads
         self.limit = batch.rows  # of rows in use; may be changed between steps
         self.proposed = self.accepted = 0
         self._rows: Rows[WindowT] = Rows(batch)
@@ -158,14 +159,13 @@ class Decoding(Generic[WindowT]):
     def _advance(self) -> None:
         """A token more in each row, or a round of speculation."""
         active, length = len(self._rows), self.draft_length
-        with self._step_threads.step():
-            if length is None:
-                self.batch.step(active, self._longest)
-                self._longest += 1
-            else:
-                count = length if isinstance(length, int) else length.best(active)
+        count = 0 if length is None else length if isinstance(length, int) else length.best(active)
+        with nullcontext() if self._step_threads is None else self._step_threads.step((active, count)):
+            if count:
                 self.batch.speculate(active, count, self._longest)
-                self._longest += count + 1
+            else:
+                self.batch.step(active, self._longest)
+        self._longest += count + 1
 
     def _ended(self) -> list[bool]:
         rows, lengths = self._rows, self._rows.lengths()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from turnscribe.devices import Device, Running, device_of
@@ -60,8 +59,7 @@ class Engine:
         self._graphs, self._reason = graphs, reason
         self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=models.vocabulary)
         self._draft_length = draft_length
-        on_cpu = self.device.kind == "cpu"
-        self._step_threads = StepThreads(torch.get_num_threads(), torch.set_num_threads) if on_cpu else None
+        self._step_threads = StepThreads() if models.int8 else None
         self._kept: Batch | None = None
 
     @property
