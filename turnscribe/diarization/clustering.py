@@ -74,7 +74,7 @@ class Clustering:
         return windows, slots
 
     def _heard_apart(self, windows: NDArray[np.int64]) -> int:
-        """How many people there are at least, one or two, given the window `[N]` of each voice that forms clusters."""
+        """How many people there are at least, one or two, given the window `[N]` of each voice in a cluster."""
         if self.apart is None:
             return 1
         _, voices = np.unique(windows, return_counts=True)
