@@ -61,7 +61,13 @@ class EndpointHandler:
                 root=root,
             )
         if diarizer is None and settings.diarization_model:
-            diarizer = load_diarizer(settings.diarization_model, token=settings.token, device=device, root=root)
+            diarizer = load_diarizer(
+                settings.diarization_model,
+                token=settings.token,
+                device=device,
+                root=root,
+                effort=settings.diarization_effort,
+            )
         self.pipeline = Pipeline(
             settings,
             asr,

@@ -51,6 +51,7 @@ ADDED = {
     "num_beams": 1,
     "length_penalty": 1.0,
     "patience": 1.0,
+    "full_windows": True,
 }
 
 
@@ -140,6 +141,7 @@ def test_a_config_cannot_be_changed() -> None:
         ("languages", "de, English", ("de", "en")),
         ("languages", ["EN", "en-GB", "fr"], ("en", "fr")),
         ("vad", "False", False),
+        ("full_windows", "false", False),
         ("vad_threshold", "0.35", 0.35),
         ("vad_min_speech_duration_ms", "0", 0),
         ("vad_min_silence_duration_ms", 500.0, 500),
@@ -205,6 +207,7 @@ WRONG = {
     "num_beams": ["many", 0, 11, 2.5, True],
     "length_penalty": ["long", -0.1, 2.1, "nan", True],
     "patience": ["little", 0, -1, 11, "inf", False],
+    "full_windows": ["maybe", 2, []],
     "vad_filter": ["maybe", 2, {}],
     "beam_size": ["wide", 0, 11, "1.5", True],
     "vad_parameters": ["0.5", "{", 7, [], "[]", "[" * 100_000, {"threshold": 2}, '{"speech_pad_ms": true}'],
@@ -241,6 +244,7 @@ RIGHT = {  # what the sentence has to offer instead
     "num_beams": "1 to 10",
     "length_penalty": "from 0 to 2",
     "patience": "above 0 and at most 10",
+    "full_windows": "true or false",
     "vad_filter": "true or false",
     "beam_size": "1 to 10",
     "vad_parameters": "give ",
@@ -566,6 +570,7 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         "asr_model": "openai/whisper-large-v3",
         "assistant_model": None,
         "diarization_model": None,
+        "diarization_effort": "fast",
         "hf_token": None,
         "asr_backend": "engine",
         "asr_dtype": "auto",
@@ -576,6 +581,15 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         "speaker_similarity": None,
     }
     assert settings.token is None
+
+
+def test_an_effort_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_MODEL", "demo/whisper")
+    monkeypatch.setenv("DIARIZATION_EFFORT", "exact")
+    assert load_settings().diarization_effort == "exact"
+    monkeypatch.setenv("DIARIZATION_EFFORT", "thorough")
+    with pytest.raises(SettingsError, match=r"DIARIZATION_EFFORT is wrong: .*'fast' or 'exact'"):
+        load_settings()
 
 
 def test_a_backend_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,11 +116,11 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(asr, conversati
     expected = said()
     asked, made, steps = [], asr.engine.batch, 0
 
-    def batch(rows: int, *, assisted: bool, beams: int):
+    def batch(rows: int, **options: Any):
         asked.append(rows)
         if rows > 3:
             raise torch.OutOfMemoryError("too many")  # before anything was decoded
-        one = made(rows, assisted=assisted, beams=beams)
+        one = made(rows, **options)
         step = one.step
 
         def counted(*args, **kwargs) -> None:
@@ -144,7 +145,7 @@ def test_a_window_that_does_not_fit_is_said_to_the_operator(asr, conversation_wa
 
     from turnscribe.errors import OutOfMemory
 
-    def batch(rows: int, *, assisted: bool, beams: int):
+    def batch(rows: int, **options: Any):
         raise torch.OutOfMemoryError("too many")
 
     asr.engine.batch = batch

@@ -153,7 +153,7 @@ class Pipeline:
         if diarizing and _anybody(speech):
             recognitions, turns = side_by_side(
                 partial(self._recognise, decoded, speech, request, stages),
-                partial(self._find_turns, decoded.mono, request, clips, stages),
+                partial(self._find_turns, decoded.mono, _with_speech(request, speech[0]), clips, stages),
                 listener=listener,
                 device=self.device,
             )
@@ -278,7 +278,9 @@ def load_pipeline(settings: ModelSettings, *, root: Path = Path()) -> Pipeline:
     )
     diarizer = None
     if settings.diarization_model:
-        diarizer = load_diarizer(settings.diarization_model, token=token, device=device, root=root)
+        diarizer = load_diarizer(
+            settings.diarization_model, token=token, device=device, root=root, effort=settings.diarization_effort
+        )
     return Pipeline(settings, asr, diarizer, device=device)
 
 
@@ -303,6 +305,13 @@ def _missing_words(request: Request, chunks: Sequence[Chunk]) -> list[str]:
     if request.word_times and chunks and not any(chunk.words for chunk in chunks):
         return ["The model's backend does not time words: there are none."]
     return []
+
+
+def _with_speech(request: Request, speech: SpeechMap | None) -> Request:
+    """The request that knows where somebody speaks, so that the diarizer need not listen elsewhere."""
+    if speech is None:
+        return request
+    return replace(request, decoding=replace(request.decoding, speech=speech.stretches))
 
 
 def _anybody(speech: Sequence[SpeechMap | None]) -> bool:

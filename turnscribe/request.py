@@ -38,6 +38,9 @@ class DecodingOptions:
     finished, and the best by its log-probability, divided by its number of tokens to the power of `length_penalty`,
     is taken.
 
+    Without `full_windows`, windows of a recording that has none over 8 s are filled up with silence to 10 s, and not
+    to the 30 s that Whisper was trained on.
+
     `language` is a code of Whisper's, `MULTI` where every window has its own, `None` where it is judged once;
     `languages` are the codes it is judged among, all the model's where none are given. With `vad`, speech is what a
     detector of voices finds likelier than `vad_threshold` for `vad_min_speech_duration_ms`; a pause of
@@ -77,6 +80,7 @@ class DecodingOptions:
         MaxLen(MOST_STRETCHES),
         Doc("pairs of seconds in order, such as [[0.5, 2.5], [4, 7.25]], or nothing"),
     ] = None
+    full_windows: Annotated[bool, Doc("true or false")] = True
     word_times: bool = True
 
 

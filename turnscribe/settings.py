@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from turnscribe.asr.protocol import WeightsType
 from turnscribe.asr.registry import BACKENDS
+from turnscribe.diarization.diarizer import Effort
 from turnscribe.errors import SettingsError
 from turnscribe.inputs.limits import Limits
 
@@ -39,6 +40,7 @@ class ModelSettings(BaseSettings):
     asr_model: str = Field(min_length=1)
     assistant_model: str | None = None
     diarization_model: str | None = None
+    diarization_effort: Effort = "fast"
     hf_token: SecretStr | None = None
     asr_backend: str = "engine"
     asr_dtype: WeightsType = "auto"

@@ -87,6 +87,12 @@ def test_a_patience_that_has_no_effect_is_told() -> None:
     )
 
 
+def test_short_windows_that_a_backend_does_not_have_are_told() -> None:
+    asked = DecodingOptions(full_windows=False)
+    assert adapt(asked, replace(EVERYTHING, short_windows=True)) == (asked, ())
+    assert adapt(asked, EVERYTHING)[1] == ("This backend encodes full windows: full_windows had no effect.",)
+
+
 def test_no_assistant_is_refused() -> None:
     with pytest.raises(BadParameters, match="ASSISTANT_MODEL"):
         adapt(DecodingOptions(assisted=True), Capabilities(frozenset({"en"}), frozenset({"transcribe"})))

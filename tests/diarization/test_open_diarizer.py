@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def diarizer(folder: Path) -> OpenDiarizer:
-    loaded = load_diarizer(str(folder))
+    loaded = load_diarizer(str(folder), effort="exact")
     assert isinstance(loaded, OpenDiarizer)
     return loaded
 

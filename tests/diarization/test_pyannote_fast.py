@@ -94,7 +94,7 @@ def fast_twin(slow: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def demo_twins() -> tuple[Any, Any]:
-    slow = load_diarizer("demo/diarizer", root=REPOSITORY, fast=False)
+    slow = load_diarizer("demo/diarizer", root=REPOSITORY, effort="stock")
     return slow.pipeline, load_diarizer("demo/diarizer", root=REPOSITORY).pipeline
 
 

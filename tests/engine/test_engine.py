@@ -586,6 +586,37 @@ def test_word_times_are_those_of_transformers_own(
     assert max(one.mean() for one in close) >= 0.95
 
 
+@pytest.mark.models
+def test_short_windows_are_encoded_as_they_are_where_that_is_wanted(
+    demo_engine: EngineAsr, conversation_waveform: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames: list[int] = []
+    encode = demo_engine.engine.encode
+
+    def watched(*arguments: Any) -> Any:
+        encoded = encode(*arguments)
+        frames.append(encoded[0].shape[1])
+        return encoded
+
+    monkeypatch.setattr(demo_engine.engine, "encode", watched)
+
+    def words(seconds: float, **options: Any) -> list[str]:
+        """And how many frames were encoded for each window."""
+        frames.clear()
+        waveform = conversation_waveform[: round(seconds * 16_000)]
+        result = demo_engine.transcribe(waveform, DecodingOptions(language="en", **options))
+        return [word.text for chunk in result.chunks for word in chunk.words]
+
+    full = words(7.5)
+    assert frames == [1500]
+    short = words(7.5, full_windows=False)
+    assert frames == [512]
+    assert len(full) > 5
+    assert sum(one == other for one, other in zip(full, short, strict=False)) > 0.6 * len(full)
+    assert words(12, full_windows=False) == words(12)  # too long for it
+    assert frames == [1500]
+
+
 def demo_prompt(model: Any) -> Prompt:
     config = model.generation_config
     initial = (config.decoder_start_token_id, config.lang_to_id["<|en|>"], config.task_to_id["transcribe"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -106,6 +107,16 @@ def test_the_encoder_is_that_of_transformers(mels: int) -> None:
     features = sound_features(mels, 3)
     expected = model(mels).get_encoder()(features).last_hidden_state
     torch.testing.assert_close(Encoder.of(model(mels))(features), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_of_fewer_frames_the_encoder_makes_what_that_of_transformers_does_with_fewer_positions() -> None:
+    shorter = deepcopy(model().get_encoder())
+    shorter.config.max_source_positions = 96
+    shorter.embed_positions = torch.nn.Embedding.from_pretrained(shorter.embed_positions.weight[:96])
+    features = sound_features(80, 2)[..., : 2 * 96].contiguous()
+    expected = shorter(features).last_hidden_state
+    assert expected.shape[1] == 96
+    torch.testing.assert_close(Encoder.of(model())(features), expected, atol=1e-4, rtol=1e-4)
 
 
 def logits_of(decoder: Decoder, hidden: torch.Tensor) -> torch.Tensor:

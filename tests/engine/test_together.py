@@ -63,9 +63,9 @@ class WatchedEngine(Engine):
         super().__init__(models(), draft_length=draft_length)
         self.asr = asr
 
-    def batch(self, rows: int, *, assisted: bool, beams: int = 1) -> Batch:
+    def batch(self, rows: int, **options: Any) -> Batch:
         self.asr.made.append(rows)
-        batch = super().batch(rows, assisted=assisted, beams=beams)
+        batch = super().batch(rows, **options)
         for name in ("step", "speculate"):
             self.asr.watch(batch, name)
         return batch
@@ -212,7 +212,9 @@ def eight(**same: Any) -> list[RequestThread]:
 @pytest.mark.parametrize(
     ("order", "at"), [(range(8), 0), ((6, 4, 1, 7, 0, 3, 5, 2), 0), ((4, 7, 2, 0, 5, 6, 1, 3), 11)], ids=str
 )
-@pytest.mark.parametrize("same", [{}, {"word_times": True}, {"assisted": True}, {"num_beams": 3}], ids=str)
+@pytest.mark.parametrize(
+    "same", [{}, {"word_times": True}, {"assisted": True}, {"num_beams": 3}, {"full_windows": False}], ids=str
+)
 def test_eight_requests_at_once_get_what_each_gets_alone(same: dict[str, Any], order: Sequence[int], at: int) -> None:
     requests = [eight(**same)[index] for index in order]
     engine = Watched(until(8, at=at))
@@ -253,8 +255,9 @@ def test_what_cannot_share_passes_waits_its_turn() -> None:
         new_request(4, 6),
         new_request(5, 6, compression_ratio_threshold=None),
         new_request(6, 6, word_times=True, assisted=True),
+        new_request(7, 6, full_windows=False),
     ]
-    all_at_once(Watched(until(6)), requests)
+    all_at_once(Watched(until(7)), requests)
     for request in requests:
         request.check()
 

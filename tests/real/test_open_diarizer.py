@@ -14,6 +14,7 @@ import torch
 
 from tests.diarization.stock_twin import renamed, stock_segmentation, stock_twin
 from tests.real.recording import Recording
+from turnscribe.cli.evaluation.measures import diarization_errors
 from turnscribe.diarization import pyannote_versions
 from turnscribe.diarization.diarizer import diarize, embed, load_diarizer
 from turnscribe.diarization.open_diarizer import OpenDiarizer
@@ -38,7 +39,7 @@ def folder(real_models: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def diarizer(folder: Path) -> OpenDiarizer:
-    loaded = load_diarizer(str(folder))
+    loaded = load_diarizer(str(folder), effort="exact")
     assert isinstance(loaded, OpenDiarizer)
     return loaded
 
@@ -81,3 +82,22 @@ def test_turns_are_stock_pyannotes(
     expected = diarize(stock_twin(diarizer, folder), waveform, Request(**counts))
     assert renamed(turns) == renamed(expected)
     assert len({turn.speaker for turn in turns}) > 1
+
+
+@pytest.mark.parametrize("name", ["conversation/sample", "conversation/know", "conversation/frint980428"])
+def test_each_second_heard_once_is_as_good(
+    name: str, diarizer: OpenDiarizer, folder: Path, real_recordings: dict[str, Recording]
+) -> None:
+    """The error rate is at most 0.3 points above the exact way's, and as many people are found."""
+    spoken = real_recordings[name].load()
+    waveform = decode_audio(spoken.audio).mono
+    exact, fast = (diarize(one, waveform) for one in (diarizer, load_diarizer(str(folder))))
+    assert spoken.turns is not None
+    rates = [
+        sum(
+            error.part / error.whole for error in diarization_errors(spoken.turns, turns, len(waveform) / SAMPLE_RATE)
+        )
+        for turns in (exact, fast)
+    ]
+    assert rates[1] <= rates[0] + 0.003, rates
+    assert len({turn.speaker for turn in fast}) == len({turn.speaker for turn in exact})

@@ -66,7 +66,7 @@ def _diarizer(options: argparse.Namespace) -> Callable[[Any], dict[str, Any]] | 
         return None
     from turnscribe.diarization.diarizer import diarize, load_diarizer
 
-    diarizer = load_diarizer(str(options.diarizer.resolve()), fast=options.diarization == "fast")
+    diarizer = load_diarizer(str(options.diarizer.resolve()), effort=options.diarization)
 
     def run(waveform: Any) -> dict[str, Any]:
         return {"turns": len(diarize(diarizer, waveform))}
@@ -80,7 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--assistant", type=Path)
     parser.add_argument("--diarizer", type=Path)
-    parser.add_argument("--diarization", choices=["fast", "stock"])
+    parser.add_argument("--diarization", choices=["fast", "exact", "stock"])
     parser.add_argument("--batch", type=int, default=BATCH_SIZE)
     parser.add_argument("--drafted", type=int)
     return parser.parse_args()

@@ -42,6 +42,8 @@ from turnscribe.whisper.windows import Window
 
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
+SHORT_S = 8.0  # of the longest window of a recording that is encoded as it is
+SHORT_FRAMES = 512  # that are encoded of such a window: 10.24 s, as the decoder expects silence at the end
 
 
 def load(
@@ -84,7 +86,7 @@ class EngineAsr:
 
     @property
     def capabilities(self) -> Capabilities:
-        return whisper_capabilities(self.models.config, assistant=self.models.draft is not None)
+        return whisper_capabilities(self.models.config, assistant=self.models.draft is not None, short_windows=True)
 
     @property
     def device(self) -> torch.device:
@@ -121,17 +123,19 @@ class _Transcription:
     ) -> None:
         self.asr, self.models, self.waveform, self.speech = asr, asr.models, waveform, speech
         self.options, self.listener = options, listener
-        self.shared_options = SharedOptions(
-            assisted=options.assisted,
-            word_times=options.word_times,
-            end_loops=options.compression_ratio_threshold is not None,
-            num_beams=options.num_beams,
-        )
         self.streams = listener.on_chunks is not SILENT.on_chunks  # somebody waits for the first text
         self.batch_size = 1 if self.streams else options.batch_size
         self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
         self.warnings = [*warnings, *prompt_warnings]
         self.pending = deque(windows_to_decode(waveform, speech, options))
+        is_short = all(window.duration <= SHORT_S for window in self.pending)
+        self.shared_options = SharedOptions(
+            assisted=options.assisted,
+            word_times=options.word_times,
+            end_loops=options.compression_ratio_threshold is not None,
+            num_beams=options.num_beams,
+            frames=SHORT_FRAMES if is_short and not options.full_windows else None,
+        )
         self.language = SpokenLanguage(
             options,
             asr.models.config,

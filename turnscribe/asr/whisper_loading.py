@@ -71,6 +71,7 @@ def whisper_capabilities(
     assistant: bool,
     fallback: bool = True,
     patience: bool = True,
+    short_windows: bool = False,
     assisted_batch_size: int | None = None,
 ) -> Capabilities:
     """What a Whisper with this generation configuration can do in a backend."""
@@ -81,6 +82,7 @@ def whisper_capabilities(
         tasks=frozenset(tasks),
         fallback=fallback,
         patience=patience,
+        short_windows=short_windows,
         assistant=assistant,
         assisted_batch_size=assisted_batch_size,
     )

@@ -137,7 +137,8 @@ def judge_language(
     beginning = opening(waveform, speech, options)
     if not len(beginning):
         return None
-    decoding = replace(options, task="transcribe", speech=None if speech is None else speech.stretches)
+    stretches = None if speech is None else speech.stretches
+    decoding = replace(options, task="transcribe", speech=stretches, full_windows=True)
     return pipeline.transcribe(to_wav(beginning), Request(decoding=decoding, diarize=False)).language
 
 
@@ -146,7 +147,8 @@ def part_parameters(request: Request, language: str | None, speech: SpeechMap | 
 
     `speech` is the part's. Fewer people than in the whole may speak in it.
     """
-    decoding = replace(request.decoding, language=language or request.decoding.language)
+    # the whole is no short recording, whatever a part of it is
+    decoding = replace(request.decoding, language=language or request.decoding.language, full_windows=True)
     if speech is not None:  # what the detector was told has had its effect
         detector = {name: getattr(DecodingOptions, name) for name in FOR_THE_DETECTOR}
         decoding = replace(decoding, speech=speech.stretches, **detector)

@@ -23,7 +23,7 @@ into its weights. That changes the outputs by about 1e-6.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,10 +64,10 @@ class CamPlus(nn.Module):
         self.tdnn = nn.Conv1d(dims.front * (MEL_BINS // 8), dims.first, 5, stride=2, padding=2)
         channels, stages = dims.first, []
         for layers, dilation in zip(dims.layers, DILATIONS, strict=True):
-            stages.append(_Stage(channels, layers, dilation, dims))
+            stages.append(Stage(channels, layers, dilation, dims))
             channels = (channels + layers * dims.growth) // 2
-        self.stages = nn.ModuleList(stages)
-        self.out = _ScaleShift(channels)
+        self.stages: Sequence[Stage] = nn.ModuleList(stages)  # type: ignore[assignment]
+        self.out = ScaleShift(channels)
         self.dense = nn.Conv1d(2 * channels, dims.embedding, 1)
 
     def forward(self, waveforms: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -76,11 +76,19 @@ class CamPlus(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """Features `[B, T, 80]` to embeddings `[B, D]`."""
+        x = self.frames(features)
+        return self.embed_statistics(torch.cat([x.mean(dim=2), x.std(dim=2)], dim=1))
+
+    def frames(self, features: Tensor) -> Tensor:
+        """Steps 1 to 3: features `[B, T, 80]` to what is pooled, `[B, C, T / 2]`."""
         x = F.relu(self.tdnn(self.front(features.transpose(1, 2))))
         for stage in self.stages:
             x = stage(x)
-        x = self.out(x)  # [B, C, T / 2]
-        statistics = torch.cat([x.mean(dim=2), x.std(dim=2)], dim=1)
+        out: Tensor = self.out(x)
+        return out
+
+    def embed_statistics(self, statistics: Tensor) -> Tensor:
+        """Step 5: mean and standard deviation `[B, 2 C]` to embeddings `[B, D]`."""
         embeddings: Tensor = self.dense(statistics[:, :, None])
         return embeddings[:, :, 0]
 
@@ -113,7 +121,11 @@ class _FrontEnd(nn.Module):
         self.last = nn.Conv2d(channels, channels, 3, stride=(2, 1), padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        x = F.relu(self.first(features[:, None]), inplace=True)
+        return self.of_plane(features[:, None])
+
+    def of_plane(self, features: Tensor) -> Tensor:
+        """The same of `[B, 1, mel bins, T]`, in any memory format."""
+        x = F.relu(self.first(features), inplace=True)
         return F.relu(self.last(self.blocks(x)), inplace=True).flatten(1, 2)
 
 
@@ -131,15 +143,17 @@ class _Residual(nn.Module):
         return F.relu(y.add_(self.short(x)), inplace=True)
 
 
-class _Stage(nn.Module):
+class Stage(nn.Module):
     """Densely connected layers, then half of all channels: `[B, C, T]` to `[B, C', T]`."""
 
     def __init__(self, channels: int, layers: int, dilation: int, dims: Dimensions) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(_Layer(channels + k * dims.growth, dilation, dims) for k in range(layers))
+        self.layers: Sequence[DenseLayer] = nn.ModuleList(  # type: ignore[assignment]
+            DenseLayer(channels + k * dims.growth, dilation, dims) for k in range(layers)
+        )
         self.channels, self.growth = channels, dims.growth
         total = channels + layers * dims.growth
-        self.norm = _ScaleShift(total)
+        self.norm = ScaleShift(total)
         self.transit = nn.Conv1d(total, total // 2, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,13 +166,14 @@ class _Stage(nn.Module):
         return out
 
 
-class _Layer(nn.Module):
+class DenseLayer(nn.Module):
     """One densely connected layer with its context-aware mask: `[B, C, T]` to `[B, growth, T]`."""
 
     def __init__(self, channels: int, dilation: int, dims: Dimensions) -> None:
         super().__init__()
-        self.norm = _ScaleShift(channels)
+        self.norm = ScaleShift(channels)
         self.narrow = nn.Conv1d(channels, dims.bottleneck, 1)
+        self.dilation = dilation
         self.local = nn.Conv1d(dims.bottleneck, dims.growth, 3, padding=dilation, dilation=dilation, bias=False)
         self.squeeze = nn.Conv1d(dims.bottleneck, dims.bottleneck // 2, 1)
         self.excite = nn.Conv1d(dims.bottleneck // 2, dims.growth, 1)
@@ -172,7 +187,7 @@ class _Layer(nn.Module):
         return local.mul_(mask.repeat_interleave(SEGMENT, dim=2)[:, :, : x.shape[2]])
 
 
-class _ScaleShift(nn.Module):
+class ScaleShift(nn.Module):
     """A batch normalisation that no convolution precedes, and the rectifier after it."""
 
     def __init__(self, channels: int) -> None:

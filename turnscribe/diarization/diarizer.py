@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from turnscribe.request import Request
 from turnscribe.transcript import Turn
 from turnscribe.waveform import SAMPLE_RATE, Waveform, is_silent
 
+Effort: TypeAlias = Literal["fast", "exact"]  # exact: equal to stock pyannote's pipeline with the same networks
 ANYBODY = Request()  # any number of speakers
 SHORTEST = SAMPLE_RATE // 10  # samples: in less than 0.1 s nobody says anything
 SEGMENTATION_SHARE = 0.3  # of a diarization's time, for progress; the embeddings take the rest
@@ -47,22 +48,28 @@ class Diarizer(Protocol):
 
 
 def load_diarizer(
-    model: str, *, token: str | None = None, device: str | Device = "cpu", root: Path = Path("."), fast: bool = True
+    model: str,
+    *,
+    token: str | None = None,
+    device: str | Device = "cpu",
+    root: Path = Path("."),
+    effort: Effort | Literal["stock"] = "fast",
 ) -> Diarizer:
     """Load the diarizer in the folder `model` (relative to `root`), or of that name on the Hugging Face Hub.
 
     A folder with the open diarizer's files is that one; everything else is pyannote's, whose import takes seconds.
-    `fast=False` leaves a pyannote pipeline as it is. Raises `SettingsError`, one sentence that names the variable
-    DIARIZATION_MODEL and says what to do.
+    With the effort "fast" the networks hear each second once; "exact" gives the turns of stock pyannote with the same
+    networks; "stock" leaves a pyannote pipeline as it is, to compare with. Raises `SettingsError`, one sentence that
+    names the variable DIARIZATION_MODEL and says what to do.
     """
     resolved = available_model("DIARIZATION_MODEL", model, root)
     if is_open(Path(resolved)):
         from turnscribe.diarization.open_diarizer import load_open
 
-        return load_open(Path(resolved), device=device)
+        return load_open(Path(resolved), device=device, effort="fast" if effort == "fast" else "exact")
     from turnscribe.diarization.pyannote import load_pyannote
 
-    return load_pyannote(model, resolved, token=token, device=device, fast=fast)
+    return load_pyannote(model, resolved, token=token, device=device, effort=effort)
 
 
 def is_open(folder: Path) -> bool:

@@ -11,6 +11,7 @@ The steps are those of pyannote's `SpeakerDiarization`, which with the same netw
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,13 +26,17 @@ from torch import Tensor
 
 from turnscribe.checkpoints.torch_files import read_torch_file
 from turnscribe.devices import Device, device_of
+from turnscribe.diarization import segmenter
 from turnscribe.diarization.campplus import SHORTEST_VOICE, CamPlus, campplus_from
+from turnscribe.diarization.campplus_trunk import CamPlusTrunk
 from turnscribe.diarization.clustering import Clustering
-from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, SEGMENTATION_SHARE
+from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, SEGMENTATION_SHARE, Effort
 from turnscribe.diarization.frames import NOBODY, Frames, Layout, frames_to_embed, reconstruct, speaker_count, spoken
 from turnscribe.diarization.gpu_windows import windows_that_fit
-from turnscribe.diarization.pyannet import PyanNet, pyannet_from
+from turnscribe.diarization.pyannet import NOT_OF_THE_NETWORK, PyanNet, pyannet_from
 from turnscribe.diarization.pyannote_versions import SAVED_TYPES
+from turnscribe.diarization.segmenter import Segmenter
+from turnscribe.diarization.voices import Masks, voices
 from turnscribe.errors import SettingsError
 from turnscribe.listener import Listener
 from turnscribe.request import Request
@@ -41,19 +46,19 @@ from turnscribe.waveform import SAMPLE_RATE, Waveform
 # Chosen by the error rate on 38 minutes of real voices: dialogues of the actors of Fish Fillets, Czech and Dutch, in
 # the levels with an odd number, and mixtures of them with Asterisk's prompts, Tux Paint's captions and LibriVox
 # (docs/open-diarizer.md). Nothing that the diarizer is judged by was among them.
-CLUSTERING = Clustering(threshold=0.7, min_cluster_size=8)
+CLUSTERINGS: dict[Effort, Clustering] = {
+    "exact": Clustering(threshold=0.7, min_cluster_size=8),
+    "fast": Clustering(threshold=0.76, min_cluster_size=10, blocks=True, apart=0.3),
+}
 SHORTEST_PAUSE = 0.0  # seconds between two turns of one speaker; more fills pauses, with what others say in them too
 STEP = 0.1  # of a window, from one to the next: 0.2 halves the time and costs 2 points of the error rate
 
 # Windows a pass on a CPU: a longer LSTM's batch pays, larger outputs of CAM++'s first layers do not.
-CPU_WINDOWS = {"segmentation": 32, "embedding": 2}
+CPU_WINDOWS = {"segmentation": 32, "embedding": 2, "segmenter": segmenter.CPU_WINDOWS, "trunk": 1}
 # Bytes of a window of 10 s there and the most windows worth a pass; reckoned, not measured on a GPU, in float32.
 # PyanNet's widest outputs have 80 channels x 15,975 values (5 MB, four live at once). CAM++'s have 32 channels x 80
 # mel bins x 998 frames (10 MB, four with a convolution's workspace).
-GPU_WINDOWS = {"segmentation": (20e6, 512), "embedding": (40e6, 256)}
-
-# What comes of weights that are missing, of another shape (RuntimeError is torch's) or no weights at all.
-NOT_OF_THE_NETWORK = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+GPU_WINDOWS = {"segmentation": (20e6, 512), "embedding": (40e6, 256), "segmenter": (20e6, 512), "trunk": (44e6, 64)}
 
 
 @dataclass(frozen=True)
@@ -64,19 +69,20 @@ class OpenDiarizer:
     embedding: CamPlus
     window: float = 10.0
     device: str | Device = "cpu"
-    clustering: Clustering = CLUSTERING
+    clustering: Clustering = CLUSTERINGS["exact"]
     shortest_pause: float = SHORTEST_PAUSE
     step: float = STEP
+    effort: Effort = "exact"
 
     speaker_similarity: ClassVar[float] = 0.55  # measured on real voices: docs/open-diarizer.md
 
     def turns(self, waveform: Waveform, request: Request, listener: Listener) -> list[Turn]:
         """As `Diarizer.turns`; speakers are numbered in the order in which they first speak."""
         counts = request.speaker_counts
+        frames = self.segmentation.frames
         with torch.inference_mode():
-            speech = self._speech(waveform, _part(listener, 0.0, SEGMENTATION_SHARE))  # [W, F, S]
+            speech = self._speech(waveform, request, _part(listener, 0.0, SEGMENTATION_SHARE))  # [W, F, S]
             windows = Frames(self.window, self.step * self.window)
-            frames = self.segmentation.frames
             layout = Layout.of(windows, len(speech), frames)
             count = speaker_count(speech, layout)  # [T]
             if not count.any():
@@ -99,8 +105,13 @@ class OpenDiarizer:
             embedding: NDArray[np.float32] = self.embedding(samples[None])[0].cpu().numpy()
             return embedding
 
-    def _speech(self, waveform: Waveform, listener: Listener) -> NDArray[np.float32]:
+    def _speech(self, waveform: Waveform, request: Request, listener: Listener) -> NDArray[np.float32]:
         """Who speaks in each window `[W, F, S]`, zeros and ones; the last window ends with zeros."""
+        if self.effort == "exact":
+            return self._exact_speech(waveform, listener)
+        return self._segmenter.speech(waveform, listener, request.decoding.speech)
+
+    def _exact_speech(self, waveform: Waveform, listener: Listener) -> NDArray[np.float32]:
         count = 1 + max(math.ceil((len(waveform) - self._length) / self._hop), 0)
         batches = list(self._batches(np.arange(count), "segmentation"))
         speech = []
@@ -113,6 +124,15 @@ class OpenDiarizer:
     def _embeddings(self, waveform: Waveform, speech: NDArray[np.float32], listener: Listener) -> NDArray[np.float32]:
         """The embeddings `[W, S, D]` of each window's speakers; where nobody speaks, zeros."""
         fewest = math.ceil(speech.shape[1] * SHORTEST_VOICE / self._length)
+        if self.effort == "exact":
+            return self._exact_embeddings(waveform, speech, fewest, listener)
+        starts = self.step * self.window * np.arange(len(speech))
+        masks = Masks(frames_to_embed(speech, fewest), starts, self.segmentation.frames)
+        return voices(self._trunk, waveform, masks, listener, batch=self._batch_size("trunk"))
+
+    def _exact_embeddings(
+        self, waveform: Waveform, speech: NDArray[np.float32], fewest: int, listener: Listener
+    ) -> NDArray[np.float32]:
         embeddings = np.zeros((len(speech), speech.shape[2], self.embedding.dims.embedding), np.float32)
         batches = list(self._batches(np.flatnonzero(speech.any(axis=(1, 2))), "embedding"))
         for done, batch in enumerate(batches, 1):
@@ -144,16 +164,28 @@ class OpenDiarizer:
         return torch.stack([samples[start : start + self._length] for start in starts])
 
     def _batches(self, numbers: NDArray[np.int64], network: str) -> Iterator[NDArray[np.int64]]:
+        size = self._batch_size(network)
+        for first in range(0, len(numbers), size):
+            yield numbers[first : first + size]
+
+    def _batch_size(self, network: str) -> int:
         size = CPU_WINDOWS[network]
         device = device_of(self.device)
         if device.kind == "cuda":
             bytes_each, most = GPU_WINDOWS[network]
             size = windows_that_fit(device, bytes_each, fewest=size, most=most)
-        for first in range(0, len(numbers), size):
-            yield numbers[first : first + size]
+        return size
+
+    @functools.cached_property
+    def _segmenter(self) -> Segmenter:
+        return Segmenter(self.segmentation, self._length, self._hop, batch=self._batch_size("segmenter"))
+
+    @functools.cached_property
+    def _trunk(self) -> CamPlusTrunk:
+        return CamPlusTrunk(self.embedding)
 
 
-def load_open(folder: Path, *, device: str | Device = "cpu") -> OpenDiarizer:
+def load_open(folder: Path, *, device: str | Device = "cpu", effort: Effort = "fast") -> OpenDiarizer:
     """The open diarizer in `folder`: `segmentation-3.0/pytorch_model.bin` and `campplus/campplus_cn_en_common.pt`.
 
     Raises `SettingsError`, one sentence, if either is missing, damaged or something else; nothing of them is run.
@@ -175,7 +207,14 @@ def load_open(folder: Path, *, device: str | Device = "cpu") -> OpenDiarizer:
     except NOT_OF_THE_NETWORK as error:
         raise SettingsError(f"{names[1]} is not a CAM++ of 3D-Speaker: copy it again.") from error
     to = device_of(device).torch_device
-    return OpenDiarizer(segmentation.to(to), embedding.to(to), window=window, device=device)
+    return OpenDiarizer(
+        segmentation.to(to),
+        embedding.to(to),
+        window=window,
+        device=device,
+        clustering=CLUSTERINGS[effort],
+        effort=effort,
+    )
 
 
 def _part(listener: Listener, first: float, last: float) -> Listener:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,9 @@ from turnscribe.waveform import SAMPLE_RATE
 KERNEL = 251  # samples of the sinc filters
 LOWEST, NARROWEST = 50.0, 50.0  # Hz: no filter begins lower or is narrower
 KERNELS, POOL = (KERNEL, 5, 5), 3  # of the three convolutions; the maximum of 3 follows each
+
+# What comes of weights that are missing, of another shape (RuntimeError is torch's) or no weights at all.
+NOT_OF_THE_NETWORK = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class PyanNet(nn.Module):
         self.convolutions = nn.ModuleList(
             [nn.Conv1d(dims.filters, dims.channels, KERNELS[1]), nn.Conv1d(dims.channels, dims.channels, KERNELS[2])]
         )
-        self.norms = nn.ModuleList(
+        self.norms: Sequence[nn.InstanceNorm1d] = nn.ModuleList(  # type: ignore[assignment]
             nn.InstanceNorm1d(size, affine=True) for size in (dims.filters, dims.channels, dims.channels)
         )
         self.lstm = nn.LSTM(dims.channels, dims.hidden, dims.lstm_layers, batch_first=True, bidirectional=True)
@@ -78,6 +81,10 @@ class PyanNet(nn.Module):
         for convolution, norm in zip(self.convolutions, self.norms[1:], strict=True):
             x = F.leaky_relu(norm(F.max_pool1d(convolution(x), POOL)))
         x, _ = self.lstm(x.transpose(1, 2))  # [B, F, 2 hidden]
+        return self.classify(x)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """What the LSTM says `[B, F, 2 hidden]` to the logarithms of the classes' probabilities `[B, F, classes]`."""
         for linear in self.linear:
             x = F.leaky_relu(linear(x))
         return F.log_softmax(self.classifier(x), dim=-1)
@@ -87,6 +94,12 @@ class PyanNet(nn.Module):
         likeliest = self(waveforms).argmax(dim=-1)  # [B, F]
         members: Tensor = self.get_buffer("members")
         return members[likeliest]
+
+    def frames_of(self, samples: int) -> int:
+        """How many frames come of so many samples."""
+        for kernel, stride in zip(KERNELS, (self.dims.stride, 1, 1), strict=True):
+            samples = ((samples - kernel) // stride + 1) // POOL
+        return samples
 
     def _reach(self, frames: int) -> int:
         """Samples that so many frames hear."""

@@ -8,7 +8,7 @@ import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from turnscribe.checkpoints.hub_cache import models_of_pipeline
 from turnscribe.checkpoints.pickled_weights import pickled_of_pipeline, warn_of
 from turnscribe.devices import Device, device_of
 from turnscribe.diarization import pyannote_versions as compat
-from turnscribe.diarization.diarizer import SEGMENTATION_SHARE
+from turnscribe.diarization.diarizer import SEGMENTATION_SHARE, Effort
 from turnscribe.diarization.gpu_windows import windows_that_fit
 from turnscribe.errors import SettingsError
 from turnscribe.listener import Listener
@@ -64,7 +64,7 @@ class PyannoteDiarizer:
 
         with compat.tf32_kept():
             output = self.pipeline(
-                {"uri": "recording", **compat.in_memory(waveform)},
+                {"uri": "recording", "speech": request.decoding.speech, **compat.in_memory(waveform)},
                 hook=compat.one_speaker_at_a_time(hook),
                 **request.speaker_counts,
             )
@@ -85,15 +85,20 @@ class PyannoteDiarizer:
 
 
 def load_pyannote(
-    model: str, resolved: str, *, token: str | None = None, device: str | Device = "cpu", fast: bool = True
+    model: str,
+    resolved: str,
+    *,
+    token: str | None = None,
+    device: str | Device = "cpu",
+    effort: Effort | Literal["stock"] = "fast",
 ) -> PyannoteDiarizer:
     """Load the pipeline `model`, which `resolved` names: a folder, or an id on the Hugging Face Hub.
 
     Imports pyannote, which takes seconds. Works with pyannote.audio 3.4 and 4.x; a folder holds a `config.yaml` and
     what it calls `$model/...`. Checkpoints are unpickled with a list of harmless types, so a model cannot bring code
     (`pyannote_versions.CHECKPOINT_TYPES`). A stock pipeline is made to give the same answer sooner
-    (`turnscribe.diarization.pyannote_fast`); with `fast=False` it is left as it is. Raises `SettingsError`, one
-    sentence that names the page whose conditions to accept and the variable to set.
+    (`turnscribe.diarization.pyannote_fast`), or nearly the same with the effort "fast"; "stock" leaves it as it is.
+    Raises `SettingsError`, one sentence that names the page whose conditions to accept and the variable to set.
     """
     folder = Path(resolved)
     with loading("DIARIZATION_MODEL", model), contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -113,10 +118,10 @@ def load_pyannote(
             if getattr(pipeline, name, size) < size:
                 setattr(pipeline, name, size)
         pipeline.to(device_of(device).torch_device)
-        if fast:
+        if effort != "stock":
             from turnscribe.diarization.pyannote_fast import accelerate  # imports pyannote, as loading has by now
 
-            pipeline = accelerate(pipeline)
+            pipeline = accelerate(pipeline, effort)
     return PyannoteDiarizer(pipeline)
 
 

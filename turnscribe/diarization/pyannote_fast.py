@@ -37,7 +37,15 @@ from pyannote.core import Annotation, SlidingWindow, SlidingWindowFeature
 
 from turnscribe.devices import Device, device_of
 from turnscribe.diarization import frames as arrays
+from turnscribe.diarization.diarizer import Effort
+from turnscribe.diarization.pyannet import NOT_OF_THE_NETWORK, pyannet_from
 from turnscribe.diarization.pyannote_versions import pyannote_major
+from turnscribe.diarization.resnet_trunk import ResNetTrunk
+from turnscribe.diarization.segmenter import CPU_WINDOWS as SEGMENTER_WINDOWS
+from turnscribe.diarization.segmenter import Segmenter
+from turnscribe.diarization.voices import Masks, voices
+from turnscribe.listener import Listener
+from turnscribe.waveform import SAMPLE_RATE
 
 # The models that pool weighted frames and end with one linear layer, and where its bias is. A speaker whose weights
 # are all zero has mean 0 / 1e-8 and deviation sqrt(0 / 2e-8), so the layer sees zeros and the bias is the embedding.
@@ -55,10 +63,18 @@ OUTPUT_BIAS = {
 CPU_WINDOWS = 2
 
 
-def accelerate(pipeline: Any) -> Any:
-    """Make a stock pipeline a `FastSpeakerDiarization`; one of any other class, subclasses too, stays as it is."""
+def accelerate(pipeline: Any, effort: Effort = "exact") -> Any:
+    """Make a stock pipeline a `FastSpeakerDiarization`, on the device where it lies.
+
+    A pipeline of any other class, subclasses too, stays as it is. With the effort "fast", a ResNet34 is a
+    `HeardOnce`: its answer differs from stock's by what `voices.py` says. Other embedding models stay exact.
+    """
     if type(pipeline) is SpeakerDiarization:
         pipeline.__class__ = FastSpeakerDiarization
+        model = getattr(pipeline._embedding, "model_", None)
+        if effort == "fast" and type(model) is models.WeSpeakerResNet34:
+            pipeline.__class__ = HeardOnce
+            pipeline.make_ready()
     return pipeline
 
 
@@ -94,12 +110,8 @@ class FastSpeakerDiarization(SpeakerDiarization):
         if length is None or starts.max() > file["waveform"].shape[1]:
             return stock()
 
-        fewest = None  # frames
-        if exclude_overlap:
-            rate = self._embedding.sample_rate
-            fewest = math.ceil(data.shape[1] * self._embedding.min_num_samples / (windows.duration * rate))
-        silence = attrgetter(OUTPUT_BIAS[type(self._embedding.model_)])(self._embedding.model_)  # [D]
-        embeddings = np.tile(silence.detach().cpu().numpy(), (len(data), data.shape[2], 1))  # [W, S, D]
+        fewest = self._fewest(binary_segmentations) if exclude_overlap else None
+        embeddings = self._silence(data)
         spoken = np.flatnonzero((data > 0).any(axis=(1, 2)))  # [V], windows with speech
         size = windows_in_a_pass(self.embedding_batch_size, self._embedding.device)
         batches = [spoken[first : first + size] for first in range(0, len(spoken), size)]
@@ -111,6 +123,17 @@ class FastSpeakerDiarization(SpeakerDiarization):
             embeddings[batch] = self._embedding(waveforms, masks=weights)
             hook("embeddings", embeddings[batch], total=len(batches), completed=completed)
         return embeddings
+
+    def _fewest(self, segmentations: SlidingWindowFeature) -> int:
+        """So many frames of a window are not enough for the embedding model."""
+        samples = segmentations.sliding_window.duration * self._embedding.sample_rate
+        fewest: int = math.ceil(segmentations.data.shape[1] * self._embedding.min_num_samples / samples)
+        return fewest
+
+    def _silence(self, data: NDArray[Any]) -> NDArray[np.float32]:
+        """Embeddings `[W, S, D]` of speakers `[W, F, S]` none of whom speaks."""
+        silence = attrgetter(OUTPUT_BIAS[type(self._embedding.model_)])(self._embedding.model_)  # [D]
+        return np.tile(silence.detach().cpu().numpy(), (len(data), data.shape[2], 1))
 
     def _handles(self, file: Any) -> bool:
         """Whether the embedding model is in `OUTPUT_BIAS` and the file a mono waveform at the model's rate."""
@@ -179,6 +202,89 @@ class FastSpeakerDiarization(SpeakerDiarization):
             min_duration_on=min_duration_on,
             min_duration_off=min_duration_off,
         )
+
+
+class HeardOnce(FastSpeakerDiarization):
+    """The same steps, but each second passes the networks once as far as windows have it in common.
+
+    The embedding model is a ResNet34, whose trunk hears pieces of the recording (`voices.py`). A segmentation model
+    that is a PyanNet with a powerset goes through `segmenter.Segmenter`, any other through pyannote.
+    """
+
+    def make_ready(self) -> None:
+        """Take the models as they are now: weights, device and step of the windows."""
+        self._trunk = ResNetTrunk(self._embedding.model_)
+        self._segmenter: Segmenter | None = None
+        model, inference = self._segmentation.model, self._segmentation
+        hop = round(inference.step * SAMPLE_RATE)
+        try:
+            network, window = pyannet_from(
+                {
+                    "state_dict": {name: weight.cpu() for name, weight in model.state_dict().items()},
+                    "hyper_parameters": dict(model.hparams),
+                    "pyannote.audio": {"specifications": model.specifications},
+                }
+            )
+        except NOT_OF_THE_NETWORK:
+            return
+        if hop % network.dims.stride or window != inference.duration:
+            return
+        size = self.segmentation_batch_size
+        batch = min(size, SEGMENTER_WINDOWS) if self._trunk.device.type == "cpu" else size
+        self._segmenter = Segmenter(network.to(self._trunk.device), round(window * SAMPLE_RATE), hop, batch=batch)
+
+    def get_segmentations(self, file: Any, hook: Callable[..., None] | None = None) -> SlidingWindowFeature:
+        """Who speaks in each window `[W, F, S]`, zeros and ones."""
+        segmenter = self._segmenter
+        if segmenter is None or self.training or not self._handles(file):
+            return super().get_segmentations(file, hook=hook)
+        if abs(segmenter.hop / SAMPLE_RATE - self._segmentation.step) > 1e-6:  # it was changed since
+            return super().get_segmentations(file, hook=hook)
+        hook = hook or _ignore_progress
+        waveform = file["waveform"][0].cpu().numpy()
+        total = self._segmenter.count(len(waveform))
+
+        def progress(share: float) -> None:
+            hook("segmentation", None, total=total, completed=round(share * total))
+
+        with torch.inference_mode():
+            speech = self._segmenter.speech(waveform, Listener(on_progress=progress), file.get("speech"))
+        step = self._segmenter.hop / SAMPLE_RATE
+        windows = SlidingWindow(start=0.0, duration=self._segmentation.duration, step=step)
+        return SlidingWindowFeature(speech, windows)
+
+    def get_embeddings(
+        self,
+        file: Any,
+        binary_segmentations: SlidingWindowFeature,
+        exclude_overlap: bool = False,
+        hook: Callable[..., None] | None = None,
+    ) -> NDArray[np.float32]:
+        """As `FastSpeakerDiarization.get_embeddings`, each second heard once."""
+        windows, data = binary_segmentations.sliding_window, binary_segmentations.data  # [W, F, S]
+        if self.training or not self._handles(file):
+            return super().get_embeddings(file, binary_segmentations, exclude_overlap, hook)
+        hook = hook or _ignore_progress
+        receptive = self._segmentation.model.receptive_field
+        masks = Masks(
+            arrays.frames_to_embed(data, self._fewest(binary_segmentations) if exclude_overlap else None),
+            windows.start + windows.step * np.arange(len(data)),
+            arrays.Frames(receptive.duration, receptive.step),
+        )
+
+        def progress(share: float) -> None:
+            hook("embeddings", None, total=len(data), completed=round(share * len(data)))
+
+        progress(0.0)
+        with torch.inference_mode():
+            found = voices(
+                self._trunk,
+                file["waveform"][0].cpu().numpy(),
+                masks,
+                Listener(on_progress=progress),
+                batch=1 if self._trunk.device.type == "cpu" else self.embedding_batch_size,
+            )
+        return np.where(masks.data.any(axis=2, keepdims=True), found, self._silence(data))
 
 
 class _ChosenFrames:

@@ -17,6 +17,7 @@ from turnscribe.engine.graphs import SWITCH, Graphs, switched_off
 from turnscribe.engine.models import Models
 from turnscribe.engine.rows import WindowT
 from turnscribe.engine.rules import Rules
+from turnscribe.engine.step_threads import StepThreads
 from turnscribe.waveform import Waveform
 
 ENCODE_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
@@ -30,6 +31,7 @@ class SharedOptions:
     word_times: bool
     end_loops: bool
     num_beams: int = 1
+    frames: int | None = None  # that the encoder makes of a window; `None`: Whisper's 1500 for 30 s
 
 
 class Engine:
@@ -57,6 +59,7 @@ class Engine:
         self._graphs, self._reason = graphs, reason
         self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=models.vocabulary)
         self._draft_length = draft_length
+        self._step_threads = StepThreads() if models.int8 else None
         self._kept: Batch | None = None
 
     @property
@@ -75,34 +78,42 @@ class Engine:
     def decoding(self, options: SharedOptions, rows: int, source: WindowSource[WindowT]) -> Decoding[WindowT]:
         """A decoding with at least `rows` rows."""
         return Decoding(
-            self.batch(rows, assisted=options.assisted, beams=options.num_beams),
+            self.batch(rows, assisted=options.assisted, beams=options.num_beams, frames=options.frames),
             source,
             heads=self.models.heads if options.word_times else (),
             draft_length=self.draft_length() if options.assisted else None,
             end_loops=options.end_loops,
             encode_at_once=ENCODE_AT_ONCE.get(self.device.kind, 1),
+            threads=self._step_threads,
         )
 
     def encode(self, waveforms: Sequence[Waveform], options: SharedOptions) -> tuple[Tensor, Tensor | None]:
-        """The encoder's output `[B, T, D]`, and that of the draft's own encoder where it has one and is used."""
+        """The encoder's output `[B, T, D]`, and that of the draft's own encoder where it has one and is used.
+
+        With `frames` the waveforms have to fit into them, at 20 ms each.
+        """
         features = self.models.log_mel(waveforms)
+        if options.frames is not None:
+            features = features[..., : 2 * options.frames]
         draft_encoder = self.models.draft_encoder if options.assisted else None
         return self.models.encoder(features), None if draft_encoder is None else draft_encoder(features)
 
-    def batch(self, rows: int, *, assisted: bool, beams: int = 1) -> Batch:
-        """A batch with room for at least `rows` rows of `beams` each."""
+    def batch(self, rows: int, *, assisted: bool, beams: int = 1, frames: int | None = None) -> Batch:
+        """A batch with room for at least `rows` rows of `beams` each, and for so many frames of audio in each."""
         models, kept = self.models, self._kept
+        frames = frames or models.frames
         decoder = models.draft if assisted else None
         if (
             kept is not None
             and kept.rows >= rows
             and kept.beams == beams
+            and kept.frames == frames
             and (kept.draft is None) == (decoder is None)
         ):
             return kept
         kept = self._kept = None  # its memory is free before more is asked for
         graphs = Graphs(self.device, allowed=self._graphs)
-        frames, fixed = models.frames, graphs.enabled
+        fixed = graphs.enabled
         draft = None
         if decoder is not None:
             draft = DraftDecoder(decoder, self.rules, rows=rows, frames=frames, fixed=fixed)

@@ -20,7 +20,7 @@ HALF_LIMIT = torch.finfo(torch.float16).max - 1000  # large float16 activations 
 
 
 class Encoder:
-    """`[B, mels, 3000]` -> `[B, 1500, D]`"""
+    """`[B, mels, 3000]` -> `[B, 1500, D]`; fewer, an even number of them, to half as many."""
 
     def __init__(self, weights: EncoderWeights) -> None:
         self.weights = weights
@@ -35,7 +35,8 @@ class Encoder:
         (first, first_bias), (second, second_bias) = weights.convolutions
         x = F.gelu(F.conv1d(features.to(first.dtype), first, first_bias, padding=1))
         x = F.gelu(F.conv1d(x, second, second_bias, stride=2, padding=1))
-        x = x.transpose(1, 2) + weights.positions  # [B, T, D]
+        x = x.transpose(1, 2)  # [B, T, D]
+        x = x + weights.positions[: x.shape[1]]
         for layer in weights.layers:
             h = layer.query_key_value(layer.attention_norm(x)).to(weights.attention_type)  # [B, T, 3 D]
             parts = h.view(*h.shape[:2], 3, weights.heads, -1)  # [B, T, 3, H, D / H]

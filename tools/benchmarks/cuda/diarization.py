@@ -34,7 +34,7 @@ class Everybody:
 def diarized(device: Device, seconds: float) -> Row:
     """One pass over so many seconds, after a short one that warms up."""
     from turnscribe.diarization.campplus import CamPlus
-    from turnscribe.diarization.open_diarizer import CLUSTERING, OpenDiarizer
+    from turnscribe.diarization.open_diarizer import CLUSTERINGS, OpenDiarizer
     from turnscribe.diarization.pyannet import PyanNet
     from turnscribe.listener import SILENT
     from turnscribe.request import Request
@@ -49,7 +49,8 @@ def diarized(device: Device, seconds: float) -> Row:
         segmentation.to(device.torch_device),
         embedding.to(device.torch_device),
         device=device,
-        clustering=CLUSTERING if clusters else Everybody(),  # type: ignore[arg-type]
+        clustering=CLUSTERINGS["fast"] if clusters else Everybody(),  # type: ignore[arg-type]
+        effort="fast",
     )
     diarizer.turns(waveform[: 20 * SAMPLE_RATE], Request(), SILENT)
     meter, turns = Meter(device), list[Any]()
