@@ -30,6 +30,7 @@ from turnscribe.instances import each_instance, has_instances, read_instances  #
 from turnscribe.pipeline import Pipeline, best_device  # noqa: E402
 from turnscribe.request import Request  # noqa: E402
 from turnscribe.settings import ModelSettings  # noqa: E402
+from turnscribe.threads import limit_threads  # noqa: E402
 
 
 class EndpointHandler:
@@ -50,6 +51,7 @@ class EndpointHandler:
         self.settings = settings = settings or load_settings()
         root = Path(path) if path else HERE
         device = best_device()
+        limit_threads(device)
         if asr is None:
             asr = load_asr(
                 settings.asr_model,

@@ -570,7 +570,7 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         "asr_model": "openai/whisper-large-v3",
         "assistant_model": None,
         "diarization_model": None,
-        "diarization_effort": "fast",
+        "diarization_effort": None,
         "hf_token": None,
         "asr_backend": "engine",
         "asr_dtype": "auto",

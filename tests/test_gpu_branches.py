@@ -59,6 +59,12 @@ BRANCHES = {  # module: what a GPU does there, and the tests
     "diarization/pyannote_fast": [
         ("whole batches", "tests.diarization.test_pyannote_fast.test_on_a_gpu_a_pass_takes_the_whole_batch")
     ],
+    "diarization/segmenter": [
+        (
+            "whole batches",
+            "tests.diarization.test_gpu_windows.test_what_is_heard_once_on_a_gpu_is_nearly_that_on_a_processor",
+        )
+    ],
     "diarization/pyannote_versions": [("TF32", "tests.test_diarization_utils.test_tf32_is_as_it_was_after_a_call")],
     "engine/attention": [("torch's own attention", f"{ENGINE}.test_tokens_are_those_of_generate")],
     "engine/beams": [("beams moved unasked", f"{ENGINE}.test_beams_are_those_of_a_processor")],

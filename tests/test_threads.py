@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -49,12 +51,16 @@ def test_the_environment_goes_before(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "cores", lambda: 1)
+    monkeypatch.setattr(threads, "_load", None)
     try:
         monkeypatch.setenv("OMP_NUM_THREADS", "3")
-        threads.limit_threads()
+        threads.limit_threads("cpu")
+        threads.follow_load()
         assert torch.get_num_threads() == before
         monkeypatch.delenv("OMP_NUM_THREADS")
-        threads.limit_threads()
+        threads.limit_threads("cuda")
+        assert torch.get_num_threads() == before
+        threads.limit_threads("cpu")
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -70,3 +76,130 @@ def test_threads_wait_politely_unless_they_are_told_how(given: dict[str, str]) -
     now, before = done.stdout.split()
     assert now == {"": "10000", "ACTIVE": "None", "7": "7"}["".join(given.values())]
     assert before == given.get("GOMP_SPINCOUNT", "None")
+
+
+class Machine:
+    """Of `cores`, whose clock is `now`; times are as Linux writes them."""
+
+    TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, cores: int = 4, most: int | None = None
+    ) -> None:
+        self.stat, self.now, self.own = folder / "stat", 1000.0, 5.0
+        self.used = dict.fromkeys(("user", "nice", "steal"), 100.0)  # of the last core
+        self.cores, self.running = cores, 1
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+        monkeypatch.setattr(os, "cpu_count", lambda: cores)
+        self.write()
+        self.load = threads.Load(most or cores, stat=self.stat, clock=lambda: self.now, own=lambda: self.own)
+
+    def write(self) -> None:
+        user, nice, steal = (round(self.used[name] / self.TICK) for name in ("user", "nice", "steal"))
+        idle = "7 7 7 7 7 7 7 7 7 7"
+        lines = [f"cpu {idle}", *(f"cpu{core} {idle}" for core in range(self.cores - 1))]
+        lines += [f"cpu{self.cores - 1} {user} {nice} 0 9 9 0 0 {steal} 0 0", f"procs_running {self.running}"]
+        self.stat.write_text("\n".join(lines) + "\n")
+
+    def threads_after(self, seconds: float, *, own: float = 0.0, **others: float) -> int:
+        """That compute once so many seconds have passed, of which this process and others used so many cores."""
+        self.now += seconds
+        self.own += own * seconds
+        self.used["user"] += own * seconds
+        for name, cores in others.items():
+            self.used[name] += cores * seconds
+        self.write()
+        return self.load.threads()
+
+
+def test_threads_are_as_many_as_cores_that_others_leave_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch)
+    assert machine.threads_after(0.25) == 4
+    assert machine.threads_after(0.25, own=4) == 4
+    assert machine.threads_after(0.25, own=2.7, user=1) == 3
+    assert machine.threads_after(0.25, own=2, user=0.9, steal=1.2) == 2
+    assert machine.threads_after(0.25, own=1, user=9) == 1
+    assert machine.threads_after(0.25, own=3, user=0.2) == 4
+
+
+def test_between_two_looks_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch)
+    assert machine.threads_after(0.1, user=3) == 4
+    assert machine.threads_after(0.15, user=3) == 1
+
+
+def test_who_is_nicer_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch)
+    assert machine.threads_after(0.25, nice=2) == 4
+    monkeypatch.setattr(os, "nice", lambda _: 10)
+    machine.load.threads()
+    machine.threads_after(0.25, nice=2)  # the look before counted otherwise
+    assert machine.threads_after(0.25, nice=2) == 2
+
+
+def test_after_a_pause_what_runs_now_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch)
+    machine.running = 3  # with the one that looks
+    assert machine.threads_after(60) == 2
+    machine.running = 1
+    assert machine.threads_after(60, user=3) == 4
+
+
+def test_a_quota_is_an_upper_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch, cores=8, most=2)
+    assert machine.threads_after(0.25, user=5) == 2
+    assert machine.threads_after(0.25, user=7) == 1
+
+
+@pytest.mark.parametrize("text", [None, "", "cpu0 1 2\n", "nonsense", "cpu0 a b c d e f g h\nprocs_running 1\n"])
+def test_where_nothing_is_known_all_compute(tmp_path: Path, text: str | None) -> None:
+    stat = tmp_path / "stat"
+    if text is not None:
+        stat.write_text(text)
+    now = 0.0
+    load = threads.Load(2, stat=stat, clock=lambda: now)
+    now = 0.5
+    assert load.threads() == 2
+
+
+@pytest.mark.skipif(HERE < 2, reason="one core has nothing to share")
+def test_a_thread_that_begins_while_others_are_busy_follows_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "_load", None)
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    threads.limit_threads("cpu")
+    load = threads._load
+    assert load is not None
+
+    def see() -> None:
+        torch.ones(1).add(1)
+        threads.follow_load()
+        seen.append(torch.get_num_threads())
+
+    try:
+        for count in (1, 2, 1):
+            monkeypatch.setattr(load, "threads", lambda count=count: count)
+            see()
+            thread = threading.Thread(target=see)
+            thread.start()
+            thread.join()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1, 2, 2, 1, 1]
+
+
+@pytest.mark.skipif(not threads.STAT.exists() or HERE < 2, reason="reads Linux' /proc/stat")
+def test_a_busy_program_is_seen() -> None:
+    load = threads.Load(HERE)
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+    ) as busy:
+        assert busy.stdout is not None
+        busy.stdout.readline()
+        load.threads()
+        time.sleep(0.5)
+        beside = load.threads()
+        busy.kill()
+    assert beside < HERE

@@ -265,8 +265,7 @@ def load_pipeline(settings: ModelSettings, *, root: Path = Path()) -> Pipeline:
     Raises `SettingsError` that names the variable.
     """
     device, token = best_device(), settings.token
-    if device == "cpu":
-        limit_threads()
+    limit_threads(device)
     asr = load_asr(
         settings.asr_model,
         assistant=settings.assistant_model,

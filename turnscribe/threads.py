@@ -1,21 +1,36 @@
 """How many threads compute on a CPU, and how they wait for each other.
 
+    limit_threads(device)   once, before models are loaded
+    follow_load()           between passes of a model: a thread for each core that no other program uses
+
 torch's products are shared out among OpenMP's threads, which meet at the end of each. By default those that arrive
 first spin, for many times as long as a product takes; where another program wants the core on which the last one has
-to run, they spin in its way. And torch takes as many threads as the machine has cores, though a container's quota
-(`docker run --cpus`, Kubernetes' limits) may be fewer: then all threads stand still for the rest of each period.
+to run, they spin in its way. If they sleep at once instead, it takes them longer to begin than a short product takes.
+And torch takes as many threads as the machine has cores, though a container's quota (`docker run --cpus`, Kubernetes'
+limits) may be fewer: then all threads stand still for the rest of each period.
+
+Where another program keeps a core busy, the thread there comes late to each of the hundreds of products of a step,
+and the others wait for it. On two cores both threads together are then slower than one alone would be. So there are
+as many threads as cores that others leave free, looked up a few times a second.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 SPINS = "GOMP_SPINCOUNT"  # GNU OpenMP's, which torch brings
 POLICIES = ("OMP_WAIT_POLICY", SPINS)  # either is its operator's own choice
 CGROUPS = Path("/sys/fs/cgroup")
+STAT = Path("/proc/stat")
+LOOKED_UP_S = 0.2  # apart; Linux counts time by 0.01 s
+OF_LATE_S = 1.0  # what was used before is no measure of now
 _added = False  # by this process, to its environment
+_load: Load | None = None  # of the machine, where the number of threads follows it
 
 
 def wait_politely() -> None:
@@ -34,18 +49,104 @@ def environment_before() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not (_added and name == SPINS)}
 
 
-def limit_threads() -> None:
-    """As many threads as this process may use cores, unless OMP_NUM_THREADS says how many."""
+def limit_threads(device: str) -> None:
+    """On a CPU, compute with as many threads as this process may use cores, and from now on as `follow_load` says.
+
+    If OMP_NUM_THREADS says how many, they are that many, always.
+    """
+    global _load
+    _load = None
+    if device != "cpu" or os.environ.get("OMP_NUM_THREADS"):
+        return
     import torch
 
-    if not os.environ.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(min(torch.get_num_threads(), cores()))
+    torch.set_num_threads(min(torch.get_num_threads(), cores()))
+    _load = Load(most=torch.get_num_threads())
+
+
+def follow_load() -> None:
+    """Compute in this thread with as many threads as there are cores that no other program uses.
+
+    Call it between passes. Nothing changes before `limit_threads` was called.
+    """
+    load = _load
+    if load is None:
+        return
+    import torch
+
+    threads = load.threads()
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+class Load:
+    """What other programs use of the cores that this process may run on, by Linux' /proc/stat."""
+
+    def __init__(
+        self,
+        most: int,
+        *,
+        stat: Path = STAT,
+        clock: Callable[[], float] = time.monotonic,
+        own: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._most, self._threads, self._stat = most, most, stat
+        self._clock, self._own = clock, own
+        self._cores = _own_cores()
+        self._before = self._looked_up()
+
+    def threads(self) -> int:
+        """As many as cores were free of others of late; one at least, and `most` at most."""
+        before = self._before
+        if before is None or self._clock() - before.at < LOOKED_UP_S:
+            return self._threads
+        now = self._before = self._looked_up()
+        if now is not None:
+            passed = now.at - before.at
+            others = now.busy - before.busy - (now.own - before.own)  # seconds
+            used = others / passed if passed < OF_LATE_S else now.waiting * len(self._cores) / (os.cpu_count() or 1)
+            self._threads = max(min(round(len(self._cores) - used), self._most), 1)
+        return self._threads
+
+    def _looked_up(self) -> _Used | None:
+        try:
+            lines = {
+                words[0]: words for line in self._stat.read_text("ascii").splitlines() if (words := line.split())
+            }
+            busy = sum(_busy(lines[f"cpu{core}"]) for core in self._cores)
+            return _Used(self._clock(), busy, self._own(), int(lines["procs_running"][1]) - 1)
+        except (OSError, ValueError, KeyError):
+            return None
+
+
+class _Used(NamedTuple):
+    """At a time: the seconds used until then of all cores together, and by this process, and how many threads of the
+    machine compute or wait for a core beside the one that looks."""
+
+    at: float
+    busy: float
+    own: float
+    waiting: int
+
+
+def _busy(line: list[str]) -> float:
+    """Seconds from one of the lines "cpu0 user nice system idle iowait irq softirq steal ..."."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, line[1:9])
+    kindly = nice if os.nice(0) > 0 else 0  # programs that are nicer than this one make room for it
+    return (user + kindly + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_cores() -> frozenset[int]:
+    """The numbers of those that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
 
 
 def cores(cgroups: Path = CGROUPS) -> int:
     """That this process may use at once: those it may run on, or its container's quota if that is less."""
     quota = _quota(cgroups)
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = len(_own_cores())
     return here if quota is None else max(min(math.ceil(quota), here), 1)
 
 

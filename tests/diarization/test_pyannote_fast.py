@@ -34,6 +34,7 @@ from pyannote.core import Segment, SlidingWindow, SlidingWindowFeature  # noqa: 
 from turnscribe.diarization.pyannote_fast import (  # noqa: E402
     CPU_WINDOWS,
     FastSpeakerDiarization,
+    HeardOnce,
     accelerate,
     windows_in_a_pass,
 )
@@ -230,6 +231,77 @@ def test_random_models_answer_as_in_stock(
     annotation, _ = assert_equal_answers(slow, fast, varied)
     assert len({speaker for *_, speaker in annotation}) > 1
     assert len(annotation) > 5
+
+
+# The effort "fast" -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def efforts(varied: NDArray[np.float32]) -> tuple[Any, Any]:
+    """Of the same random models: exact and fast."""
+    slow = random_pipeline(varied, powerset=2)
+    return accelerate(copy.copy(slow)), accelerate(copy.copy(slow), "fast")
+
+
+def test_each_second_heard_once_gives_nearly_the_same_segmentation(
+    efforts: tuple[Any, Any], varied: NDArray[np.float32]
+) -> None:
+    exact, fast = efforts
+    assert type(fast) is HeardOnce
+    assert fast._segmenter is not None
+    file, seen = pyannote_versions.in_memory(varied), []
+    expected = exact.get_segmentations(file)
+    got = fast.get_segmentations(file, hook=lambda *_, total, completed: seen.append((completed, total)))
+    assert got.data.shape == expected.data.shape
+    assert got.sliding_window.step == pytest.approx(expected.sliding_window.step)
+    assert got.sliding_window.duration == pytest.approx(expected.sliding_window.duration)
+    assert expected.data.any()
+    assert float((got.data != expected.data).mean()) < 0.005
+    assert seen == sorted(seen)
+    assert seen[-1] == (len(got), len(got))
+
+
+def test_each_second_heard_once_gives_nearly_the_same_voices(
+    efforts: tuple[Any, Any], conversation_waveform: NDArray[np.float32]
+) -> None:
+    exact, fast = efforts
+    speaking = np.zeros((6, 589, 3), np.float32)  # of 10 s
+    speaking[:, :300, 0] = speaking[:, 300:, 1] = 1
+    windows = SlidingWindowFeature(speaking, SlidingWindow(start=0, duration=10, step=4))
+    file, seen = pyannote_versions.in_memory(conversation_waveform[: 30 * RATE]), []
+    hook = lambda *_, total, completed: seen.append((completed, total))  # noqa: E731
+    expected, got = exact.get_embeddings(file, windows), fast.get_embeddings(file, windows, hook=hook)
+    cosines = (expected * got).sum(axis=2) / np.linalg.norm(expected, axis=2) / np.linalg.norm(got, axis=2)  # [W, S]
+    assert cosines.min() > 0.99
+    assert np.array_equal(got[:, 2], expected[:, 2])  # who does not speak
+    voices = expected[:, :2].reshape(12, -1)
+    assert np.corrcoef(voices).min() < 0.95  # they differ
+    assert seen == sorted(seen)
+    assert seen[-1] == (6, 6)
+
+
+def test_who_asks_to_stop_is_heard_in_either_step(efforts: tuple[Any, Any], varied: NDArray[np.float32]) -> None:
+    _, fast = efforts
+    file = pyannote_versions.in_memory(varied)
+    segmentations = fast.get_segmentations(file)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fast.get_segmentations(file, hook=stop)
+    with pytest.raises(InterruptedError):
+        fast.get_embeddings(file, segmentations, hook=stop)
+
+
+def test_a_step_that_was_changed_since_is_pyannotes(varied: NDArray[np.float32]) -> None:
+    slow = random_pipeline(varied, powerset=2)
+    fast = accelerate(copy.deepcopy(slow), "fast")
+    slow._segmentation.step = fast._segmentation.step = 0.8
+    file = pyannote_versions.in_memory(varied)
+    expected, got = slow.get_segmentations(file), fast.get_segmentations(file)
+    assert got.sliding_window.step == pytest.approx(0.8)
+    assert np.array_equal(got.data, expected.data)
 
 
 # Embeddings ------------------------------------------------------------------------------------------

@@ -311,7 +311,7 @@ def test_no_recording_has_more_rows_than_it_asked_for() -> None:
 def test_a_kept_batch_may_be_larger_than_what_is_asked_for() -> None:
     engine = Watched(until(2))
     kept = engine.engine.batch(16, assisted=False)
-    engine.engine.batch = lambda rows, *, assisted, beams: kept  # type: ignore[method-assign]
+    engine.engine.batch = lambda rows, **_: kept  # type: ignore[method-assign]
     requests = [new_request(2, 30, batch_size=3), new_request(3, 9, batch_size=2)]
     all_at_once(engine, requests)
     assert max(engine.active) == 3

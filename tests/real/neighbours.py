@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -27,7 +28,7 @@ from tests.real.speed import TURNSCRIBE, TYPES, ask, speech, worker
 
 SECONDS = 30
 BUSY = "while True: pass"
-READY = 2.0  # seconds until a busy program is
+READY = 2.0  # seconds that a neighbour has been there, or away
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def quiet() -> Iterator[None]:
+    time.sleep(READY)
     yield
 
 
@@ -89,6 +91,7 @@ def transcribing(process: subprocess.Popen[str], path: Path) -> Iterator[None]:
 
     thread = threading.Thread(target=again)
     thread.start()
+    time.sleep(READY)
     try:
         yield
     finally:

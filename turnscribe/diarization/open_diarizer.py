@@ -40,6 +40,7 @@ from turnscribe.diarization.voices import Masks, voices
 from turnscribe.errors import SettingsError
 from turnscribe.listener import Listener
 from turnscribe.request import Request
+from turnscribe.threads import follow_load
 from turnscribe.transcript import Turn
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
@@ -117,6 +118,7 @@ class OpenDiarizer:
         speech = []
         for done, batch in enumerate(batches, 1):
             listener.stop_if_asked()
+            follow_load()
             speech.append(self.segmentation.speech(self._windows(waveform, batch)).cpu().numpy())
             listener.on_progress(done / len(batches))
         return np.concatenate(speech)
@@ -137,6 +139,7 @@ class OpenDiarizer:
         batches = list(self._batches(np.flatnonzero(speech.any(axis=(1, 2))), "embedding"))
         for done, batch in enumerate(batches, 1):
             listener.stop_if_asked()
+            follow_load()
             masks = torch.from_numpy(frames_to_embed(speech[batch], fewest))  # [B, S, F]
             embeddings[batch] = self.embedding(self._windows(waveform, batch), masks).cpu().numpy()
             listener.on_progress(done / len(batches))

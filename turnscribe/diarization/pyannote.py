@@ -23,6 +23,7 @@ from turnscribe.diarization.gpu_windows import windows_that_fit
 from turnscribe.errors import SettingsError
 from turnscribe.listener import Listener
 from turnscribe.request import Request
+from turnscribe.threads import follow_load
 from turnscribe.transcript import Turn
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
@@ -55,6 +56,7 @@ class PyannoteDiarizer:
         def hook(step: str, artefact: Any = None, *, total: int = 0, completed: int = 0, **_: Any) -> None:
             nonlocal done
             listener.stop_if_asked()
+            follow_load()
             if not total:
                 return
             share = min(completed / total, 1.0)
@@ -90,7 +92,7 @@ def load_pyannote(
     *,
     token: str | None = None,
     device: str | Device = "cpu",
-    effort: Effort | Literal["stock"] = "fast",
+    effort: Effort | Literal["stock"] = "exact",
 ) -> PyannoteDiarizer:
     """Load the pipeline `model`, which `resolved` names: a folder, or an id on the Hugging Face Hub.
 

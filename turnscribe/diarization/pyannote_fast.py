@@ -242,14 +242,14 @@ class HeardOnce(FastSpeakerDiarization):
             return super().get_segmentations(file, hook=hook)
         hook = hook or _ignore_progress
         waveform = file["waveform"][0].cpu().numpy()
-        total = self._segmenter.count(len(waveform))
+        total = segmenter.count(len(waveform))
 
         def progress(share: float) -> None:
             hook("segmentation", None, total=total, completed=round(share * total))
 
         with torch.inference_mode():
-            speech = self._segmenter.speech(waveform, Listener(on_progress=progress), file.get("speech"))
-        step = self._segmenter.hop / SAMPLE_RATE
+            speech = segmenter.speech(waveform, Listener(on_progress=progress), file.get("speech"))
+        step = segmenter.hop / SAMPLE_RATE
         windows = SlidingWindow(start=0.0, duration=self._segmentation.duration, step=step)
         return SlidingWindowFeature(speech, windows)
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from turnscribe.diarization.precision import fast_type
 from turnscribe.diarization.pyannet import KERNEL, POOL, PyanNet
 from turnscribe.listener import SILENT, Listener
+from turnscribe.threads import follow_load
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 CPU_WINDOWS = 8  # a pass: CPU time of a window in the LSTM 18.6 ms by 8, 23.6 by 32
@@ -95,6 +96,7 @@ class Segmenter:
         at_once = 1 if self.device.type == "cpu" else self.batch  # before the LSTM: one window's values fit caches
         for first in range(0, len(heard), self.batch):
             listener.stop_if_asked()
+            follow_load()
             some = heard[first : first + self.batch].tolist()
             x = [
                 self._convolved(*recording.windows(some[one : one + at_once])) for one in range(0, len(some), at_once)

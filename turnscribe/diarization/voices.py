@@ -30,6 +30,7 @@ from torch import Tensor
 
 from turnscribe.diarization.frames import Frames
 from turnscribe.listener import Listener
+from turnscribe.threads import follow_load
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 LONGEST = 10.0  # seconds of a whole piece
@@ -195,6 +196,7 @@ def _computed(
             alike = list(group)
             for one in range(0, len(alike), batch):
                 listener.stop_if_asked()
+                follow_load()
                 together = alike[one : one + batch]
                 frames = trunk.frames(torch.stack([_features(trunk, waveform, pieces[n].heard) for n in together]))
                 for number, own in zip(together, frames, strict=True):

@@ -16,7 +16,6 @@ A row that ends makes room for the next window at once, so no row waits for the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Generic, Protocol
 
@@ -26,7 +25,7 @@ from turnscribe.engine.attempts import Attempt, Prompt
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.rows import Rows, WindowT, run_lengths
-from turnscribe.engine.step_threads import StepThreads
+from turnscribe.threads import follow_load
 
 # Steps from one check of which rows have ended to the next. The CPU queues passes ahead of a GPU; to check, it has to
 # wait until all of them are done.
@@ -71,16 +70,13 @@ class Decoding(Generic[WindowT]):
         draft_length: DraftLength | int | None = None,
         encode_at_once: int = 4,
         end_loops: bool = False,
-        threads: StepThreads | None = None,
     ) -> None:
-        """`heads` are those whose attention is wanted; `draft_length` turns speculation on. `threads` says how many
-        take a step; without it, it is this thread's number.
+        """`heads` are those whose attention is wanted; `draft_length` turns speculation on.
 
         With `end_loops` a row is ended once its last tokens are a short phrase over and over.
         """
         self.batch, self.source, self.heads = batch, source, heads
         self.draft_length, self.encode_at_once, self.end_loops = draft_length, encode_at_once, end_loops
-        self._step_threads = threads
         self.limit = batch.rows  # of rows in use; may be changed between steps
         self.proposed = self.accepted = 0
         self._rows: Rows[WindowT] = Rows(batch)
@@ -127,6 +123,7 @@ class Decoding(Generic[WindowT]):
         part, self._taken = wanted[: self.encode_at_once], wanted[self.encode_at_once :]
         if part:
             first = len(self._rows) + len(self._encoded)
+            follow_load()
             self.batch.load_audio(*self.source.encode(part), slice(first, first + len(part)))
             self._encoded += part
 
@@ -159,13 +156,14 @@ class Decoding(Generic[WindowT]):
     def _advance(self) -> None:
         """A token more in each row, or a round of speculation."""
         active, length = len(self._rows), self.draft_length
-        count = 0 if length is None else length if isinstance(length, int) else length.best(active)
-        with nullcontext() if self._step_threads is None else self._step_threads.step((active, count)):
-            if count:
-                self.batch.speculate(active, count, self._longest)
-            else:
-                self.batch.step(active, self._longest)
-        self._longest += count + 1
+        follow_load()
+        if length is None:
+            self.batch.step(active, self._longest)
+            self._longest += 1
+        else:
+            count = length if isinstance(length, int) else length.best(active)
+            self.batch.speculate(active, count, self._longest)
+            self._longest += count + 1
 
     def _ended(self) -> list[bool]:
         rows, lengths = self._rows, self._rows.lengths()

@@ -17,7 +17,6 @@ from turnscribe.engine.graphs import SWITCH, Graphs, switched_off
 from turnscribe.engine.models import Models
 from turnscribe.engine.rows import WindowT
 from turnscribe.engine.rules import Rules
-from turnscribe.engine.step_threads import StepThreads
 from turnscribe.waveform import Waveform
 
 ENCODE_AT_ONCE = {"cpu": 1, "cuda": 16}  # windows; a CPU gains nothing from more, and needs memory for them
@@ -59,7 +58,6 @@ class Engine:
         self._graphs, self._reason = graphs, reason
         self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=models.vocabulary)
         self._draft_length = draft_length
-        self._step_threads = StepThreads() if models.int8 else None
         self._kept: Batch | None = None
 
     @property
@@ -84,7 +82,6 @@ class Engine:
             draft_length=self.draft_length() if options.assisted else None,
             end_loops=options.end_loops,
             encode_at_once=ENCODE_AT_ONCE.get(self.device.kind, 1),
-            threads=self._step_threads,
         )
 
     def encode(self, waveforms: Sequence[Waveform], options: SharedOptions) -> tuple[Tensor, Tensor | None]:

@@ -11,6 +11,7 @@ from turnscribe.devices import Device, device_of
 from turnscribe.listener import SILENT, Listener
 from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.speech.stretches import stretches
+from turnscribe.threads import follow_load
 from turnscribe.waveform import SAMPLE_RATE, SILENT_BELOW, Waveform
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class SpeechDetector:
         found = np.zeros(frames, np.float32)
         for first in range(0, frames, BLOCK):
             listener.stop_if_asked()
+            follow_load()
             last = min(first + BLOCK, frames)
             if np.abs(waveform[first * FRAME : last * FRAME]).max() > SILENT_BELOW:
                 begin = max(0, first - WARM_UP)
