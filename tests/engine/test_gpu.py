@@ -358,6 +358,9 @@ def test_a_batch_is_kept_with_what_it_recorded_and_memory_is_given_back_after_an
     assert engine.decoding(options(), 2, windows).batch is decoding.batch
     assert engine.decoding(options(), 4, windows).batch is not decoding.batch
     larger = engine.batch(4, assisted=False)
+    short = engine.batch(4, assisted=False, frames=FRAMES // 2)
+    assert engine.batch(4, assisted=False) is larger
+    assert engine.batch(4, assisted=False, frames=FRAMES // 2) is short
     assert engine.batch(4, assisted=True) is not larger
     kept = engine.batch(4, assisted=True)
     engine.forget_batch()

@@ -42,7 +42,7 @@ class Batch:
     ) -> None:
         device = rules.bias.device
         self.decoder, self.rules, self.draft, self.graphs, self.rows = decoder, rules, draft, graphs, rows
-        self.beams, self.frames, slack = beams, frames, LONGEST_DRAFT + 1
+        self.beams, slack = beams, LONGEST_DRAFT + 1
         self.cache: Cache = decoder.cache(rows, frames=frames, slack=slack, fixed=graphs.enabled, beams=beams)
         room = decoder.positions + slack
         self.tokens = torch.zeros(rows, room, dtype=torch.long, device=device)

@@ -58,7 +58,7 @@ class Engine:
         self._graphs, self._reason = graphs, reason
         self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=models.vocabulary)
         self._draft_length = draft_length
-        self._kept: Batch | None = None
+        self._kept: dict[int, Batch] = {}  # by the frames of their windows: full ones and short ones
 
     @property
     def running(self) -> Running:
@@ -97,18 +97,19 @@ class Engine:
 
     def batch(self, rows: int, *, assisted: bool, beams: int = 1, frames: int | None = None) -> Batch:
         """A batch with room for at least `rows` rows of `beams` each, and for so many frames of audio in each."""
-        models, kept = self.models, self._kept
+        models = self.models
         frames = frames or models.frames
+        kept = self._kept.get(frames)
         decoder = models.draft if assisted else None
         if (
             kept is not None
             and kept.rows >= rows
             and kept.beams == beams
-            and kept.frames == frames
             and (kept.draft is None) == (decoder is None)
         ):
             return kept
-        kept = self._kept = None  # its memory is free before more is asked for
+        kept = None
+        self._kept.pop(frames, None)  # its memory is free before more is asked for
         graphs = Graphs(self.device, allowed=self._graphs)
         fixed = graphs.enabled
         draft = None
@@ -120,12 +121,12 @@ class Engine:
         else:
             made = Batch(models.decoder, self.rules, rows=rows, frames=frames, draft=draft, graphs=graphs)
         if graphs.enabled:
-            self._kept = made
+            self._kept[frames] = made
         return made
 
     def forget_batch(self) -> None:
         """Free what was kept for the next decoding."""
-        self._kept = None
+        self._kept.clear()
         self.device.empty_cache()
 
     def draft_length(self) -> DraftLength | int:
