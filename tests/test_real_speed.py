@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.real import neighbours, speed
+from tests.real import diarizers, neighbours, speed
 from tests.real.recording import Recording, Spoken
 from tests.real.speed import Measured, Speech
+from tools.benchmarks.in_turn import in_turn, running
 from turnscribe.inputs.decode import decode_audio
+from turnscribe.transcript import Turn
 from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 
@@ -54,12 +56,27 @@ def test_a_row_has_the_medians_and_the_errors_of_the_longest() -> None:
 def test_a_worker_is_asked_and_one_that_ends_is_told() -> None:
     answer = 'answer {"took": 1.5, "text": "a"}'
     script = f"input(); print('loaded'); print({answer!r}, flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert speed.ask(process, Path("a.wav")) == {"took": 1.5, "text": "a"}
-        with pytest.raises(RuntimeError, match="its error is above"):
-            speed.ask(process, Path("a.wav"))
+    with running("It", [sys.executable, "-c", script], Path()) as program:
+        assert program.ask(Path("a.wav")) == {"took": 1.5, "text": "a"}
+        with pytest.raises(RuntimeError, match="It ended: its error is above"):
+            program.ask(Path("a.wav"))
+
+
+def test_programs_take_their_turns_and_the_first_round_does_not_count(capsys: pytest.CaptureFixture[str]) -> None:
+    script = """
+import json, os, sys
+for number, line in enumerate(sys.stdin):
+    print("loaded")
+    print("answer", json.dumps({"took": number, "text": os.environ["WHO"]}), flush=True)
+"""
+    command = [sys.executable, "-c", script]
+    with running("one", command, Path(), WHO="a") as one, running("two", command, Path(), WHO="b") as two:
+        answers = in_turn([one, two], Path("a.wav"), 2)
+    assert answers == {
+        name: [{"took": number, "text": text} for number in (1, 2)] for name, text in (("one", "a"), ("two", "b"))
+    }
+    order = [line.rsplit(" ", 2)[0] for line in capsys.readouterr().err.splitlines()]
+    assert order == [f"a.wav, round {number}: {name}" for number in (1, 2) for name in ("one", "two")]
 
 
 def test_another_checkout_has_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,3 +98,20 @@ def test_a_busy_program_is_there_and_ends(monkeypatch: pytest.MonkeyPatch) -> No
     with neighbours.busy():
         assert started[0].poll() is None
     assert started[0].poll() is not None
+
+
+def test_a_diarizer_is_scored_over_all_recordings() -> None:
+    spoken = Spoken(b"", turns=(Turn("a", 0.0, 4.0), Turn("b", 4.0, 10.0)))
+    scores = [
+        diarizers.score(spoken, [("x", 0.0, 4.0), ("y", 4.0, 10.0)], 10.0),
+        diarizers.score(spoken, [("x", 0.0, 8.0)], 10.0),  # 2 s of b are missed, 4 are a's or 4 of a are b's
+        diarizers.score(spoken, [], 10.0),
+    ]
+    assert [(one.errors, one.speech, one.speakers, one.found) for one in scores] == [
+        (pytest.approx(0.0), pytest.approx(10.0), 2, 2),
+        (pytest.approx(6.0), pytest.approx(10.0), 2, 1),
+        (pytest.approx(10.0), pytest.approx(10.0), 2, 0),
+    ]
+    head, row = diarizers.table({"fast": [{"took": 1.0}, {"took": 3.0}, {"took": 2.0}]}, {"fast": scores}, 9.6)
+    assert head.startswith("| program | 10 s take |")
+    assert row == "| fast | 2.00 s | 53.3 % | 1 of 3 |"

@@ -130,10 +130,13 @@ class _Used(NamedTuple):
 
 
 def _busy(line: list[str]) -> float:
-    """Seconds from one of the lines "cpu0 user nice system idle iowait irq softirq steal ..."."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, line[1:9])
-    kindly = nice if os.nice(0) > 0 else 0  # programs that are nicer than this one make room for it
-    return (user + kindly + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    """Seconds from one of the lines "cpu0 user nice system idle iowait irq softirq steal ...".
+
+    Programs of a lower priority count, since within their own control group or session they have as much as any. What
+    other virtual machines take (steal) does not: it comes from all cores alike.
+    """
+    user, nice, system, _, _, irq, softirq = map(int, line[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def _own_cores() -> frozenset[int]:

@@ -24,7 +24,8 @@ from pathlib import Path
 from tests.real.models import fetch_models
 from tests.real.recordings import fetch
 from tests.real.sources import recordings
-from tests.real.speed import TURNSCRIBE, TYPES, ask, speech, worker
+from tests.real.speed import TURNSCRIBE, TYPES, speech, worker
+from tools.benchmarks.in_turn import Program
 
 SECONDS = 30
 BUSY = "while True: pass"
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path.write_bytes(speech(recordings(fetch()), options.seconds).audio)
         with worker(program, models, None) as process, worker(program, models, None) as other:
             for each in (process, other):
-                ask(each, path)  # warm
+                each.ask(path)  # warm
             beside: dict[str, Callable[[], AbstractContextManager[None]]] = {
                 "nobody": quiet,
                 "one busy program": busy,
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for _ in range(options.rounds):
                 for name, neighbour in beside.items():
                     with neighbour():
-                        took[name].append(ask(process, path)["took"])
+                        took[name].append(process.ask(path)["took"])
     print("| beside | s | times as long |\n|---|---|---|")
     alone = statistics.median(took["nobody"])
     for name, seconds in took.items():
@@ -82,12 +83,12 @@ def busy() -> Iterator[None]:
 
 
 @contextmanager
-def transcribing(process: subprocess.Popen[str], path: Path) -> Iterator[None]:
+def transcribing(program: Program, path: Path) -> Iterator[None]:
     over = threading.Event()
 
     def again() -> None:
         while not over.is_set():
-            ask(process, path)
+            program.ask(path)
 
     thread = threading.Thread(target=again)
     thread.start()

@@ -2,6 +2,7 @@
 
     python -m tests.real.speed                                    30 s, 3 and 10 minutes, three rounds
     python -m tests.real.speed --before ../before --rounds 5      another checkout takes its turns, too
+    python -m tests.real.speed --before ../before --speakers      the whole request, with speakers
 
 Each program has a process of its own, loads whisper-base once, and is asked for every recording by turns; medians
 count. Words have no times, since faster-whisper gives none where it decodes in batches. Nothing else should run on
@@ -15,15 +16,13 @@ import io
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,8 +31,8 @@ from tests.real.recording import Recording
 from tests.real.recordings import fetch
 from tests.real.scoring import normalise
 from tests.real.sources import recordings
+from tools.benchmarks.in_turn import Program, handler, in_turn, running
 from turnscribe.inputs.decode import decode_audio
-from turnscribe.threads import environment_before
 from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -44,18 +43,6 @@ TURNSCRIBE, BATCHED, ONE_BY_ONE = "Turnscribe", "faster-whisper, batched", "fast
 TYPES = ("float32", "int8")
 BATCH = 16
 BEFORE = "before"
-# For another checkout, too: it uses what has been the handler's from the beginning.
-HANDLER = """
-import json, sys, time
-from pathlib import Path
-from handler import EndpointHandler
-handler = EndpointHandler(".")
-for line in sys.stdin:
-    audio = Path(line.strip()).read_bytes()
-    began = time.perf_counter()
-    answer = handler({"inputs": audio, "parameters": {"diarize": False}})
-    print("answer", json.dumps({"took": time.perf_counter() - began, "text": answer["text"]}), flush=True)
-"""
 
 
 @dataclass(frozen=True)
@@ -85,10 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _work(*options.worker)
     models = fetch_models()
     made = {seconds: speech(recordings(fetch()), seconds) for seconds in options.seconds}
-    programs = [f"{name} {kind}" for name in (TURNSCRIBE, BATCHED, ONE_BY_ONE) for kind in TYPES]
-    programs += [BEFORE] if options.before else []
-    programs = [program for program in programs if not options.only or program in options.only]
-    measured = measure(programs, made, models, options.before, options.rounds)
+    peers = () if options.speakers else (BATCHED, ONE_BY_ONE)  # which tell no speakers
+    names = [f"{name} {kind}" for name in (TURNSCRIBE, *peers) for kind in TYPES]
+    names += [BEFORE] if options.before else []
+    names = [name for name in names if not options.only or name in options.only]
+    measured = measure(names, made, models, options)
     print("\n".join(table(measured, made)))
     if options.output:
         kept = [
@@ -117,23 +105,20 @@ def speech(of: Sequence[Recording], seconds: float) -> Speech:
 
 
 def measure(
-    programs: Sequence[str], made: dict[int, Speech], models: Path, before: Path | None, rounds: int
+    names: Sequence[str], made: dict[int, Speech], models: Path, options: argparse.Namespace
 ) -> dict[tuple[str, int], Measured]:
-    took: dict[tuple[str, int], list[float]] = {(program, seconds): [] for seconds in made for program in programs}
-    texts: dict[tuple[str, int], str] = {}
+    measured: dict[tuple[str, int], Measured] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as workers:
-        processes = {program: workers.enter_context(worker(program, models, before)) for program in programs}
+        programs = [
+            workers.enter_context(worker(name, models, options.before, speakers=options.speakers)) for name in names
+        ]
         for seconds, one in made.items():
-            path = Path(folder, f"{seconds}.wav")
+            path = Path(folder, f"{seconds} s.wav")
             path.write_bytes(one.audio)
-            for number in range(rounds + 1):
-                for program, process in processes.items():
-                    answer = ask(process, path)
-                    texts[program, seconds] = answer["text"]
-                    if number:  # the first is to get warm
-                        took[program, seconds].append(answer["took"])
-                        print(f"{seconds} s, round {number}: {program} {answer['took']:.2f} s", file=sys.stderr)
-    return {key: Measured(tuple(took[key]), texts[key]) for key in took}
+            for name, answers in in_turn(programs, path, options.rounds).items():
+                took = tuple(answer["took"] for answer in answers)
+                measured[name, seconds] = Measured(took, answers[-1]["text"])
+    return measured
 
 
 def table(measured: dict[tuple[str, int], Measured], made: dict[int, Speech]) -> Iterator[str]:
@@ -156,35 +141,23 @@ def table(measured: dict[tuple[str, int], Measured], made: dict[int, Speech]) ->
 # Workers ---------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def worker(program: str, models: Path, before: Path | None) -> Iterator[subprocess.Popen[str]]:
-    """A process that waits for paths and answers `{"took", "text"}`."""
-    command, folder = [sys.executable, "-m", "tests.real.speed", "--worker", program, str(models)], REPOSITORY
-    environment = {**environment_before(), "ASR_MODEL": str(models / "whisper-base")}
-    if program == BEFORE:
+def worker(
+    name: str, models: Path, before: Path | None, *, speakers: bool = False
+) -> AbstractContextManager[Program]:
+    """A program by its name, with whisper-base and, where speakers are wanted, the open diarizer."""
+    variables = {"ASR_MODEL": str(models / "whisper-base")}
+    if speakers:
+        variables["DIARIZATION_MODEL"] = str(models / "open-diarizer")
+    folder = REPOSITORY
+    if name == BEFORE:
         assert before is not None
-        command, folder = [sys.executable, "-c", HANDLER], before
-    elif program.startswith(TURNSCRIBE):
-        command = [sys.executable, "-c", HANDLER]
-        environment["ASR_DTYPE"] = program.split()[-1]
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def ask(process: subprocess.Popen[str], path: Path) -> dict[str, Any]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    print(path, file=process.stdin, flush=True)
-    for line in process.stdout:
-        if line.startswith("answer "):
-            answer: dict[str, Any] = json.loads(line.removeprefix("answer "))
-            return answer
-    raise RuntimeError("A program ended: its error is above.")
+        folder = before
+    elif name.startswith(TURNSCRIBE):
+        variables["ASR_DTYPE"] = name.split()[-1]
+    else:
+        command = [sys.executable, "-m", "tests.real.speed", "--worker", name, str(models)]
+        return running(name, command, REPOSITORY, **variables)
+    return running(name, handler(folder, {"diarize": speakers}), folder, **variables)
 
 
 def _work(program: str, models: str) -> int:
@@ -231,6 +204,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         help="lengths of the recordings (default: 30 180 600)",
     )
     add("--before", type=Path, metavar="DIR", help="the folder of another checkout of the product")
+    add("--speakers", action="store_true", help="the whole request with the open diarizer; without the peers")
     add("--only", action="append", metavar="PROGRAM", help="this program, such as 'Turnscribe int8'")
     add("--output", type=Path, metavar="FILE", help="where times and texts go as JSON")
     add("--worker", nargs=2, help=argparse.SUPPRESS)

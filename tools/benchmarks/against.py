@@ -10,33 +10,21 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tools.benchmarks.audio import speech
+from tools.benchmarks.in_turn import handler, in_turn, running
 from turnscribe.waveform import SAMPLE_RATE, Waveform, to_wav
 
 HERE = Path(__file__).resolve().parents[2]
 SECONDS = 180.0
 STRETCH = 15.0  # seconds of speech, then of silence
-# Runs in the other checkout too: it uses what has been the handler's from the beginning.
-WORKER = """
-import sys, time
-from pathlib import Path
-from handler import EndpointHandler
-handler = EndpointHandler(".")
-for line in sys.stdin:
-    audio = Path(line.strip()).read_bytes()
-    began = time.perf_counter()
-    handler({"inputs": audio, "parameters": {"diarize": False, "timestamps": "word"}})
-    print("took", time.perf_counter() - began, flush=True)
-"""
+PARAMETERS = {"diarize": False, "timestamps": "word"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,20 +37,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (options.checkout / "handler.py").is_file():
         parser.error(f"{options.checkout} has no handler.py: name the folder of a checkout.")
     made = {"dense speech": speech(SECONDS), "half silence": half_silent(SECONDS)}
-    took: dict[tuple[str, bool], list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder, worker(HERE) as ours, worker(options.checkout) as theirs:
+    here, there = "this checkout", "the other"
+    medians: dict[str, list[float]] = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(here, handler(HERE, PARAMETERS), HERE) as ours,
+        running(there, handler(options.checkout, PARAMETERS), options.checkout) as theirs,
+    ):
         for name, waveform in made.items():
             path = Path(folder) / f"{name}.wav"
             path.write_bytes(to_wav(waveform))
-            for of, process in ((True, ours), (False, theirs)):
-                seconds_of(process, path)  # warm
-                took[name, of] = []
-            for _ in range(options.rounds):
-                for of, process in ((True, ours), (False, theirs)):
-                    took[name, of].append(seconds_of(process, path))
+            answers = in_turn([ours, theirs], path, options.rounds)
+            medians[name] = [statistics.median(one["took"] for one in of) for of in answers.values()]
     print("| recording | this checkout | the other | share |\n|---|---|---|---|")
-    for name in made:
-        new, old = (statistics.median(took[name, of]) for of in (True, False))
+    for name, (new, old) in medians.items():
         print(f"| {name}, {SECONDS:g} s | {new:.1f} s | {old:.1f} s | {new / old:.2f} |")
     return 0
 
@@ -72,28 +60,6 @@ def half_silent(seconds: float) -> Waveform:
     sound = speech(seconds)
     silent = np.arange(len(sound)) // round(STRETCH * SAMPLE_RATE) % 2 == 1
     return np.where(silent, np.float32(0), sound)
-
-
-@contextmanager
-def worker(checkout: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process in which the checkout's handler waits for paths."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORKER], cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def seconds_of(process: subprocess.Popen[str], path: Path) -> float:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    print(path, file=process.stdin, flush=True)
-    for line in process.stdout:
-        if line.startswith("took "):
-            return float(line.split()[1])
-    raise RuntimeError("The handler of a checkout ended: its error is above.")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@
 3. Voices that sound alike are one person (`clustering.py`).
 4. The windows together say who speaks in each frame (`frames.py`).
 
-The steps are those of pyannote's `SpeakerDiarization`, which with the same networks gives the same turns.
+The steps are those of pyannote's `SpeakerDiarization`. With the effort "exact" it gives the same turns with the same
+networks. With "fast" the networks compute once what windows have in common (`segmenter.py`, `voices.py`): windows of
+10 s, one a second, would pass them ten times.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """pyannote's speaker diarization, the same answer sooner: `accelerate(pipeline)`.
 
-Every method here has a slow twin in the stock pipeline, to which it falls back. What differs:
+`FastSpeakerDiarization` is the effort "exact", and what follows is about it. `HeardOnce`, the effort "fast", answers
+nearly the same much sooner. Every method here has a slow twin in the stock pipeline, to which it falls back. What
+differs:
 
 - `get_embeddings`: one pass of the embedding model per window, with the weights of all speakers `[W, S, F]`, instead
   of one per speaker slot (3 in most models, 8 in the demo's); windows in which nobody speaks take no pass.
