@@ -26,6 +26,7 @@ from turnscribe.errors import OutOfMemory, SettingsError
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
 from turnscribe.speech.speech_map import SpeechMap
+from turnscribe.threads import follow_load
 from turnscribe.transcript import Chunk
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 from turnscribe.whisper.alignment import TokenAlignment, align, alignment_heads
@@ -118,6 +119,7 @@ class _Transcription:
         chunks = ChunksInOrder(pending)
         while pending:
             self.listener.stop_if_asked()
+            follow_load()
             self._judge_language(pending)
             batch = self._of_one_language(pending[: self.batch_size])
             pending = pending[len(batch) :]
