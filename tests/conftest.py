@@ -39,6 +39,14 @@ def pytest_collection_modifyitems() -> None:
             del sys.modules[name]
 
 
+@pytest.fixture(autouse=True)
+def _threads_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts that are compared come from one number of threads, whatever the machine is busy with."""
+    from turnscribe import threads
+
+    monkeypatch.setattr(threads, "_load", None)
+
+
 @pytest.fixture(scope="session")
 def demo_handler():
     """An `EndpointHandler` with the three demo models."""

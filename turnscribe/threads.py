@@ -28,8 +28,11 @@ POLICIES = ("OMP_WAIT_POLICY", SPINS)  # either is its operator's own choice
 CGROUPS = Path("/sys/fs/cgroup")
 STAT = Path("/proc/stat")
 LOOKED_UP_S = 0.2  # apart; Linux counts time by 0.01 s
-OF_LATE_S = 1.0  # what was used before is no measure of now
+OF_LATE_S = 1.0  # if this process rested for so long, what others used meanwhile is no measure of now
+RESTED = 0.1  # of a core at most
+WORTH_A_CHANGE = 0.6  # cores; a number between two is no reason to change back and forth
 _added = False  # by this process, to its environment
+_threads: int | None = None  # that there were before any were set here
 _load: Load | None = None  # of the machine, where the number of threads follows it
 
 
@@ -54,14 +57,17 @@ def limit_threads(device: str) -> None:
 
     If OMP_NUM_THREADS says how many, they are that many, always.
     """
-    global _load
+    global _load, _threads
     _load = None
     if device != "cpu" or os.environ.get("OMP_NUM_THREADS"):
         return
     import torch
 
-    torch.set_num_threads(min(torch.get_num_threads(), cores()))
-    _load = Load(most=torch.get_num_threads())
+    if _threads is None:
+        _threads = torch.get_num_threads()
+    most = min(_threads, cores())
+    torch.set_num_threads(most)
+    _load = Load(most)
 
 
 def follow_load() -> None:
@@ -96,16 +102,24 @@ class Load:
         self._before = self._looked_up()
 
     def threads(self) -> int:
-        """As many as cores were free of others of late; one at least, and `most` at most."""
+        """As many as cores were free of others of late, half of all at least; one at least, and `most` at most."""
         before = self._before
-        if before is None or self._clock() - before.at < LOOKED_UP_S:
+        if before is None:
+            return self._most
+        if self._clock() - before.at < LOOKED_UP_S:
             return self._threads
-        now = self._before = self._looked_up()
-        if now is not None:
-            passed = now.at - before.at
-            others = now.busy - before.busy - (now.own - before.own)  # seconds
-            used = others / passed if passed < OF_LATE_S else now.waiting * len(self._cores) / (os.cpu_count() or 1)
-            self._threads = max(min(round(len(self._cores) - used), self._most), 1)
+        now = self._looked_up()
+        if now is None:
+            return self._threads
+        self._before = now
+        passed, own = now.at - before.at, now.own - before.own
+        if passed > OF_LATE_S and own < RESTED * passed:
+            used = now.waiting * len(self._cores) / (os.cpu_count() or 1)
+        else:
+            used = (now.busy - before.busy - own) / passed
+        free = max(len(self._cores) - used, len(self._cores) // 2)  # or the second of two would have what one leaves
+        if abs(free - self._threads) > WORTH_A_CHANGE:
+            self._threads = max(min(round(free), self._most), 1)
         return self._threads
 
     def _looked_up(self) -> _Used | None:

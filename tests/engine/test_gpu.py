@@ -32,6 +32,7 @@ from tests.engine.test_beams import tokens as tokens_of_beams
 from tools.fake_gpu import FakeGpu
 from turnscribe.asr.engine_backend import EngineAsr
 from turnscribe.devices import Device, device_of
+from turnscribe.engine import engine as engine_module
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.cache import Cache
 from turnscribe.engine.decode import CHECK_EVERY, Decoding
@@ -370,6 +371,32 @@ def test_a_batch_is_kept_with_what_it_recorded_and_memory_is_given_back_after_an
     processors = Engine(Models.of(model(), Letters()))
     assert processors.batch(3, assisted=False) is not processors.batch(3, assisted=False)
     assert processors.decoding(options(), 2, windows).encode_at_once == 1
+
+
+def test_what_is_kept_for_other_windows_makes_room(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_on(gpu)
+    full = engine.batch(4, assisted=False)
+    tries: list[int] = []
+
+    def scarce(*arguments: Any, **named: Any) -> Batch:
+        tries.append(named["frames"])
+        if engine._kept:
+            raise torch.OutOfMemoryError("not beside what is kept")
+        return Batch(*arguments, **named)
+
+    monkeypatch.setattr(engine_module, "Batch", scarce)
+    short = engine.batch(4, assisted=False, frames=FRAMES // 2)
+    assert tries == [FRAMES // 2] * 2
+    assert engine.batch(4, assisted=False, frames=FRAMES // 2) is short
+    assert engine.batch(4, assisted=False) is not full
+
+    def none(*_: Any, **__: Any) -> Batch:
+        raise torch.OutOfMemoryError("none at all")
+
+    engine.forget_batch()
+    monkeypatch.setattr(engine_module, "Batch", none)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.batch(4, assisted=False)
 
 
 def test_tokens_are_nearly_free_to_check_so_more_are_drafted(gpu: Device) -> None:

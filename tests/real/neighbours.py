@@ -92,8 +92,8 @@ def transcribing(program: Program, path: Path) -> Iterator[None]:
 
     thread = threading.Thread(target=again)
     thread.start()
-    time.sleep(READY)
     try:
+        time.sleep(READY)
         yield
     finally:
         over.set()

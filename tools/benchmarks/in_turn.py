@@ -6,6 +6,7 @@ what it `took` in seconds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -41,7 +42,8 @@ class Program:
         """Its answer for a file. Raises `RuntimeError` if it has ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(path, file=self.process.stdin, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # it has ended: then it says nothing either
+            print(path, file=self.process.stdin, flush=True)
         for line in self.process.stdout:
             if line.startswith("answer "):
                 answer: dict[str, Any] = json.loads(line.removeprefix("answer "))
@@ -61,9 +63,12 @@ def running(name: str, command: Sequence[str], folder: Path, **environment: str)
         text=True,
     )
     with process:
-        yield Program(name, process)
-        assert process.stdin is not None
-        process.stdin.close()
+        try:
+            yield Program(name, process)
+        finally:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def handler(checkout: Path, parameters: Mapping[str, Any]) -> list[str]:

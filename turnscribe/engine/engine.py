@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from turnscribe.devices import Device, Running, device_of
@@ -97,19 +98,23 @@ class Engine:
 
     def batch(self, rows: int, *, assisted: bool, beams: int = 1, frames: int | None = None) -> Batch:
         """A batch with room for at least `rows` rows of `beams` each, and for so many frames of audio in each."""
-        models = self.models
-        frames = frames or models.frames
+        frames = frames or self.models.frames
         kept = self._kept.get(frames)
-        decoder = models.draft if assisted else None
-        if (
-            kept is not None
-            and kept.rows >= rows
-            and kept.beams == beams
-            and (kept.draft is None) == (decoder is None)
-        ):
+        drafted = assisted and self.models.draft is not None
+        if kept is not None and kept.rows >= rows and kept.beams == beams and (kept.draft is not None) == drafted:
             return kept
         kept = None
         self._kept.pop(frames, None)  # its memory is free before more is asked for
+        try:
+            return self._made(rows, assisted=assisted, beams=beams, frames=frames)
+        except torch.OutOfMemoryError:
+            if not self._kept:
+                raise
+        self.forget_batch()  # of the other windows; only here: the error holds on to what it was raised in
+        return self._made(rows, assisted=assisted, beams=beams, frames=frames)
+
+    def _made(self, rows: int, *, assisted: bool, beams: int, frames: int) -> Batch:
+        models, decoder = self.models, self.models.draft if assisted else None
         graphs = Graphs(self.device, allowed=self._graphs)
         fixed = graphs.enabled
         draft = None
