@@ -570,7 +570,7 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         "asr_model": "openai/whisper-large-v3",
         "assistant_model": None,
         "diarization_model": None,
-        "diarization_effort": None,
+        "diarization_effort": "exact",
         "hf_token": None,
         "asr_backend": "engine",
         "asr_dtype": "auto",
@@ -585,8 +585,8 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_effort_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASR_MODEL", "demo/whisper")
-    monkeypatch.setenv("DIARIZATION_EFFORT", "exact")
-    assert load_settings().diarization_effort == "exact"
+    monkeypatch.setenv("DIARIZATION_EFFORT", "fast")
+    assert load_settings().diarization_effort == "fast"
     monkeypatch.setenv("DIARIZATION_EFFORT", "thorough")
     with pytest.raises(SettingsError, match=r"DIARIZATION_EFFORT is wrong: .*'fast' or 'exact'"):
         load_settings()

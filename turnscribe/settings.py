@@ -40,7 +40,7 @@ class ModelSettings(BaseSettings):
     asr_model: str = Field(min_length=1)
     assistant_model: str | None = None
     diarization_model: str | None = None
-    diarization_effort: Effort | None = None  # by the diarizer
+    diarization_effort: Effort = "exact"
     hf_token: SecretStr | None = None
     asr_backend: str = "engine"
     asr_dtype: WeightsType = "auto"

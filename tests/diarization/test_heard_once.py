@@ -344,9 +344,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_open_folder(tmp_path_factory.mktemp("models") / "open-diarizer")
 
 
-def test_fast_is_the_default_and_silence_costs_nothing(folder: Path, conversation_waveform: Any) -> None:
-    diarizer: Any = load_diarizer(str(folder))
-    assert diarizer.effort == "fast"
+def test_where_nobody_speaks_nothing_is_heard(folder: Path, conversation_waveform: Any) -> None:
+    diarizer: Any = load_diarizer(str(folder), effort="fast")
     waveform = conversation_waveform[: 10 * RATE]
     seen: list[float] = []
     turns = diarize(diarizer, waveform, listener=Listener(on_progress=seen.append))

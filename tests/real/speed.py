@@ -147,7 +147,7 @@ def worker(
     """A program by its name, with whisper-base and, where speakers are wanted, the open diarizer."""
     variables = {"ASR_MODEL": str(models / "whisper-base")}
     if speakers:
-        variables["DIARIZATION_MODEL"] = str(models / "open-diarizer")
+        variables |= {"DIARIZATION_MODEL": str(models / "open-diarizer"), "DIARIZATION_EFFORT": "fast"}
     folder = REPOSITORY
     if name == BEFORE:
         assert before is not None

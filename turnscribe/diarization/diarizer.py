@@ -53,24 +53,23 @@ def load_diarizer(
     token: str | None = None,
     device: str | Device = "cpu",
     root: Path = Path("."),
-    effort: Effort | Literal["stock"] | None = None,
+    effort: Effort | Literal["stock"] = "exact",
 ) -> Diarizer:
     """Load the diarizer in the folder `model` (relative to `root`), or of that name on the Hugging Face Hub.
 
     A folder with the open diarizer's files is that one; everything else is pyannote's, whose import takes seconds.
     With the effort "fast" the networks hear each second once as far as windows have it in common; "exact" gives the
-    turns of stock pyannote with the same networks; "stock" leaves a pyannote pipeline as it is, to compare with. By
-    default the open diarizer, whose error rates are measured both ways, is fast, and pyannote's are exact. Raises
-    `SettingsError`, one sentence that names the variable DIARIZATION_MODEL and says what to do.
+    turns of stock pyannote with the same networks; "stock" leaves a pyannote pipeline as it is, to compare with.
+    Raises `SettingsError`, one sentence that names the variable DIARIZATION_MODEL and says what to do.
     """
     resolved = available_model("DIARIZATION_MODEL", model, root)
     if is_open(Path(resolved)):
         from turnscribe.diarization.open_diarizer import load_open
 
-        return load_open(Path(resolved), device=device, effort="exact" if effort in ("exact", "stock") else "fast")
+        return load_open(Path(resolved), device=device, effort="fast" if effort == "fast" else "exact")
     from turnscribe.diarization.pyannote import load_pyannote
 
-    return load_pyannote(model, resolved, token=token, device=device, effort=effort or "exact")
+    return load_pyannote(model, resolved, token=token, device=device, effort=effort)
 
 
 def is_open(folder: Path) -> bool:
