@@ -13,7 +13,7 @@ from tests.diarization.open_models import write_open_folder
 from tests.engine.models import sound
 from tools.fake_gpu import FakeGpu
 from turnscribe.devices import Device
-from turnscribe.diarization.diarizer import diarize, load_diarizer
+from turnscribe.diarization.diarizer import Effort, diarize, load_diarizer
 from turnscribe.diarization.gpu_windows import GPU_SHARE, windows_that_fit
 from turnscribe.diarization.open_diarizer import CPU_WINDOWS, GPU_WINDOWS, OpenDiarizer
 from turnscribe.diarization.pyannote import BATCH_SIZE, WINDOW_BYTES, _batch_sizes
@@ -44,13 +44,18 @@ def test_pyannotes_batches_are_larger_on_a_gpu(gpu: Device) -> None:
     assert _batch_sizes(FakeGpu(memory=140e9)) == {"segmentation_batch_size": 512, "embedding_batch_size": 128}
 
 
-def test_turns_on_a_gpu_are_those_on_a_processor(gpu: Device, tmp_path: Path) -> None:
-    folder = write_open_folder(tmp_path / "open-diarizer")
-    waveform = np.concatenate([sound(number, 5) for number in range(4)])
-    processors = load_diarizer(str(folder), effort="exact")
-    there = load_diarizer(str(folder), device=gpu, effort="exact")
+def on_both(gpu: Device, folder: Path, effort: Effort) -> tuple[OpenDiarizer, OpenDiarizer]:
+    """The same networks on a processor and on the GPU."""
+    model = str(write_open_folder(folder / "open-diarizer"))
+    processors, there = load_diarizer(model, effort=effort), load_diarizer(model, device=gpu, effort=effort)
     assert isinstance(processors, OpenDiarizer)
     assert isinstance(there, OpenDiarizer)
+    return processors, there
+
+
+def test_turns_on_a_gpu_are_those_on_a_processor(gpu: Device, tmp_path: Path) -> None:
+    waveform = np.concatenate([sound(number, 5) for number in range(4)])
+    processors, there = on_both(gpu, tmp_path, "exact")
     for network, fewest in CPU_WINDOWS.items():
         bytes_each, most = GPU_WINDOWS[network]
         numbers = np.arange(1000)
@@ -65,12 +70,8 @@ def test_turns_on_a_gpu_are_those_on_a_processor(gpu: Device, tmp_path: Path) ->
 
 def test_what_is_heard_once_on_a_gpu_is_nearly_that_on_a_processor(gpu: Device, tmp_path: Path) -> None:
     """Pieces of a few lengths instead of any, float32 instead of what the processor multiplies faster."""
-    folder = write_open_folder(tmp_path / "open-diarizer")
     waveform = np.concatenate([sound(number, 5) for number in range(4)])
-    processors = load_diarizer(str(folder), effort="fast")
-    there = load_diarizer(str(folder), device=gpu, effort="fast")
-    assert isinstance(processors, OpenDiarizer)
-    assert isinstance(there, OpenDiarizer)
+    processors, there = on_both(gpu, tmp_path, "fast")
     with torch.inference_mode():
         expected = processors._speech(waveform, Request(), SILENT)  # [W, F, S]
         assert expected.any()
