@@ -40,11 +40,17 @@ def pytest_collection_modifyitems() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _threads_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts that are compared come from one number of threads, whatever the machine is busy with."""
+def _threads_stay_as_they_are() -> Iterator[None]:
+    """Texts that are compared come from one number of threads, whatever the machine is busy with.
+
+    Not by `monkeypatch`: asked for here, it would be made before every other fixture and undone last, so a test that
+    replaces `os.scandir` would still have it replaced while pytest removes that test's folder.
+    """
     from turnscribe import threads
 
-    monkeypatch.setattr(threads, "_load", None)
+    load, threads._load = threads._load, None
+    yield
+    threads._load = load
 
 
 @pytest.fixture(scope="session")
