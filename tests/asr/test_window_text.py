@@ -94,6 +94,21 @@ def test_a_rest_without_speech_is_not_decoded() -> None:
     assert read(tokens, starts, speech=nobody_after).rest is None
 
 
+def test_whole_stretches_after_a_text_that_is_finished_are_decoded_on_their_own() -> None:
+    """Whisper closes a text with a timestamp, and has left out what is said after a pause."""
+    tokens, starts = [at(0.0), *letters(" a b"), at(4.2)], [0.0, 0.2, 2.0, 2.2, 4.0, 4.3]
+    text = read(tokens, starts)
+    assert [chunk.text for chunk in text.chunks] == [" a b"]
+    assert text.rest is not None
+    assert (text.rest.offset, text.rest.stop) == (pytest.approx(19.8), WINDOW.stop)
+    short = SpeechMap((Stretch(10.0, 14.0), Stretch(20.0, 20.8)), 40.0)
+    assert read(tokens, starts, speech=short).rest is None, "too short to be more than a breath"
+    going_on = SpeechMap((Stretch(10.0, 20.0),), 40.0)
+    assert read(tokens, starts, speech=going_on).rest is None, "the text's own stretch may last longer than its words"
+    assert read(tokens, starts, speech=None).rest is None
+    assert read([*tokens[:-1], at(9.0)], starts).rest is None, "its last words may be in the last stretch"
+
+
 @pytest.mark.property
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())

@@ -109,6 +109,14 @@ def test_sizes_that_are_cut_off_are_a_sentence() -> None:
         assert "not audio that can be read" in refusal(data)
 
 
+def test_a_recording_that_is_as_long_as_it_may_be_is_taken() -> None:
+    """Its length is summed up packet by packet, and the sum is a little over."""
+    for seconds in (2, 10, 60):
+        data = wav(tone(seconds, SAMPLE_RATE).tobytes())
+        assert decode_audio(data, limits=Limits(max_seconds=seconds)).duration == seconds
+        assert "longer than the" in refusal(data, limits=Limits(max_seconds=seconds - 0.01))
+
+
 def test_a_placeholder_passes_no_limit_by() -> None:
     short = Limits(max_seconds=1.5)
     for data in (wav(LITTLE, claimed_bytes=0), wav(LITTLE, claimed_bytes=2), au(0), caf(0), rf64(b"RF64", 2**63 - 1)):

@@ -23,6 +23,10 @@ from turnscribe.whisper.reading import DecodedWindow, Reader
 from turnscribe.whisper.windows import Window, cut_windows
 
 LEAST_SPEECH = 0.2  # seconds of it in what is left of a window, or it is not decoded
+UNWRITTEN = (
+    1.0  # seconds of speech behind the text of a window that says it is finished, and that is decoded on its own
+)
+BEFORE_SPEECH = 0.2  # seconds before it that are heard, too
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def read_window(
     window = decoded.window
     chunks, rest_from = reader.read(decoded, written(spoken, task))
     chunks, warnings = _without_what_nobody_said(chunks, window)
-    rest = _rest(window, rest_from, speech)
+    rest = _rest(window, rest_from, speech) or _unwritten(window, chunks, speech)
     stretches = stretches_in(window, speech) or stretches_in(window, None)
     if rest is not None:
         stretches = _until(rest.offset, stretches)
@@ -124,3 +128,16 @@ def _rest(window: Window, rest_from: float | None, speech: SpeechMap | None) -> 
     if speech is None:
         return rest if rest.samples else None
     return rest if SpeechMap(tuple(stretches_in(rest, speech)), speech.duration).seconds >= LEAST_SPEECH else None
+
+
+def _unwritten(window: Window, chunks: Sequence[Chunk], speech: SpeechMap | None) -> Window | None:
+    """What Whisper passed over at the end of a window: it closed the text with a timestamp, and whole stretches of
+    speech come after it. `chunks` are in seconds of the window."""
+    if speech is None or not chunks:
+        return None
+    written_until = window.time(max(chunk.end for chunk in chunks), end=True)
+    stretches = stretches_in(window, speech)
+    after = [stretch for stretch in stretches if stretch.start >= written_until]
+    if len(after) == len(stretches) or sum(stretch.end - stretch.start for stretch in after) < UNWRITTEN:
+        return None
+    return window.since(max(after[0].start - BEFORE_SPEECH, written_until))

@@ -10,6 +10,7 @@ from turnscribe.errors import BadAudio
 RATES = range(4_000, 384_001)  # Hz, what a file or a caller may ask for
 MAX_CHANNELS = 8  # 7.1
 HTTPS_PORT = 443
+SUMMED = 0.001  # seconds: a length that is summed up frame by frame may be that much over
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def check_size(size_bytes: int, limits: Limits) -> None:
 
 def check_duration(seconds: float, limits: Limits) -> None:
     """`BadAudio` when audio is longer than `limits.max_seconds`."""
-    if seconds > limits.max_seconds:
+    if seconds > limits.max_seconds + SUMMED:
         raise BadAudio(f"The audio is longer than the {limits.max_seconds:g} s accepted; send it in parts.")
 
 

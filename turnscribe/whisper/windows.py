@@ -80,7 +80,11 @@ class Window:
 
     def after(self, seconds: float) -> Window:
         """What is left of it from its own `seconds` on."""
-        start = round(self.time(seconds) * SAMPLE_RATE)
+        return self.since(self.time(seconds))
+
+    def since(self, time: float) -> Window:
+        """What is left of it from a `time` of the recording on, in seconds."""
+        start = round(time * SAMPLE_RATE)
         start = next((stop for first, stop in self.left_out if first <= start < stop), start)
         return Window(start, self.stop, tuple(gap for gap in self.left_out if gap[0] > start))
 
