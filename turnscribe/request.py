@@ -46,6 +46,9 @@ class DecodingOptions:
     detector of voices finds likelier than `vad_threshold` for `vad_min_speech_duration_ms`; a pause of
     `vad_min_silence_duration_ms` or longer is not decoded but for `vad_speech_pad_ms` at each of its ends. Where
     speech is known already, `speech` has it, and the detector is not asked.
+
+    `prefix` is what the text of the first window is known to begin with; decoding goes on after it. What is `urgent`
+    comes before what is not. Neither is a parameter: both are for who transcribes while people speak.
     """
 
     task: Annotated[Task, Doc("'transcribe' or 'translate'")] = "transcribe"
@@ -82,6 +85,8 @@ class DecodingOptions:
     ] = None
     full_windows: Annotated[bool, Doc("true or false")] = True
     word_times: bool = True
+    prefix: str | None = None
+    urgent: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -241,6 +242,27 @@ def test_no_speech_is_read_after_the_start_of_the_transcript(layout: str, case: 
     found = [result.attempts[window].no_speech for window in range(COUNT)]
     np.testing.assert_allclose(found, silence.numpy(), rtol=1e-3, atol=1e-7)
     assert len(set(found)) == COUNT
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("draft_length", [None, 3])
+@pytest.mark.parametrize("share", [0.2, 0.7, 1.0])
+def test_decoding_goes_on_after_the_tokens_that_are_known(
+    layout: str, draft_length: int | None, share: float
+) -> None:
+    model, case = whisper(layout), DecodingCase()
+    prompt = case.prompt_of(model)
+    for window, reference in enumerate(expected(layout, case)):
+        known = reference.tokens[: max(round(share * len(reference.tokens)), 1)]
+        if len(prompt.initial) + len(known) >= prompt.limit:
+            continue
+        windows = Windows(encoded(layout)[window : window + 1], Encoded(), replace(prompt, forced=known))
+        batch = batch_of(model, 2, draft=Decoder.of(near_copy(model, noise=0.05)))
+        attempt = decoded(batch, windows, draft_length=draft_length).attempts[0]
+        assert attempt.tokens == reference.tokens
+        further = slice(len(known), len(reference.logprobs))
+        np.testing.assert_allclose(attempt.logprobs[further], reference.logprobs[further], atol=2e-3)
+        assert np.isfinite(attempt.logprobs).all()
 
 
 # Speculation -----------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class WatchedEngine(Engine):
         self.asr.made.append(rows)
         batch = super().batch(rows, **options)
         for name in ("step", "speculate"):
-            self.asr.watch(batch, name)
+            self.asr.watch(batch, name, urgent=options["urgent"])
         return batch
 
 
@@ -82,9 +82,10 @@ class Watched(EngineAsr):
         self.active: list[int] = []  # rows, by pass
         self.leaders: list[int] = []  # threads, by pass
         self.times: list[float] = []
+        self.urgent: list[bool] = []  # whether it was one of an urgent recording
         self.made: list[int] = []  # rows of the batches
 
-    def watch(self, batch: Any, name: str) -> None:
+    def watch(self, batch: Any, name: str, *, urgent: bool) -> None:
         do = getattr(batch, name)
 
         def watched(active: int, *args: int) -> None:
@@ -93,6 +94,7 @@ class Watched(EngineAsr):
             self.active.append(active)
             self.leaders.append(threading.get_ident())
             self.times.append(time.monotonic())
+            self.urgent.append(urgent)
             do(active, *args)
 
         setattr(batch, name, watched)
@@ -100,7 +102,8 @@ class Watched(EngineAsr):
     @property
     def known(self) -> int:
         """Requests that wait or are decoded."""
-        return len(self.together.shared.line) + len(self.together.shared.participants)
+        decodings = (self.together.shared, self.together.urgent)
+        return sum(len(decoding.line) + len(decoding.participants) for decoding in decodings)
 
 
 def until(count: int, *, at: int = 0) -> Callable[[Watched], None]:
@@ -296,6 +299,38 @@ def test_a_short_recording_is_not_stuck_behind_a_long_one() -> None:
     assert len(rest) > passes / 2
     long.check()
     short.check()
+
+
+def test_what_is_urgent_waits_for_one_step_of_the_others_at_most() -> None:
+    long, urgent = new_request(1, 25), [new_request(seed, 4, urgent=True) for seed in (2, 3)]
+
+    def come(engine: Watched) -> None:
+        if len(engine.active) == 10:
+            for request in urgent:
+                request.start(engine)
+            wait_for(lambda: engine.known == 3)
+
+    engine = Watched(come)
+    all_at_once(engine, [long])
+    for request in (*urgent, long):
+        request.join()
+        request.check()
+    first, last = engine.urgent.index(True), len(engine.urgent) - engine.urgent[::-1].index(True)
+    assert first <= 11, "the step that was under way, and none more"
+    assert all(engine.urgent[first:last]), "no step of the others in between"
+    assert last < len(engine.urgent), "and the others went on"
+
+
+def test_urgent_recordings_that_come_again_and_again_lose_nothing() -> None:
+    engine, long = Watched(), new_request(1, 25)
+    long.start(engine)
+    for seed in range(2, 7):
+        request = new_request(seed, 3, urgent=True).start(engine)
+        request.join()
+        request.check()
+    long.join()
+    long.check()
+    assert engine.known == 0
 
 
 def test_no_recording_has_more_rows_than_it_asked_for() -> None:

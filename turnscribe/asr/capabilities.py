@@ -31,6 +31,7 @@ class Capabilities:
     beams: bool = True  # more than one
     patience: bool = True
     short_windows: bool = False  # that are not filled up to `longest_window_s`
+    prefix: bool = False  # of a text, to go on after
     assistant: bool = False  # one is loaded
     assisted_batch_size: int | None = None  # windows at a time with it; `None`: as many as without
     longest_window_s: float = 30.0
@@ -71,6 +72,8 @@ def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[Decodin
         warnings.append("This backend stops once it has num_beams texts: patience had no effect.")
     if not options.full_windows and not capabilities.short_windows:
         warnings.append("This backend encodes full windows: full_windows had no effect.")
+    if options.prefix and not (capabilities.prefix and options.num_beams == 1):
+        options = replace(options, prefix=None)
     if options.prompt and not capabilities.prompt:
         options = replace(options, prompt=None)
         warnings.append("This backend takes no prompt: it had no effect.")

@@ -36,7 +36,7 @@ from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Speculation
 from turnscribe.waveform import Waveform
 from turnscribe.whisper.alignment import TokenAlignment, lead, token_starts
-from turnscribe.whisper.generation_config import prompt_tokens, token_limit
+from turnscribe.whisper.generation_config import prompt_tokens, text_tokens, token_limit
 from turnscribe.whisper.reading import DecodedWindow, Reader, compression_ratio
 from turnscribe.whisper.windows import Window
 
@@ -86,7 +86,9 @@ class EngineAsr:
 
     @property
     def capabilities(self) -> Capabilities:
-        return whisper_capabilities(self.models.config, assistant=self.models.draft is not None, short_windows=True)
+        return whisper_capabilities(
+            self.models.config, assistant=self.models.draft is not None, short_windows=True, prefix=True
+        )
 
     @property
     def device(self) -> torch.device:
@@ -128,6 +130,7 @@ class _Transcription:
         self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
         self.warnings = [*warnings, *prompt_warnings]
         self.pending = deque(windows_to_decode(waveform, speech, options))
+        self.first = next(iter(self.pending), None)
         is_short = all(window.duration <= SHORT_S for window in self.pending)
         self.shared_options = SharedOptions(
             assisted=options.assisted,
@@ -135,6 +138,7 @@ class _Transcription:
             end_loops=options.compression_ratio_threshold is not None,
             num_beams=options.num_beams,
             frames=SHORT_FRAMES if is_short and not options.full_windows else None,
+            urgent=options.urgent,
         )
         self.language = SpokenLanguage(
             options,
@@ -241,7 +245,15 @@ class _Transcription:
             self.options.temperature,
             self.options.length_penalty,
             self.options.patience,
+            self._forced(window),
         )
+
+    def _forced(self, window: Window) -> tuple[int, ...]:
+        """The tokens that the window's text is known to begin with."""
+        prefix = self.options.prefix
+        if not prefix or window != self.first:
+            return ()
+        return (self.asr.engine.rules.first_time, *text_tokens(self.models.tokenizer, prefix))
 
     def _decoded(self, window: Window, attempt: Attempt) -> DecodedWindow:
         tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])

@@ -72,6 +72,7 @@ def whisper_capabilities(
     fallback: bool = True,
     patience: bool = True,
     short_windows: bool = False,
+    prefix: bool = False,
     assisted_batch_size: int | None = None,
 ) -> Capabilities:
     """What a Whisper with this generation configuration can do in a backend."""
@@ -83,6 +84,7 @@ def whisper_capabilities(
         fallback=fallback,
         patience=patience,
         short_windows=short_windows,
+        prefix=prefix,
         assistant=assistant,
         assisted_batch_size=assisted_batch_size,
     )

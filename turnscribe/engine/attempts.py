@@ -21,11 +21,12 @@ class Prompt:
     temperature: float = 0.0
     length_penalty: float = 1.0  # of beam search, see `BeamBatch`
     patience: float = 1.0
+    forced: tuple[int, ...] = ()  # tokens of the text itself, known already: decoding goes on after them
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One decoding of a window: tokens after the initial ones and without the end token."""
+    """One decoding of a window: tokens after the initial ones, the forced ones among them, without the end token."""
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]  # of the tokens, and of the end token where it was reached

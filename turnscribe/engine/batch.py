@@ -97,21 +97,29 @@ class Batch:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
-        """Put the initial tokens of `prompt` into `rows` and choose their first token.
+        """Put the initial and the forced tokens of `prompt` into `rows` and choose the token after them.
 
         Above a `temperature` of 0 tokens are drawn, by numbers that `seed` and the token's place determine. The
         prompt's own is that of a window's first attempt.
         """
-        scores = self._begin(rows, prompt, (temperature, seed) if temperature > 0 else None)
-        choice = self.rules.choose_first(scores)
-        if temperature > 0:
-            choice = self._draw((scores + self.rules.begin_bias)[:, None], choice, rows)
+        scores, rules = self._begin(rows, prompt, (temperature, seed) if temperature > 0 else None), self.rules
+        if prompt.forced:
+            ends, biased = self._ends(rows), (scores + rules.bias)[:, None]
+            history = rules.history(ends.tokens, ends.latest_time, ends.generated)
+            choice = rules.choose(biased, history)
+            if temperature > 0:
+                choice = self._draw(rules.process(biased, history), choice, rows)
+        else:
+            choice = rules.choose_first(scores)
+            if temperature > 0:
+                choice = self._draw((scores + rules.begin_bias)[:, None], choice, rows)
         self._append(rows, choice, torch.ones_like(self.length[rows]))
 
     def _begin(self, rows: slice, prompt: Prompt, sampler: tuple[float, int] | None) -> Tensor:
-        """Put the initial tokens of `prompt` into `rows`: the scores `[B, V]` of what comes next."""
-        length = len(prompt.initial)
-        tokens = torch.tensor(prompt.initial, device=self.tokens.device).expand(rows.stop - rows.start, -1)  # [B, I]
+        """Put the initial and the forced tokens of `prompt` into `rows`: the scores `[B, V]` of what comes next."""
+        begin, length = len(prompt.initial), len(prompt.initial) + len(prompt.forced)
+        known = torch.tensor([*prompt.initial, *prompt.forced], device=self.tokens.device)
+        tokens = known.expand(rows.stop - rows.start, -1)  # [B, length]
         positions = torch.arange(length, device=tokens.device).expand_as(tokens)
         if self.draft is not None:
             self.draft.start(rows, tokens, positions)
@@ -123,9 +131,13 @@ class Batch:
             self._samplers[row] = sampler
         self.length[rows] = length
         self.tokens[rows, :length] = tokens
-        self.begin[rows] = length
+        self.begin[rows] = begin
         self.limit[rows] = prompt.limit
-        self.latest_time[rows] = 0
+        times = [token for token in prompt.forced if token >= self.rules.first_time]
+        self.latest_time[rows] = max(times, default=0)
+        if prompt.forced:  # without the rules: what is known may be what they forbid, and has to have a likelihood
+            likely = (vocabulary(hidden[:, begin - 1 : -1]).float() + self.rules.bias).log_softmax(-1)  # [B, F, V]
+            self.logprobs[rows, begin:length] = likely.gather(-1, tokens[:, begin:, None])[..., 0]
         self.done[rows] = False
         return scores[:, 1]
 

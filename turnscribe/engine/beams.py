@@ -76,6 +76,7 @@ class BeamBatch(Batch):
         )
 
     def start(self, rows: slice, prompt: Prompt, *, temperature: float = 0.0, seed: int = 0) -> None:
+        assert not prompt.forced, "beam search begins with the first token of a text"
         scores = self._begin(rows, prompt, (temperature, seed) if temperature > 0 else None)  # [B, V]
         self.beam_tokens[rows] = self.tokens[rows, None].clone()
         self.best_length[rows] = self.length[rows]

@@ -151,7 +151,7 @@ class Decoding(Generic[WindowT]):
             temperature=row.temperature,
             seed=self.source.seed(row.window) * 64 + len(row.attempts),
         )
-        self._longest = max(self._longest, len(prompt.initial) + 1)
+        self._longest = max(self._longest, len(prompt.initial) + len(prompt.forced) + 1)
 
     def _advance(self) -> None:
         """A token more in each row, or a round of speculation."""

@@ -32,6 +32,7 @@ class SharedOptions:
     end_loops: bool
     num_beams: int = 1
     frames: int | None = None  # that the encoder makes of a window; `None`: Whisper's 1500 for 30 s
+    urgent: bool = False  # a step of these comes before one of others
 
 
 class Engine:
@@ -59,7 +60,7 @@ class Engine:
         self._graphs, self._reason = graphs, reason
         self.rules = Rules(models.config, timestamps=True, device=models.device, vocabulary=models.vocabulary)
         self._draft_length = draft_length
-        self._kept: dict[int, Batch] = {}  # by the frames of their windows: full ones and short ones
+        self._kept: dict[tuple[int, bool], Batch] = {}  # by the frames of their windows, and whether they are urgent
 
     @property
     def running(self) -> Running:
@@ -77,7 +78,13 @@ class Engine:
     def decoding(self, options: SharedOptions, rows: int, source: WindowSource[WindowT]) -> Decoding[WindowT]:
         """A decoding with at least `rows` rows."""
         return Decoding(
-            self.batch(rows, assisted=options.assisted, beams=options.num_beams, frames=options.frames),
+            self.batch(
+                rows,
+                assisted=options.assisted,
+                beams=options.num_beams,
+                frames=options.frames,
+                urgent=options.urgent,
+            ),
             source,
             heads=self.models.heads if options.word_times else (),
             draft_length=self.draft_length() if options.assisted else None,
@@ -96,24 +103,31 @@ class Engine:
         draft_encoder = self.models.draft_encoder if options.assisted else None
         return self.models.encoder(features), None if draft_encoder is None else draft_encoder(features)
 
-    def batch(self, rows: int, *, assisted: bool, beams: int = 1, frames: int | None = None) -> Batch:
-        """A batch with room for at least `rows` rows of `beams` each, and for so many frames of audio in each."""
+    def batch(
+        self, rows: int, *, assisted: bool, beams: int = 1, frames: int | None = None, urgent: bool = False
+    ) -> Batch:
+        """A batch with room for at least `rows` rows of `beams` each, and for so many frames of audio in each.
+
+        An urgent one is another than one that is not: both may be in the middle of their windows.
+        """
         frames = frames or self.models.frames
-        kept = self._kept.get(frames)
+        key = (frames, urgent)
+        kept = self._kept.get(key)
         drafted = assisted and self.models.draft is not None
         if kept is not None and kept.rows >= rows and kept.beams == beams and (kept.draft is not None) == drafted:
             return kept
         kept = None
-        self._kept.pop(frames, None)  # its memory is free before more is asked for
+        self._kept.pop(key, None)  # its memory is free before more is asked for
         try:
-            return self._made(rows, assisted=assisted, beams=beams, frames=frames)
+            return self._made(rows, assisted=assisted, beams=beams, key=key)
         except torch.OutOfMemoryError:
             if not self._kept:
                 raise
         self.forget_batch()  # of the other windows; only here: the error holds on to what it was raised in
-        return self._made(rows, assisted=assisted, beams=beams, frames=frames)
+        return self._made(rows, assisted=assisted, beams=beams, key=key)
 
-    def _made(self, rows: int, *, assisted: bool, beams: int, frames: int) -> Batch:
+    def _made(self, rows: int, *, assisted: bool, beams: int, key: tuple[int, bool]) -> Batch:
+        frames, _ = key
         models, decoder = self.models, self.models.draft if assisted else None
         graphs = Graphs(self.device, allowed=self._graphs)
         fixed = graphs.enabled
@@ -126,7 +140,7 @@ class Engine:
         else:
             made = Batch(models.decoder, self.rules, rows=rows, frames=frames, draft=draft, graphs=graphs)
         if graphs.enabled:
-            self._kept[frames] = made
+            self._kept[key] = made
         return made
 
     def forget_batch(self) -> None:

@@ -45,8 +45,9 @@ class SharedDecoding:
     `join` and `end` may be called in any thread, the other methods in one at a time.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.changed = threading.Condition()  # notified when a recording is over or has news; guards `line`
+    def __init__(self, engine: Engine, changed: threading.Condition | None = None) -> None:
+        # notified when a recording is over or has news; guards `line`
+        self.changed = changed or threading.Condition()
         self.line: deque[Participant] = deque()  # not in the decoding yet
         self.participants: deque[Participant] = deque()  # in the decoding; who comes first is served next
         self.decoding: Decoding[OwnedWindow] | None = None
@@ -68,6 +69,11 @@ class SharedDecoding:
                 self.line.remove(participant)
             self.changed.notify_all()
 
+    @property
+    def has_work(self) -> bool:
+        """Whether there is a recording that is not over."""
+        return bool(self.line) or any(not participant.over for participant in tuple(self.participants))
+
     def tidy(self) -> None:
         """Let go of recordings that are over, and of the decoding after the last one."""
         if any(participant.over for participant in self.participants):
@@ -78,6 +84,8 @@ class SharedDecoding:
     def step(self) -> None:
         """See above. Raises interrupts only."""
         self._let_in()  # 1
+        if not self.participants:  # the last one has left
+            return
         rows = self._rows_to_make()
         try:
             if self.decoding is None:  # 2

@@ -5,7 +5,8 @@ the recording is over:
 
     1. Wait until there is news of its own recording, or nobody leads.
     2. Where nobody leads and there is no news, take the lead: step the shared decoding, which decodes for all, until
-       there is news of its own recording.
+       there is news of its own recording. Urgent recordings have a shared decoding of their own, and every step is
+       one of theirs as long as there are any: what is not urgent delays them by one step at most.
     3. Give up the lead. One of those who wait takes it over, and goes on where this one stopped.
     4. Report the news, and leave where its caller wants to stop.
 
@@ -14,6 +15,8 @@ and an interrupt ends the request of the thread that it comes to.
 """
 
 from __future__ import annotations
+
+import threading
 
 import torch
 
@@ -25,11 +28,13 @@ LOOK_EVERY = 0.05  # seconds after which a waiting caller sees again whether to 
 
 
 class Together:
-    """Decodes the recordings of all callers, those of the same options at once, in the order in which they came."""
+    """Decodes the recordings of all callers, those of the same options at once, in the order in which they came; the
+    urgent ones first."""
 
     def __init__(self, engine: Engine) -> None:
-        self.shared = SharedDecoding(engine)
-        self._changed = self.shared.changed  # guards `_led`
+        self._changed = threading.Condition()  # guards `_led`
+        self.shared = SharedDecoding(engine, self._changed)
+        self.urgent = SharedDecoding(engine, self._changed)
         self._led = False
 
     def decode(self, recording: Recording) -> None:
@@ -41,7 +46,7 @@ class Together:
             return
         participant = Participant(recording)
         try:
-            self.shared.join(participant)
+            self._decoding_of(participant).join(participant)
             while not self._take_part(participant):
                 pass
         except BaseException as error:
@@ -78,19 +83,26 @@ class Together:
         with torch.inference_mode():
             while not _has_news(participant):
                 participant.recording.stop_if_asked()
-                self.shared.step()
+                (self.urgent if self.urgent.has_work else self.shared).step()
 
     def _give_up_lead(self) -> None:
         with self._changed:
             self._led = False
-            self.shared.tidy()
+            self._tidy()
             self._changed.notify_all()
 
     def _leave(self, participant: Participant, error: BaseException) -> None:
         with self._changed:
-            self.shared.end(participant, error)
+            self._decoding_of(participant).end(participant, error)
             if not self._led:  # whoever leads does it before its next step
-                self.shared.tidy()
+                self._tidy()
+
+    def _tidy(self) -> None:
+        self.urgent.tidy()
+        self.shared.tidy()
+
+    def _decoding_of(self, participant: Participant) -> SharedDecoding:
+        return self.urgent if participant.recording.shared_options.urgent else self.shared
 
 
 def _has_news(participant: Participant) -> bool:
