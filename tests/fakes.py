@@ -12,6 +12,7 @@ from turnscribe.deployment import Deployment
 from turnscribe.devices import Running
 from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
+from turnscribe.pipeline import Voices
 from turnscribe.request import Request
 from turnscribe.transcript import Chunk, SpeakerText, Transcript, Turn, Word
 
@@ -90,6 +91,11 @@ class FakePipeline:
     @property
     def recordings(self) -> list[bytes]:
         return [audio for audio, _, _ in self.calls]
+
+    voice_similarity = None
+
+    def voices(self, waveform: Any) -> Voices:
+        return Voices()
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
         if len(audio) == WARM_UP_BYTES:

@@ -9,22 +9,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.asr.protocol import Asr, Recognition, TellsHowItRuns
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
 from turnscribe.devices import Device, Running
-from turnscribe.diarization.diarizer import Diarizer, count_warnings, diarize, embed, load_diarizer
-from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers
+from turnscribe.diarization.diarizer import Diarizer, HasFastTwin, count_warnings, diarize, embed, load_diarizer
+from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers, voice_of
 from turnscribe.diarization.merge import assign_speakers, group_turns
 from turnscribe.errors import BadParameters, InferenceFailed
 from turnscribe.incidents import incidents
@@ -43,11 +47,21 @@ from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 DIARIZATION_SHARE = 0.4  # of a request's time, for progress
 SPEECH_SHARE = 0.04  # of the same, for finding speech
+SHORTEST_VOICE = 0.25  # seconds: less has no embedding
 CLIP_LIMITS = Limits(max_seconds=60, max_bytes=2**25)  # of a known speaker's clip
 
 LoadPipeline: TypeAlias = "Callable[[ModelSettings], Transcriber]"
 Diarize: TypeAlias = Callable[[Diarizer, Waveform, Request, Listener], Sequence[Turn]]
 AssignSpeakers: TypeAlias = Callable[[Sequence[Chunk], Sequence[Turn]], Sequence[Chunk]]
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Who speaks when in some seconds; of each speaker an embedding `[D]`, and how many seconds it is of."""
+
+    turns: tuple[Turn, ...] = ()
+    embeddings: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class Transcriber(Protocol):
@@ -69,7 +83,14 @@ class Transcriber(Protocol):
     def running(self) -> Running | None:
         """How the backend runs, where it tells."""
 
+    @property
+    def voice_similarity(self) -> float | None:
+        """The least cosine of one person's embeddings; `None` where nobody can be told apart by `voices`."""
+
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript: ...
+
+    def voices(self, waveform: Waveform) -> Voices:
+        """Who speaks when in some seconds `[samples]`, and what each sounds like."""
 
 
 class Pipeline:
@@ -117,6 +138,33 @@ class Pipeline:
     def has_diarizer(self) -> bool:
         """Whether it can tell speakers apart."""
         return self.diarizer is not None
+
+    @property
+    def voice_similarity(self) -> float | None:
+        """The least cosine of one person's embeddings."""
+        if self.diarizer is None:
+            return None
+        return self.settings.speaker_similarity or self.diarizer.speaker_similarity
+
+    def voices(self, waveform: Waveform) -> Voices:
+        """Who speaks when in some seconds `[samples]`, and what each sounds like, as soon as can be."""
+        import torch
+
+        diarizer: Diarizer | None = self.diarizer
+        alone: contextlib.AbstractContextManager[object] = self._diarizing
+        if isinstance(diarizer, HasFastTwin):
+            diarizer, alone = diarizer.fast, contextlib.nullcontext()
+        if diarizer is None:
+            return Voices()
+        with alone, torch.inference_mode():
+            turns = tuple(self._diarize(diarizer, waveform, Request(), SILENT))
+            speakers = dict.fromkeys(turn.speaker for turn in turns)
+            heard = {speaker: voice_of(waveform, turns, speaker) for speaker in speakers}
+            long = {speaker: voice for speaker, voice in heard.items() if len(voice) >= SHORTEST_VOICE * SAMPLE_RATE}
+            embeddings = {speaker: embed(diarizer, voice) for speaker, voice in long.items()}
+            seconds = {speaker: len(voice) / SAMPLE_RATE for speaker, voice in heard.items()}
+        known = {speaker: one for speaker, one in embeddings.items() if np.isfinite(one).all()}
+        return Voices(turns, known, seconds)
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
         """The bytes of one recording to its transcript.
@@ -238,7 +286,8 @@ class Pipeline:
             turns = self._diarize(self.diarizer, waveform, request, listener)
             if not clips:
                 return turns
-            threshold = self.settings.speaker_similarity or self.diarizer.speaker_similarity
+            threshold = self.voice_similarity
+            assert threshold is not None
             return name_known_speakers(
                 turns, waveform, clips, embed=partial(embed, self.diarizer), threshold=threshold
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,15 @@ class Diarizer(Protocol):
 
     def embed(self, waveform: Waveform) -> NDArray[np.float32]:
         """One voice's embedding `[D]`; of one person's they point the same way."""
+
+
+@runtime_checkable
+class HasFastTwin(Protocol):
+    """What a diarizer may be beside a `Diarizer`: one that keeps no state during a call, and has a twin that is."""
+
+    @property
+    def fast(self) -> Diarizer:
+        """With the same networks, each second heard once as far as can be."""
 
 
 def load_diarizer(

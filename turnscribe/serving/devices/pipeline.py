@@ -14,13 +14,14 @@ from turnscribe.devices import Running
 from turnscribe.errors import Cancelled, InferenceFailed, SettingsError
 from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
-from turnscribe.pipeline import LoadPipeline
+from turnscribe.pipeline import LoadPipeline, Voices
 from turnscribe.request import Request
 from turnscribe.serving.devices.channel import Begin, Ready
 from turnscribe.serving.devices.choice import environment_of
 from turnscribe.serving.devices.device import LOOK_EVERY, Call, Device, DeviceState, NotTaken, ProcessEnded
 from turnscribe.settings import ModelSettings
 from turnscribe.transcript import Chunk, Transcript
+from turnscribe.waveform import Waveform
 
 log = logging.getLogger("turnscribe.server")
 
@@ -121,6 +122,15 @@ class PipelineOnDevices:
     def running(self) -> Running | None:
         """`states` says it of each device."""
         return None
+
+    @property
+    def voice_similarity(self) -> float | None:
+        """`None`: voices are not asked of a device by themselves."""
+        return None
+
+    def voices(self, waveform: Waveform) -> Voices:
+        """Nobody's."""
+        return Voices()
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
         """As `Pipeline.transcribe`. Raises `InferenceFailed` also for what was in `TRIES` processes as they ended."""

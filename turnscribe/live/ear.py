@@ -1,0 +1,50 @@
+"""What a session asks of the models: the text of some seconds, and what a voice sounds like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from turnscribe.pipeline import Transcriber, Voices
+from turnscribe.request import Request
+from turnscribe.transcript import Transcript
+from turnscribe.waveform import SAMPLE_RATE, Waveform, to_int16
+
+
+class Ear(Protocol):
+    """Waveforms are `[samples]`, mono, 16 kHz."""
+
+    def hear(
+        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str
+    ) -> Transcript:
+        """`earlier` is the text before them, `prefix` what their own text is known to begin with.
+
+        Raises `TurnscribeError`.
+        """
+
+    def voices(self, samples: Waveform) -> Voices:
+        """Who speaks when in them, and what each sounds like; nothing where nobody is told apart."""
+
+
+@dataclass(frozen=True)
+class PipelineEar:
+    """Over a pipeline, wherever its models are."""
+
+    pipeline: Transcriber
+
+    def hear(
+        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str
+    ) -> Transcript:
+        decoding = replace(
+            request.decoding,
+            language=language or request.decoding.language,
+            prompt=earlier or None,
+            prefix=prefix or None,
+            full_windows=False,
+            urgent=True,
+        )
+        request = replace(request, decoding=decoding, diarize=False, encoding="pcm_s16le", sampling_rate=SAMPLE_RATE)
+        return self.pipeline.transcribe(to_int16(samples).astype("<i2").tobytes(), request)
+
+    def voices(self, samples: Waveform) -> Voices:
+        return self.pipeline.voices(samples)
