@@ -95,6 +95,8 @@ class ServerSettings(BaseSettings):
     max_concurrent_jobs: int = Field(default=2, ge=1, le=64)
     max_queued_jobs: int = Field(default=1000, ge=1)
     job_retention_s: float = Field(default=24 * 3600, gt=0)  # after a job has ended
+    max_live_sessions: int = Field(default=8, ge=1, le=256)
+    max_live_seconds: float = Field(default=3600, gt=0)  # of audio in one
     webhook_secret: SecretStr | None = None  # signs what is sent to a job's webhook
 
     @field_validator("devices")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -15,6 +16,8 @@ import uvicorn
 
 from turnscribe.serving.app import create_app
 from turnscribe.serving.connections import BoundedConnection
+from turnscribe.serving.log import WebSocketLines
+from turnscribe.serving.server import WEBSOCKETS
 from turnscribe.settings import ServerSettings
 
 
@@ -35,7 +38,9 @@ def serving(
     """A client of a server on a free port, whose application is `client.app`."""
     app = create_app(pipeline, ServerSettings(jobs_folder=folder / "jobs", **(settings or {})), post=post_nothing)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(uvicorn.Config(app, http=BoundedConnection, log_config=None, access_log=False))
+    config = uvicorn.Config(app, http=BoundedConnection, ws=WEBSOCKETS, log_config=None, access_log=False)
+    logging.getLogger("uvicorn.error").addFilter(WebSocketLines())
+    server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -25,10 +25,12 @@ from turnscribe.serving.middleware.body_limit import BodyLimit
 from turnscribe.serving.middleware.observe import RequestObserver
 from turnscribe.serving.middleware.unread_body import DiscardUnreadBody
 from turnscribe.serving.problems import Problem, problem_of, problem_response
+from turnscribe.serving.realtime.sessions import Sessions
 from turnscribe.serving.routes.handler import add_handler_routes
 from turnscribe.serving.routes.jobs import add_job_routes, create_job_runner
 from turnscribe.serving.routes.openai import add_openai_routes
 from turnscribe.serving.routes.page import add_page_routes
+from turnscribe.serving.routes.realtime import add_realtime_routes
 from turnscribe.serving.service import ParseParameters, Service
 from turnscribe.settings import ServerSettings
 
@@ -52,7 +54,8 @@ def create_app(
     store = JobStore(settings.jobs_folder, retention_s=settings.job_retention_s)
     post = post or partial(post_webhook, ports=loader.settings.limits.url_ports)
     runner = create_job_runner(service, store, post=post)
-    ending = Ending(service, runner, settings.shutdown_timeout_s)
+    sessions = Sessions(service, store, runner)
+    ending = Ending(service, runner, sessions, settings.shutdown_timeout_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -70,6 +73,7 @@ def create_app(
     add_handler_routes(app, service)
     add_openai_routes(app, service)
     add_job_routes(app, service, store, runner)
+    add_realtime_routes(app, sessions)
     add_page_routes(app, service)
     # the last added is the outermost
     app.add_middleware(BodyLimit, largest=loader.settings.max_input_bytes)

@@ -68,6 +68,8 @@ class BoundedConnection(H11Protocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
+        if self.transport.get_protocol() is not self:  # a WebSocket's from here on
+            return
         if self._is_answering:
             self._stop_head_timer()
         elif not self.transport.is_closing():

@@ -7,16 +7,18 @@ import asyncio
 import time
 
 from turnscribe.serving.jobs.runner import JobRunner
+from turnscribe.serving.realtime.sessions import Sessions
 from turnscribe.serving.service import Service
 
 RESERVE = 0.1  # of the time, for what is stopped to notice it
+SHARE_OF_SESSIONS = 0.5  # of the time for answers
 
 
 class Ending:
     """Of a server that has `seconds` to end, from `begin` on."""
 
-    def __init__(self, service: Service, runner: JobRunner, seconds: float) -> None:
-        self._service, self._runner, self._seconds = service, runner, seconds
+    def __init__(self, service: Service, runner: JobRunner, sessions: Sessions, seconds: float) -> None:
+        self._service, self._runner, self._sessions, self._seconds = service, runner, sessions, seconds
         self._until: float | None = None
         self.in_order = True  # false where the models have not let go of a request or a job
 
@@ -26,6 +28,10 @@ class Ending:
             self._until = time.monotonic() + self._seconds
             self._runner.stop()
 
+    async def end_sessions(self) -> None:
+        """Live sessions hear what they have, are told that they are over, and are kept; in half of the time."""
+        await self._sessions.end(SHARE_OF_SESSIONS * self.seconds_for_answers)
+
     @property
     def seconds_for_answers(self) -> float:
         """How long connections may still take."""
@@ -34,6 +40,7 @@ class Ending:
     async def finish(self) -> None:
         """Wait for the models, as long as there is time."""
         self.begin()
+        await self.end_sessions()
         requests = await asyncio.to_thread(self._service.close, self._seconds_left)
         jobs = await asyncio.to_thread(self._runner.join, self._seconds_left)
         self.in_order = requests and jobs

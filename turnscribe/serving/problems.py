@@ -48,6 +48,10 @@ class Unauthorized(Problem):
     status, code = 401, "invalid_api_key"
 
 
+class Forbidden(Problem):
+    status, code = 403, "forbidden"
+
+
 class NotFound(Problem):
     status, code = 404, "not_found"
 

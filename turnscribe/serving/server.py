@@ -12,8 +12,10 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import uvicorn
+from uvicorn.config import WS_PROTOCOLS
 
 from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import TurnscribeError
@@ -23,11 +25,15 @@ from turnscribe.serving.devices.choice import chosen_devices
 from turnscribe.serving.devices.pipeline import PipelineOnDevices
 from turnscribe.serving.ending import Ending
 from turnscribe.serving.loading import FIRST_PARAMETERS, PipelineLoader
-from turnscribe.serving.log import start_log
+from turnscribe.serving.log import WebSocketLines, start_log
 from turnscribe.serving.log_limit import LogLimit
 from turnscribe.settings import ServerSettings, load_settings
 
 SETTLING_ROUNDS = 6  # of the loop, before the listening socket is closed
+# uvicorn takes whichever package it finds, and they differ: it is to be `websockets`, and not through what that
+# package is about to drop.
+WEBSOCKETS: Any = "websockets-sansio" if "websockets-sansio" in WS_PROTOCOLS else "websockets"
+LARGEST_MESSAGE = 21 * 2**20  # bytes: 15 MiB of audio as base64
 
 
 class Server(uvicorn.Server):
@@ -46,6 +52,7 @@ class Server(uvicorn.Server):
         ending.begin()
         for _ in range(SETTLING_ROUNDS):
             await asyncio.sleep(0.05)
+        await ending.end_sessions()
         self.config.timeout_graceful_shutdown = ending.seconds_for_answers  # type: ignore[assignment]
         await super().shutdown(sockets)
 
@@ -80,12 +87,16 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
         host=host,
         port=port,
         http=BoundedConnection,
+        ws=WEBSOCKETS,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
         backlog=ACCEPTED_AT_ONCE,
         access_log=False,
         server_header=False,
     )
     for handler in logging.getLogger("uvicorn").handlers:
         handler.addFilter(LogLimit())
+    logging.getLogger("uvicorn.error").addFilter(WebSocketLines())
     server = Server(config)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it anew when it has ended in good order
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""API keys: requests without one are refused."""
+"""API keys: requests and WebSockets without one are refused."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from turnscribe.serving.problems import Unauthorized, problem_response
 
 OPEN_TO_ALL = ("/health", "/ui")
+IN_SUBPROTOCOL = "openai-insecure-api-key."  # how OpenAI's SDK has a browser send a key, which can set no header
 
 
 class ApiKeys:
@@ -22,21 +24,30 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
-            scope["type"] != "http"
+            scope["type"] not in ("http", "websocket")
             or not self.digests
             or _is_open(scope["path"])
-            or self._has_key(Headers(scope=scope))
+            or self._has_key(Headers(scope=scope), scope.get("subprotocols", ()))
         ):
             return await self.app(scope, receive, send)
         refusal = Unauthorized(
             "The API key is missing or wrong: send it as Authorization: Bearer KEY.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-        await problem_response(refusal, scope["path"])(scope, receive, send)
+        response = problem_response(refusal, scope["path"])
+        if scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).send_denial_response(response)
+        else:
+            await response(scope, receive, send)
 
-    def _has_key(self, headers: Headers) -> bool:
+    def _has_key(self, headers: Headers, subprotocols: Sequence[str]) -> bool:
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        sent = [_digest(headers.get("x-api-key", "")), _digest(key.strip() if scheme.lower() == "bearer" else "")]
+        named = next((one for one in subprotocols if one.startswith(IN_SUBPROTOCOL)), IN_SUBPROTOCOL)
+        sent = [
+            _digest(headers.get("x-api-key", "")),
+            _digest(key.strip() if scheme.lower() == "bearer" else ""),
+            _digest(named.removeprefix(IN_SUBPROTOCOL)),
+        ]
         # Every key is compared, always, so that the time says nothing. Both headers count: a gateway may have put a
         # token of its own into Authorization.
         equal = [hmac.compare_digest(one, digest) for one in sent for digest in self.digests]

@@ -1,4 +1,4 @@
-"""One line of log and of metrics for each request.
+"""One line of log and of metrics for each request, and for each WebSocket once it is closed.
 
 Neither bodies, query strings nor keys are logged; of a path, only its route. Pure ASGI, so that streams and
 disconnections pass through untouched.
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 import traceback
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,6 +29,8 @@ class RequestObserver:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await self._observe_websocket(scope, receive, send)
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         began = time.perf_counter()
@@ -58,9 +61,30 @@ class RequestObserver:
             else:
                 status = 500
         finally:
-            route = getattr(scope.get("route"), "path", "none")
-            status = status or CLIENT_CLOSED_REQUEST
-            seconds = time.perf_counter() - began
-            self.metrics.count_answer(route, status, seconds)
-            if route not in NOT_LOGGED:
-                log.info("%s %s %d %.3f s", scope["method"], route, status, seconds)
+            self._note(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - began)
+
+    async def _observe_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Its status is 101 where it was accepted."""
+        began, status = time.perf_counter(), CLIENT_CLOSED_REQUEST
+
+        async def send_and_note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "websocket.accept":
+                status = HTTPStatus.SWITCHING_PROTOCOLS
+            elif message["type"] == "websocket.http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note_status)
+        except Exception as error:
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("a WebSocket failed: %s\n%s", reason(error), frames)
+        finally:
+            self._note(scope, status, time.perf_counter() - began)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        self.metrics.count_answer(route, status, seconds)
+        if route not in NOT_LOGGED:
+            log.info("%s %s %d %.3f s", scope.get("method", "WebSocket"), route, status, seconds)

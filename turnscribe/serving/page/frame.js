@@ -1,4 +1,5 @@
-// The frame around the views: which of them is shown, the document's title, the job in the address (#job=...).
+// The frame around the views: which of them is shown, the document's title, the job or the live session in the
+// address (#job=..., #live=...).
 
 const NAME = "Turnscribe";
 
@@ -29,10 +30,27 @@ export class Frame {
 
   /** The job's id; null where the address has none. Setting it makes a reload go on with that job. */
   get job() {
-    return new URLSearchParams(location.hash.slice(1)).get("job");
+    return addressed("job");
   }
 
   set job(id) {
-    history.replaceState(null, "", id ? `#job=${encodeURIComponent(id)}` : location.pathname + location.search);
+    address("job", id);
   }
+
+  /** The live session's id, in the place of a job's. */
+  get live() {
+    return addressed("live");
+  }
+
+  set live(id) {
+    address("live", id);
+  }
+}
+
+function addressed(name) {
+  return new URLSearchParams(location.hash.slice(1)).get(name);
+}
+
+function address(name, id) {
+  history.replaceState(null, "", id ? `#${name}=${encodeURIComponent(id)}` : location.pathname + location.search);
 }

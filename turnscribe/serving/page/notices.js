@@ -1,5 +1,6 @@
 // The sentences for the person: what is read aloud, and what went wrong.
 
+import { Unheard } from "./recorder.js";
 import { Refused, Unreachable } from "./server.js";
 import { spokenTime } from "./times.js";
 
@@ -32,7 +33,7 @@ export class Notices {
     if (error.name === "AbortError") return;
     let sentence = error.message;
     if (error instanceof Refused && error.retryAfter) sentence += ` Try again in ${spokenTime(error.retryAfter)}.`;
-    if (!(error instanceof Refused || error instanceof Unreachable)) {
+    if (![Refused, Unheard, Unreachable].some((expected) => error instanceof expected)) {
       console.error(error);
       sentence = `This page failed: ${error.message}`;
     }

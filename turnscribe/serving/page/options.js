@@ -23,6 +23,12 @@ export class Options {
     languageField.hidden = false;
   }
 
+  /** What a live session is told, null for what was left alone. */
+  get live() {
+    const { language, speakers } = this.#parts;
+    return { language: language.value || null, speakers: Number(speakers.value) || null };
+  }
+
   /** The request's parameters, without those that were left alone. */
   get parameters() {
     const { language, speakers, assisted } = this.#parts;

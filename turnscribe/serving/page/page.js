@@ -1,11 +1,15 @@
-// The page: choose or record, send, wait, read and listen. This file makes its parts and hands them to each other;
-// `session.js` has the way through them. The address keeps the job's id, so that a reload goes on where it was.
+// The page: choose, record or go live, send, wait, read and listen. This file makes its parts and hands them to each
+// other; `session.js` has the way through them. The address keeps the job's id, so that a reload goes on where it was.
 
 import { Downloads } from "./downloads.js";
 import { elements } from "./elements.js";
 import { Frame } from "./frame.js";
 import { Jobs } from "./jobs.js";
 import { KeyForm } from "./key-form.js";
+import { Live } from "./live.js";
+import { LiveButtons } from "./live-buttons.js";
+import { LiveText } from "./live-text.js";
+import { LiveView } from "./live-view.js";
 import { NameFields } from "./name-fields.js";
 import { Notices } from "./notices.js";
 import { Options } from "./options.js";
@@ -26,7 +30,7 @@ const server = new Server(new URL("..", import.meta.url), { store, askForKey: (r
 const jobs = new Jobs(server);
 
 const { anew, cancel, remove, downloads: downloadGroup } = elements("anew", "cancel", "remove", "downloads");
-const frame = new Frame(elements("start", "work", "result"), anew);
+const frame = new Frame(elements("start", "work", "live", "result"), anew);
 const notices = new Notices(elements("status", "error"));
 
 const recordButton = new RecordButton(elements("record", "record-label", "record-note"), {
@@ -34,15 +38,29 @@ const recordButton = new RecordButton(elements("record", "record-label", "record
   onStart: () => start.showRecording(),
   onFile: (file) => start.choose(file),
 });
-const start = new StartForm(elements("form", "file", "drop", "chosen", "send"), {
+const start = new StartForm(elements("form", "file", "drop", "chosen", "send", "play-in"), {
   notices,
   recordButton,
   onSend: (file) => session.transcribe(file),
+});
+new LiveButtons(elements("listen", "listen-note", "play-in"), {
+  notices,
+  recordButton,
+  onListen: () => session.listen(),
+  onPlayIn: () => session.listen(start.file),
 });
 const options = new Options(
   elements("language", "language-field", "speakers", "speakers-field", "assisted", "assisted-field"),
 );
 const work = new Work(elements("work-title", "work-name", "bar", "phase"), { frame, notices });
+const live = new Live(server, {
+  notices,
+  view: new LiveView(
+    elements("live-title", "live-name", "live-state", "live-delay", "live-note", "live-stop"),
+    { frame, notices },
+  ),
+  text: new LiveText(elements("live-log", "live-unfinished", "live-waiting")),
+});
 
 const downloads = new Downloads(downloadGroup, { jobs, notices });
 const nameFields = new NameFields(elements("names", "timeline"), {
@@ -73,7 +91,7 @@ const result = new Result(elements("result-title", "facts", "warnings", "expires
   nameFields,
   panel,
 });
-const session = new Session({ frame, notices, jobs, start, options, work, panel, result });
+const session = new Session({ frame, notices, jobs, start, options, work, live, panel, result });
 
 anew.addEventListener("click", () => session.startAnew());
 cancel.addEventListener("click", () => session.cancel());

@@ -1,6 +1,6 @@
 // The button that starts and stops a recording, and says how long it has lasted.
 
-import { record, whyNot } from "./recorder.js";
+import { microphone, recordingOf, whyNot } from "./recorder.js";
 import { clock } from "./times.js";
 
 const TICK = 500; // milliseconds
@@ -39,7 +39,7 @@ export class RecordButton {
     let recording;
     try {
       button.disabled = true;
-      recording = await record();
+      recording = recordingOf(await microphone());
     } catch (error) {
       this.#notices.error = error.message;
       return;

@@ -2,6 +2,9 @@
 
 const TYPES = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 
+/** There is nothing to hear, for a reason that is a sentence. */
+export class Unheard extends Error {}
+
 /** Why there is no recording here, as a sentence; null where there is. */
 export function whyNot() {
   if (!window.isSecureContext) return "Recording needs an address with https.";
@@ -9,18 +12,21 @@ export function whyNot() {
   return null;
 }
 
-/** A running recording: `stop()` resolves to the file. Throws with a sentence where the microphone is denied. */
-export async function record() {
-  let stream;
+/** What the microphone hears, as a stream. Throws `Unheard` where it is denied. */
+export async function microphone() {
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    return await navigator.mediaDevices.getUserMedia({ audio: true });
   } catch (error) {
-    throw new Error(
+    throw new Unheard(
       error.name === "NotFoundError"
         ? "No microphone was found."
         : "The browser did not allow the microphone; allow it in the site's settings to record.",
     );
   }
+}
+
+/** A running recording of the stream: `stop()` ends both and resolves to the file. */
+export function recordingOf(stream) {
   const mimeType = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
   const recorder = new MediaRecorder(stream, mimeType ? { mimeType } : {});
   const parts = [];

@@ -1,6 +1,8 @@
 // The server: the calls to it, the key they carry, its refusals as sentences. Knows no element of the page.
 
 const KEY = "turnscribe.key"; // its name in the store
+const PROTOCOL = "realtime"; // of a WebSocket
+const KEY_PROTOCOL = "openai-insecure-api-key."; // and the key behind it: a browser can send no header
 
 /** What the server refused, in its own sentence. `status` is HTTP's, `retryAfter` seconds where it named them. */
 export class Refused extends Error {
@@ -71,6 +73,17 @@ export class Server {
         if (error.status !== 401) throw error;
         await this.#renewKey(key, error.message, signal);
       }
+    }
+  }
+
+  /** A WebSocket, with the key. What the server refuses it does not say there: ask for something else before. */
+  socket(path) {
+    const url = new URL(path, this.#root);
+    url.protocol = url.protocol.replace("http", "ws");
+    try {
+      return new WebSocket(url, [PROTOCOL, ...(this.#key ? [KEY_PROTOCOL + this.#key] : [])]);
+    } catch {
+      throw new Refused(401, "A browser cannot send this API key live: it has signs that no subprotocol may have.");
     }
   }
 

@@ -5,7 +5,7 @@ export class StartForm {
   #notices;
   #file = null;
 
-  /** `parts`: the elements form, file, drop, chosen, send. `recordButton.busy`: nothing is dropped meanwhile. */
+  /** `parts`: the elements form, file, drop, chosen, send, playIn. While `recordButton.busy` nothing is dropped. */
   constructor(parts, { notices, recordButton, onSend }) {
     this.#parts = parts;
     this.#notices = notices;
@@ -34,10 +34,10 @@ export class StartForm {
 
   /** null where there is none, or none any more. */
   set file(file) {
-    const { file: input, drop, chosen, send } = this.#parts;
+    const { file: input, drop, chosen, send, playIn } = this.#parts;
     this.#file = file;
     if (!file) input.value = ""; // so that the same file can be chosen again
-    send.disabled = !file;
+    send.disabled = playIn.disabled = !file;
     drop.classList.toggle("full", Boolean(file));
     chosen.textContent = file ? `${file.name} (${size(file.size)})` : "Drop an audio or video file here, or";
   }
@@ -49,7 +49,7 @@ export class StartForm {
 
   /** Until the recording is chosen, there is nothing to send. */
   showRecording() {
-    this.#parts.send.disabled = true;
+    this.#parts.send.disabled = this.#parts.playIn.disabled = true;
     this.#parts.chosen.textContent = "Recording";
   }
 
