@@ -57,6 +57,7 @@ COMMANDS = {
     for command in (
         Command("transcribe", "turnscribe.cli.transcribe", "transcribe recordings: who said what"),
         Command("serve", "turnscribe.serving.server", "answer requests over HTTP, with a page for people", "server"),
+        Command("live", "turnscribe.cli.live", "read what is being said, over a live session of a server", "server"),
         Command("doctor", "turnscribe.cli.doctor", "check whether these settings can be served from here"),
         Command("models", "turnscribe.cli.models", "get models ahead of their use, and see which are there"),
         Command("evaluate", "turnscribe.cli.evaluate", "measure transcripts against references"),
