@@ -61,6 +61,9 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("sh", "make serve"),
         ("python", "from openai import OpenAI"),
     ],
+    "tests/serving/test_clients_realtime.py": [
+        ("python", "client.realtime.connect"),
+    ],
     "tests/docs/test_recipes.py": [
         ("python", "def speaker_of"),
         ("python", "needs_speakers=True"),
