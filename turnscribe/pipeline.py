@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -147,24 +146,33 @@ class Pipeline:
         return self.settings.speaker_similarity or self.diarizer.speaker_similarity
 
     def voices(self, waveform: Waveform) -> Voices:
-        """Who speaks when in some seconds `[samples]`, and what each sounds like, as soon as can be."""
-        import torch
+        """Who speaks when in some seconds `[samples]`, and what each sounds like, as soon as can be.
 
+        Nobody, while a pyannote pipeline is at another recording. Raises `InferenceFailed`.
+        """
         diarizer: Diarizer | None = self.diarizer
-        alone: contextlib.AbstractContextManager[object] = self._diarizing
-        if isinstance(diarizer, HasFastTwin):
-            diarizer, alone = diarizer.fast, contextlib.nullcontext()
         if diarizer is None:
             return Voices()
-        with alone, torch.inference_mode():
+        if isinstance(diarizer, HasFastTwin):
+            return self._voices(diarizer.fast, waveform)
+        if not self._diarizing.acquire(blocking=False):  # a recording is being diarized, for minutes perhaps
+            return Voices()
+        try:
+            return self._voices(diarizer, waveform)
+        finally:
+            self._diarizing.release()
+
+    def _voices(self, diarizer: Diarizer, waveform: Waveform) -> Voices:
+        import torch
+
+        with incidents(secret=self.settings.token), torch.inference_mode():
             turns = tuple(self._diarize(diarizer, waveform, Request(), SILENT))
             speakers = dict.fromkeys(turn.speaker for turn in turns)
             heard = {speaker: voice_of(waveform, turns, speaker) for speaker in speakers}
             long = {speaker: voice for speaker, voice in heard.items() if len(voice) >= SHORTEST_VOICE * SAMPLE_RATE}
             embeddings = {speaker: embed(diarizer, voice) for speaker, voice in long.items()}
-            seconds = {speaker: len(voice) / SAMPLE_RATE for speaker, voice in heard.items()}
         known = {speaker: one for speaker, one in embeddings.items() if np.isfinite(one).all()}
-        return Voices(turns, known, seconds)
+        return Voices(turns, known, {speaker: len(voice) / SAMPLE_RATE for speaker, voice in heard.items()})
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
         """The bytes of one recording to its transcript.

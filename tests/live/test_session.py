@@ -88,6 +88,56 @@ def test_text_comes_while_somebody_speaks() -> None:
     assert "".join(event.text for event in heard.told(Delta) if event.item == second).startswith("e f")
 
 
+def test_the_final_text_is_heard_once() -> None:
+    """Ahead, when the utterance seems to be over, and not again when it is."""
+    heard = Talk()
+    heard.hear(4.0)
+    assert heard.texts == ["a b c d"]
+    final = [call for call in heard.ear.calls if not call["prefix"] and call["stop"] > 2.7]
+    assert len(final) == 1
+
+
+def test_what_is_said_after_a_pause_counts_though_it_is_heard_in_another_way_by_then() -> None:
+    heard = Talk(BY_CLIENT)
+    heard.hear(4.5)  # the first words are settled
+    heard.session.change(BY_VOICE)
+    heard.hear(16.0)
+    assert heard.texts == ["a b c d e f g h i j", "k l"]
+    assert all(call["stop"] - call["start"] < 4.5 for call in heard.ear.calls), "the pause is not heard"
+
+
+def test_what_was_cleared_is_not_told_on() -> None:
+    heard = Talk()
+    heard.hear(6.6)
+    cleared = heard.told(SpeechStarted)[-1].item
+    heard.session.clear()
+    heard.hear(16.0)
+    assert all(event.item != cleared for event in heard.told(Completed))
+
+
+def test_a_part_that_failed_is_heard_again_with_what_follows() -> None:
+    heard = Talk(BY_CLIENT)
+    heard.hear(2.4)
+    heard.ear.error = InferenceFailed("The models failed.")
+    heard.hear(4.5)
+    heard.ear.error = None
+    heard.hear(9.0)
+    heard.session.commit()
+    heard.work()
+    assert heard.texts == ["a b c d e f g h i j"]
+
+
+def test_where_voices_cannot_be_told_apart_the_text_is_there() -> None:
+    heard = Talk()
+
+    def fail(samples: Any) -> Any:
+        raise InferenceFailed("The diarizer failed.")
+
+    heard.ear.voices = fail  # type: ignore[method-assign]
+    heard.hear(16.0)
+    assert heard.texts == ["a b c d", "e f g h i j", "k l"]
+
+
 def test_silence_costs_no_pass() -> None:
     heard = Talk(words=[])
     heard.hear(30.0)

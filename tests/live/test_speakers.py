@@ -57,3 +57,10 @@ def test_two_voices_that_turn_out_to_be_one_are_told_again() -> None:
     assert one(speakers, np.array([0.97, 0.26, 0.0], np.float32), 10.0) == "SPEAKER_00"
     assert speakers.corrections() == {"s1": "SPEAKER_00"}
     assert speakers.corrections() == {}
+
+
+def test_how_many_there_may_be_can_be_said_later() -> None:
+    speakers = Speakers(0.6)
+    assert one(speakers, ANNA, 3.0) == "SPEAKER_00"
+    speakers.limit(0.6, 1)
+    assert one(speakers, BEN, 3.0) == "SPEAKER_00"

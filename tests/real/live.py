@@ -85,7 +85,7 @@ class Told:
         last = 0.0
         for at, event in self.events:
             if isinstance(event, Segment) and event.words:
-                last = event.words[-1].end
+                last = max(last, event.words[-1].end)  # an old one may be told again
             if isinstance(event, Completed) and event.text:
                 yield at - last
 

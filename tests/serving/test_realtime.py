@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import itertools
 import json
 import logging
@@ -29,6 +30,7 @@ from turnscribe.inputs.decode import decode_audio
 from turnscribe.listener import Listener
 from turnscribe.live.spool import Spool
 from turnscribe.request import Request
+from turnscribe.serving.jobs.store import JobStore
 from turnscribe.serving.realtime.connection import Connection
 from turnscribe.transcript import Chunk, Transcript, Word
 from turnscribe.waveform import SAMPLE_RATE, to_int16, to_wav
@@ -329,7 +331,8 @@ def test_a_broken_connection_is_taken_up_again_without_loss(
         again.send("input_audio_buffer.commit")
         completed = again.until("completed")
         assert completed["usage"]["seconds"] == pytest.approx(8.0, abs=0.05)
-        told = [event["event_id"] for event in itertools.chain(before, again.events)]
+        assert again.of("session.resumed")[0]["event_id"] == latest, "it can come back after this one, too"
+        told = [event["event_id"] for event in itertools.chain(before, again.events[1:])]
         assert len(told) == len(set(told)), "no event twice"
         deltas = "".join(event["delta"] for event in (*before, *again.events) if event["type"].endswith(".delta"))
         assert deltas == completed["transcript"]
@@ -363,15 +366,67 @@ def test_the_session_is_kept_as_a_job(tmp_path: Path, speech: NDArray[np.float32
             assert live.close()["turnscribe"]["job"] is None
 
 
-def test_a_stop_of_the_server_hears_tells_and_keeps(tmp_path: Path, speech: NDArray[np.float32]) -> None:
-    with server_in(tmp_path, fake_pipeline()) as (_, url, end), httpx.Client(base_url=url) as client:
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_stop_of_the_server_tells_the_last_text(tmp_path: Path, speech: NDArray[np.float32], keep: bool) -> None:
+    with (
+        server_in(tmp_path, fake_pipeline()) as (_, url, end),
+        httpx.Client(base_url=url) as client,
+        session(client, {**PCM16K, "turnscribe": {"keep": keep}}) as live,
+    ):
+        live.speak(speech[: 5 * SAMPLE_RATE])
+        live.until("speech_started")
+        end()
+        closed = live.until("session.closed")
+        assert live.of("completed")
+        assert (closed["turnscribe"]["job"] is not None) == keep
+
+
+def test_an_odd_byte_before_a_break_shifts_nothing(tmp_path: Path, speech: NDArray[np.float32]) -> None:
+    pipeline = fake_pipeline()
+    data = to_int16(speech).astype("<i2").tobytes()
+
+    def append(live: Client, part: bytes) -> None:
+        live.send("input_audio_buffer.append", audio=base64.b64encode(part).decode())
+
+    with serving(pipeline, tmp_path) as client:
+        with session(client, BY_CLIENT) as live:
+            id, broken = live.events[0]["session"]["id"], 32_001
+            append(live, data[:broken])
+            live.send("session.update", session={})
+            live.until("session.updated", count=2)
+            live.websocket.socket.close()
+        with connect(address(client, f"?session_id={id}")) as websocket:
+            again = Client(websocket)
+            received = again.until("session.resumed")["session"]["turnscribe"]["received_ms"]
+            append(again, data[received * 32 :])
+            again.close()
+        until(lambda: pipeline.recordings and pipeline.recordings[-1][:4] == b"RIFF")
+        assert np.array_equal(decode_audio(pipeline.recordings[-1]).mono, decode_audio(to_wav(speech)).mono)
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_the_audio_for_the_next_server(
+    tmp_path: Path, speech: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serving(fake_pipeline(), tmp_path) as client:
         with session(client, PCM16K) as live:
-            live.speak(speech[: 5 * SAMPLE_RATE])
-            live.until("speech_started")
-            asyncio.run(asyncio.to_thread(end))
-            closed = live.until("session.closed")
-            assert live.of("completed")[0]["transcript"]
-        assert closed["turnscribe"]["job"]
+            live.speak(speech)
+            monkeypatch.setattr(JobStore, "add", full)
+            assert live.close()["turnscribe"]["job"] is None
+            assert "disk is full" in live.of("error")[0]["error"]["message"]
+        assert "turnscribe_live_sessions 0.0" in client.get("/metrics").text
+        assert list((tmp_path / "jobs").glob("*.live"))
+
+
+def test_what_a_client_calls_its_events_is_told_again_in_part_only(server: httpx.Client) -> None:
+    with session(server) as live:
+        live.send("nothing", event_id="x" * 10_000)
+        assert live.until("error")["error"]["event_id"] == "x" * 200
+        live.send("session.update", session={"secret-of-mine": 1})
+        message = live.until("error", count=2)["error"]["message"]
+        assert message == "session has a field that is not known."
 
 
 def test_what_a_killed_server_had_heard_is_kept_by_the_next(tmp_path: Path, speech: NDArray[np.float32]) -> None:
@@ -406,12 +461,15 @@ def test_a_client_that_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch) ->
             await asyncio.sleep(60)
 
     class Told:
-        over, told, events, connections = False, 1, ({"event_id": "e"},), 0
+        over, told, events, connections, ended = False, 1, ({"event_id": "e"},), 0, False
         changed = asyncio.Event()
 
     class Left:
         def __init__(self) -> None:
             self.sessions: list[Any] = []
+
+        def connected(self, task: Any) -> None:
+            pass
 
         def left(self, session: Any) -> None:
             self.sessions.append(session)

@@ -42,6 +42,7 @@ from turnscribe.whisper.windows import Window
 
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
+LEAST_FURTHER = 32  # tokens that there is room for after those that are forced
 SHORT_S = 8.0  # of the longest window of a recording that is encoded as it is
 SHORT_FRAMES = 512  # that are encoded of such a window: 10.24 s, as the decoder expects silence at the end
 
@@ -238,6 +239,9 @@ class _Transcription:
             language = config.lang_to_id[f"<|{self.language.of(window)}|>"]
             initial += [language, config.task_to_id[self.options.task]]
         limit = token_limit(config, len(initial), self.models.decoder.positions)
+        forced = self._forced(window)
+        if len(initial) + len(forced) + LEAST_FURTHER > limit:
+            forced = ()  # there would be no room for what follows
         return Prompt(
             tuple(initial),
             len(self.earlier),
@@ -245,7 +249,7 @@ class _Transcription:
             self.options.temperature,
             self.options.length_penalty,
             self.options.patience,
-            self._forced(window),
+            forced,
         )
 
     def _forced(self, window: Window) -> tuple[int, ...]:

@@ -135,7 +135,8 @@ def _unwritten(window: Window, chunks: Sequence[Chunk], speech: SpeechMap | None
     speech come after it. `chunks` are in seconds of the window."""
     if speech is None or not chunks:
         return None
-    written_until = window.time(max(chunk.end for chunk in chunks), end=True)
+    begun = [word.start for chunk in chunks for word in chunk.words]  # ends are drawn out over what is not written
+    written_until = window.time(max([chunk.end for chunk in chunks] + begun), end=True)
     stretches = stretches_in(window, speech)
     after = [stretch for stretch in stretches if stretch.start >= written_until]
     if len(after) == len(stretches) or sum(stretch.end - stretch.start for stretch in after) < UNWRITTEN:

@@ -136,7 +136,7 @@ class Batch:
         times = [token for token in prompt.forced if token >= self.rules.first_time]
         self.latest_time[rows] = max(times, default=0)
         if prompt.forced:  # without the rules: what is known may be what they forbid, and has to have a likelihood
-            likely = (vocabulary(hidden[:, begin - 1 : -1]).float() + self.rules.bias).log_softmax(-1)  # [B, F, V]
+            likely = vocabulary(hidden[:, begin - 1 : -1]).float().log_softmax(-1)  # [B, F, V]
             self.logprobs[rows, begin:length] = likely.gather(-1, tokens[:, begin:, None])[..., 0]
         self.done[rows] = False
         return scores[:, 1]

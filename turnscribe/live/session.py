@@ -141,6 +141,11 @@ class LiveSession:
     # What is done -------------------------------------------------------------------------------------
 
     @property
+    def waiting(self) -> int:
+        """Orders that are not obeyed yet."""
+        return len(self._orders)
+
+    @property
     def seconds_behind(self) -> float:
         """Audio that came and was not listened to yet."""
         return (self.spool.samples - self._listened) / SAMPLE_RATE
@@ -152,8 +157,9 @@ class LiveSession:
         if utterance is not None and speaking and self._listened - utterance.heard >= UNHEARD * SAMPLE_RATE:
             self._update(utterance)  # 1
             return True
+        there = self.spool.samples  # before the order: what comes after it is not heard before it
         order = self._orders[0] if self._orders else None
-        if self._listen(self.spool.samples if order is None else order.place):  # 2
+        if self._listen(there if order is None else order.place):  # 2
             return True
         if order is not None:
             self._orders.popleft()
@@ -184,13 +190,14 @@ class LiveSession:
             self._utterance = self._begun(start)
             if self.options.endpointing is not None:
                 self._emit(SpeechStarted(self._item, start / SAMPLE_RATE))
+        elif self._paused:
+            utterance.go_on(max(start, utterance.settled))
+            self._paused = False
         elif self.options.endpointing is None:
-            if self._paused:
-                utterance.go_on(max(start, utterance.settled))
-                self._paused = False
-            elif ears.silence >= BREAK:
-                self._settle(utterance, self._after_speech(endpointing))
-                self._paused = True
+            if ears.silence >= BREAK:
+                if (stop := self._after_speech(endpointing)) > utterance.settled:
+                    self._settle(utterance, stop)
+                self._paused = utterance.failure is None  # else it is heard again with what comes
                 ears.end()
         elif ears.silence >= self._patience(endpointing, utterance):
             stop = self._after_speech(endpointing)
@@ -231,10 +238,10 @@ class LiveSession:
         utterance.heard = stop  # whatever came of it: the next pass is a step later
 
     def _prepare(self, utterance: Utterance) -> None:
-        start, stop = utterance.settled, self._listened
-        utterance.prepare(stop)
-        if self.options.speakers:
-            self._prepared_voices = (start, stop, self._ear.voices(self.spool.read(start, stop)))
+        start, stop = utterance.settled, self._after_speech(self.options.endpointing or Endpointing())
+        if stop > start:
+            utterance.prepare(stop)
+            self._prepared_voices = (start, stop, self._voices(start, stop))
 
     def _settle(self, utterance: Utterance, stop: int) -> None:
         spoken_until = self._endpointer.latest
@@ -264,12 +271,15 @@ class LiveSession:
                 else:
                     self._commit(order.place)
             case "clear":
+                if self._utterance is not None:  # what was told of it is not to be told on
+                    self._item = _new_id("item")
                 self._utterance, self._item_start, self._paused = None, order.place, False
                 self._endpointer.end()
                 self._emit(Cleared())
             case "change":
                 assert order.options is not None
                 self.options = order.options
+                self._speakers.limit(order.options.similarity, order.options.most_speakers)
             case "end":
                 if self._utterance is not None:
                     self._commit(order.place)
@@ -304,6 +314,15 @@ class LiveSession:
             self._told[id] = replace(self._told[id], speaker=speaker)
             self._emit(self._told[id])
 
+    def _voices(self, start: int, stop: int) -> Voices:
+        """Who speaks there; nobody where nobody is told apart, or cannot be: the text is there all the same."""
+        if not self.options.speakers:
+            return Voices()
+        try:
+            return self._ear.voices(self.spool.read(start, stop))
+        except TurnscribeError:
+            return Voices()
+
     def _turns(self, settled: Settled) -> list[Turn]:
         """Who speaks when in it, by the session's names, on its clock; nobody where nobody is told apart."""
         prepared, self._prepared_voices = self._prepared_voices, None
@@ -312,7 +331,7 @@ class LiveSession:
         if prepared is not None and prepared[0] == settled.start and self._endpointer.latest <= prepared[1]:
             voices = prepared[2]
         else:
-            voices = self._ear.voices(self.spool.read(settled.start, settled.stop))
+            voices = self._voices(settled.start, settled.stop)
         names, start = self._speakers.names(voices.embeddings, voices.seconds), settled.start / SAMPLE_RATE
         return [
             Turn(names[turn.speaker], turn.start + start, turn.end + start)

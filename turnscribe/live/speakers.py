@@ -39,6 +39,10 @@ class Speakers:
         self._names = 0
         self._part = 0
 
+    def limit(self, similarity: float, most: int | None) -> None:
+        """As the next parts are to be told apart."""
+        self._similarity, self._most = similarity, most
+
     def names(self, embeddings: Mapping[str, NDArray[np.float32]], seconds: Mapping[str, float]) -> dict[str, str]:
         """The session's names for the speakers of one part, by their embeddings `[D]`."""
         if not embeddings:

@@ -6,6 +6,7 @@ Its header says how long it is only in the end. Where the process ended before, 
 from __future__ import annotations
 
 import io
+import os
 import struct
 import threading
 from pathlib import Path
@@ -24,44 +25,50 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[bytes] = open(path, "x+b")  # noqa: SIM115
-        self._file.write(bytes(HEADER))
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._lock = threading.Lock()
+        self._closed = False
         self.samples = 0
+        _write(self._descriptor, bytes(HEADER), 0)
 
     @property
     def seconds(self) -> float:
         return self.samples / SAMPLE_RATE
 
     def append(self, samples: Waveform) -> None:
-        """Raises `OSError` where the disk is full; nothing of the samples is kept then."""
-        with self._lock:
-            self._file.seek(HEADER + self.samples * SAMPLE_BYTES)
-            self._file.write(to_int16(samples).astype("<i2").tobytes())
-            self._file.flush()
-            self.samples += len(samples)
+        """Raises `OSError` where the disk is full; the samples are none of it then."""
+        _write(self._descriptor, to_int16(samples).astype("<i2").tobytes(), HEADER + self.samples * SAMPLE_BYTES)
+        self.samples += len(samples)
 
     def read(self, start: int, stop: int) -> Waveform:
         """The samples from `start` to before `stop`, as a decoded file has them."""
         with self._lock:
-            self._file.seek(HEADER + start * SAMPLE_BYTES)
-            data = self._file.read((stop - start) * SAMPLE_BYTES)
+            if self._closed:
+                raise ValueError("the spool is closed")
+            data = os.pread(self._descriptor, (stop - start) * SAMPLE_BYTES, HEADER + start * SAMPLE_BYTES)
         samples: Waveform = np.frombuffer(data, "<i2").astype(np.float32) / np.float32(FULL_SCALE)
         return samples
 
     def wav(self) -> IO[bytes]:
-        """The file, with its header, to be read from its beginning; nothing may be appended any more."""
-        with self._lock:
-            self._file.truncate(HEADER + self.samples * SAMPLE_BYTES)
-            self._file.seek(0)
-            self._file.write(_header(self.samples * SAMPLE_BYTES))
-            self._file.flush()
-            self._file.seek(0)
-        return self._file
+        """The file, with its header, opened anew; nothing may be appended any more."""
+        os.ftruncate(self._descriptor, HEADER + self.samples * SAMPLE_BYTES)
+        _write(self._descriptor, _header(self.samples * SAMPLE_BYTES), 0)
+        return open(self.path, "rb")
 
-    def close(self) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+    def close(self, *, keep: bool = False) -> None:
+        """Deletes the file, unless it is to be kept."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._descriptor)
+        if not keep:
+            self.path.unlink(missing_ok=True)
+
+
+def _write(descriptor: int, data: bytes, place: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, place)
+        data, place = data[written:], place + written
 
 
 def recovered(path: Path) -> IO[bytes] | None:

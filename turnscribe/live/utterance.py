@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from turnscribe.errors import TurnscribeError
 from turnscribe.live.commit import RULES, Rule, plain
 from turnscribe.live.ear import Ear
 from turnscribe.live.spool import Spool
@@ -64,6 +65,7 @@ class Utterance:
         self._shown_until = 0.0  # the end of the last word that was shown
         self._shown: list[str] = []  # the last words, in plain
         self._untold: list[Settled] = []
+        self._paused_before = False  # nobody spoke right before what comes next
         self._prepared: tuple[int, int, Transcript] | None = None  # from where to where, and what was heard
 
     @property
@@ -98,7 +100,10 @@ class Utterance:
             self.language = transcript.language  # what follows a text is in its language
         shown = self._show(further[:count])
         if self._kept:
-            self._cut_buffer(stop, further[count:])
+            try:
+                self._cut_buffer(stop, further[count:])
+            except TurnscribeError as error:  # what is committed is shown all the same
+                self.failure = str(error)
         elif stop - self._buffer > MOST_BUFFER * SAMPLE_RATE:  # nothing in there wants to stay
             shown += self.settle(stop, stop)
         return shown
@@ -125,6 +130,8 @@ class Utterance:
     def go_on(self, start: int) -> None:
         """After a pause, from `start` on, where everything before it is settled."""
         self._anchor = self._buffer = self.heard = start
+        self._paused_before = True
+        self._shown = self._shown and [""]  # nothing is heard again behind a pause; a space goes before what follows
 
     # ------------------------------------------------------------------------------------------------
 
@@ -167,11 +174,18 @@ class Utterance:
 
     def _unrepeated(self, words: Sequence[Word], *, since: float) -> list[Word]:
         """Without the last words that were shown, where a pass that begins behind them hears them again."""
-        for count in range(min(len(words), len(self._shown)), 0, -1):
-            again = [plain(word.text) for word in words[:count]] == self._shown[-count:]
-            if again and (count > 1 or words[0].end - since < SAME_WORD):
-                return list(words[count:])
-        return list(words)
+        return list(words[_repeated(words, self._shown, since) :])
+
+    def _without_final(self, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+        """Without the last words that are final, where a pass that begins behind them hears them again."""
+        if not (chunks and self.final) or self._paused_before:
+            return chunks
+        final = [plain(word.text) for word in self.final[-1].words[-MOST_REPEATED:]]
+        words = chunks[0].words[_repeated(chunks[0].words, final, self._anchor / SAMPLE_RATE) :]
+        if len(words) == len(chunks[0].words):
+            return chunks
+        first = [replace(chunks[0], text=_joined(words), start=words[0].start, words=words)] if words else []
+        return (*first, *chunks[1:])
 
     def _cut_buffer(self, stop: int, unfinished: Sequence[Word]) -> None:
         if stop - self._buffer <= LONGEST_BUFFER * SAMPLE_RATE:
@@ -194,16 +208,26 @@ class Utterance:
             self._finish(_before(transcript, self._buffer / SAMPLE_RATE), self._buffer)
 
     def _finish(self, transcript: Transcript, stop: int) -> None:
-        self.final += transcript.chunks
-        self._untold.append(Settled(self._anchor, stop, transcript.chunks))
+        chunks = self._without_final(transcript.chunks)
+        self.final += chunks
+        self._untold.append(Settled(self._anchor, stop, chunks))
         self.language = self.language or transcript.language
-        self._anchor, self._cut = stop, []
+        self._anchor, self._cut, self._paused_before = stop, [], False
         self._buffer = max(self._buffer, stop)
         self.heard = max(self.heard, stop)
 
 
 def _joined(words: Sequence[Word]) -> str:
     return "".join(word.text for word in words)
+
+
+def _repeated(words: Sequence[Word], before: Sequence[str], since: float) -> int:
+    """How many of the words are the last of those `before`, in plain, heard again from `since` on."""
+    for count in range(min(len(words), len(before)), 0, -1):
+        again = [plain(word.text) for word in words[:count]] == list(before[-count:])
+        if again and words[count - 1].end - since < SAME_WORD * count:
+            return count
+    return 0
 
 
 def _before(transcript: Transcript, time: float) -> Transcript:

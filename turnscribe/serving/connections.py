@@ -27,6 +27,7 @@ from turnscribe.serving.problems import Busy, Problem, TooSlow
 HEAD_SECONDS = 15.0  # from a connection, or the first byte of a further request, to the end of the request's head
 UNREAD_SECONDS = 30.0  # after which a client has to have read some of its answer
 SLOWEST_READER = 1024  # bytes a second
+CLOSING_SECONDS = 10.0
 OTHER_DESCRIPTORS = 128  # files and sockets that are no connections
 # New connections that asyncio takes in one round of its loop: those of the few rounds until one too many is closed
 # again have descriptors too. The system's own queue is longer.
@@ -158,6 +159,21 @@ class BoundedConnection(H11Protocol):
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
+
+
+def bounded_websocket() -> type[asyncio.Protocol]:
+    """uvicorn's WebSockets, which are gone `CLOSING_SECONDS` after their end.
+
+    One whose client does not read what it was sent would stay open for ever.
+    """
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    class BoundedWebSocket(WebSocketsSansIOProtocol):
+        async def run_asgi(self) -> None:
+            await super().run_asgi()
+            self.loop.call_later(CLOSING_SECONDS, self.transport.abort)
+
+    return BoundedWebSocket
 
 
 def lengthen_queue(descriptor: int) -> None:

@@ -30,7 +30,8 @@ class Ending:
 
     async def end_sessions(self) -> None:
         """Live sessions hear what they have, are told that they are over, and are kept; in half of the time."""
-        await self._sessions.end(SHARE_OF_SESSIONS * self.seconds_for_answers)
+        if not await self._sessions.end(SHARE_OF_SESSIONS * self.seconds_for_answers):
+            self.in_order = False
 
     @property
     def seconds_for_answers(self) -> float:
@@ -43,7 +44,7 @@ class Ending:
         await self.end_sessions()
         requests = await asyncio.to_thread(self._service.close, self._seconds_left)
         jobs = await asyncio.to_thread(self._runner.join, self._seconds_left)
-        self.in_order = requests and jobs
+        self.in_order = self.in_order and requests and jobs
         await asyncio.to_thread(self._service.loader.end)
 
     @property

@@ -20,7 +20,13 @@ from uvicorn.config import WS_PROTOCOLS
 from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.errors import TurnscribeError
 from turnscribe.serving.app import create_app
-from turnscribe.serving.connections import ACCEPTED_AT_ONCE, BoundedConnection, lengthen_queue, most_connections
+from turnscribe.serving.connections import (
+    ACCEPTED_AT_ONCE,
+    BoundedConnection,
+    bounded_websocket,
+    lengthen_queue,
+    most_connections,
+)
 from turnscribe.serving.devices.choice import chosen_devices
 from turnscribe.serving.devices.pipeline import PipelineOnDevices
 from turnscribe.serving.ending import Ending
@@ -32,7 +38,7 @@ from turnscribe.settings import ServerSettings, load_settings
 SETTLING_ROUNDS = 6  # of the loop, before the listening socket is closed
 # uvicorn takes whichever package it finds, and they differ: it is to be `websockets`, and not through what that
 # package is about to drop.
-WEBSOCKETS: Any = "websockets-sansio" if "websockets-sansio" in WS_PROTOCOLS else "websockets"
+WEBSOCKETS: Any = bounded_websocket() if "websockets-sansio" in WS_PROTOCOLS else "websockets"
 LARGEST_MESSAGE = 21 * 2**20  # bytes: 15 MiB of audio as base64
 
 

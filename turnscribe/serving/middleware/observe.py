@@ -13,6 +13,7 @@ import traceback
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from turnscribe.serving.metrics import Metrics
 from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST, Busy, ClientGone, problem_of, problem_response, reason
@@ -73,6 +74,8 @@ class RequestObserver:
                 status = HTTPStatus.SWITCHING_PROTOCOLS
             elif message["type"] == "websocket.http.response.start":
                 status = message["status"]
+            elif message["type"] == "websocket.close" and status == CLIENT_CLOSED_REQUEST:  # before it was accepted
+                status = HTTPStatus.FORBIDDEN
             await send(message)
 
         try:
@@ -80,6 +83,10 @@ class RequestObserver:
         except Exception as error:
             frames = "".join(traceback.format_tb(error.__traceback__))
             log.error("a WebSocket failed: %s\n%s", reason(error), frames)
+            if status == CLIENT_CLOSED_REQUEST:
+                status = HTTPStatus.INTERNAL_SERVER_ERROR
+                refusal = problem_response(problem_of(error), scope["path"])
+                await WebSocket(scope, receive, send).send_denial_response(refusal)
         finally:
             self._note(scope, status, time.perf_counter() - began)
 

@@ -11,14 +11,17 @@ import base64
 import binascii
 import contextlib
 import json
+import logging
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from turnscribe.errors import TurnscribeError
-from turnscribe.serving.problems import Malformed, Problem, problem_of
+from turnscribe.serving.problems import Malformed, Problem, problem_of, reason
 from turnscribe.serving.realtime import protocol
 from turnscribe.serving.realtime.sessions import Session, Sessions
+
+log = logging.getLogger("turnscribe.server")
 
 SEND_S = 20.0
 IDLE_S = 600.0  # without an event of the client
@@ -38,9 +41,14 @@ class Connection:
 
     async def run(self, sessions: Sessions) -> None:
         """Until the session is over or the client gone."""
+        task = asyncio.current_task()
+        assert task is not None
+        sessions.connected(task)
         reader, writer = asyncio.create_task(self._read()), asyncio.create_task(self._write())
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            if not (self._dropped or self._session.over):  # what came before the connection broke is taken
+                await asyncio.wait({reader}, timeout=SEND_S)
         finally:
             for task in (reader, writer):
                 task.cancel()
@@ -49,7 +57,8 @@ class Connection:
                 sessions.left(self._session)
             with contextlib.suppress(RuntimeError, OSError, TimeoutError, WebSocketDisconnect):
                 if self._websocket.application_state == WebSocketState.CONNECTED:
-                    await asyncio.wait_for(self._websocket.close(self._code()), SEND_S)
+                    async with asyncio.timeout(SEND_S):
+                        await self._websocket.close(self._code())
 
     @property
     def _dropped(self) -> bool:
@@ -62,8 +71,10 @@ class Connection:
 
     async def _read(self) -> None:
         with contextlib.suppress(WebSocketDisconnect):
-            while True:
-                message = await asyncio.wait_for(self._websocket.receive(), IDLE_S)
+            while not self._dropped:
+                # not `wait_for`, which may swallow that this task is cancelled
+                async with asyncio.timeout(None if self._session.ended else IDLE_S):
+                    message = await self._websocket.receive()
                 if message["type"] == "websocket.disconnect":
                     if message.get("code") == NORMAL:  # the client has closed it, it did not break
                         self._session.end()
@@ -79,7 +90,9 @@ class Connection:
             event = await asyncio.to_thread(_parsed, text) if len(text) > LARGE else _parsed(text)
             cause = event.get("event_id") if isinstance(event.get("event_id"), str) else None
             await self._obey(event, cause)
-        except (Problem, TurnscribeError) as error:
+        except Exception as error:
+            if not isinstance(error, Problem | TurnscribeError):
+                log.error("an event of a live session failed: %s", reason(error))
             self._session.add(protocol.error(problem_of(error), cause))
 
     async def _obey(self, event: dict[str, Any], cause: str | None) -> None:
@@ -115,7 +128,8 @@ class Connection:
             unsent = session.told - self._sent
             events = list(session.events)[-unsent:] if unsent else []
             for event in events:
-                await asyncio.wait_for(self._websocket.send_text(json.dumps(event, ensure_ascii=False)), SEND_S)
+                async with asyncio.timeout(SEND_S):
+                    await self._websocket.send_text(json.dumps(event, ensure_ascii=False))
                 self._sent += 1
             if session.over and self._sent == session.told:
                 return

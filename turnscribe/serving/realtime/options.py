@@ -99,7 +99,7 @@ class Own(_Fields):
 
 class SessionFields(_Fields):
     type: Literal["transcription"] = "transcription"
-    include: list[str] | None = None
+    include: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=20)] | None = None
     audio: Audio = Audio()
     turnscribe: Own = Own()
 
@@ -117,8 +117,10 @@ def changed(before: SessionFields, changes: object) -> tuple[SessionFields, list
         after = SessionFields.model_validate(_merged(before.model_dump(), changes))
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in ("session", *wrong["loc"]))
-        raise Malformed(f"{where} is wrong: {wrong['msg'].lower()}.") from None
+        unknown = wrong["type"] == "extra_forbidden"  # its name is the client's own
+        where = ".".join(str(part) for part in ("session", *(wrong["loc"][:-1] if unknown else wrong["loc"])))
+        what = "has a field that is not known" if unknown else f"is wrong: {wrong['msg'].lower()}"
+        raise Malformed(f"{where} {what}.") from None
     warnings = []
     given = _at(changes, "audio", "input")
     if given.get("noise_reduction"):

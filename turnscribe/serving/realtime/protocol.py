@@ -21,6 +21,7 @@ from turnscribe.live.events import (
 from turnscribe.serving.problems import Problem
 from turnscribe.serving.realtime.options import SessionFields
 
+LONGEST_ID = 200  # characters of a client's own that are told again
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 NOTHING = "There are under 100 ms of audio since the last utterance: append some before input_audio_buffer.commit."
 
@@ -34,7 +35,8 @@ def session(kind: str, id: str, fields: SessionFields, *, expires_at: int, **own
 
 
 def error(problem: Problem, cause: str | None = None) -> dict[str, Any]:
-    """The session goes on."""
+    """The session goes on. `cause` is the client's event."""
+    cause = cause and cause[:LONGEST_ID]
     told = {"type": problem.kind, "code": problem.code, "message": problem.message, "param": None, "event_id": cause}
     return {"type": "error", "error": told}
 

@@ -25,7 +25,16 @@ from turnscribe.live.session import LiveSession
 from turnscribe.live.spool import Spool, recovered
 from turnscribe.serving.jobs.runner import JobRunner
 from turnscribe.serving.jobs.store import JobStore
-from turnscribe.serving.problems import Busy, DiskFull, InternalError, Malformed, NotFound, Problem, reason
+from turnscribe.serving.problems import (
+    Busy,
+    DiskFull,
+    InternalError,
+    Malformed,
+    NotFound,
+    Problem,
+    problem_of,
+    reason,
+)
 from turnscribe.serving.realtime import protocol
 from turnscribe.serving.realtime.options import SessionFields, audio_format, changed, live_options, parameters
 from turnscribe.serving.service import Service
@@ -34,10 +43,14 @@ from turnscribe.speech.streaming import StreamingDetector
 
 log = logging.getLogger("turnscribe.server")
 
+LAST_WORDS_S = 1.0  # for the last events of a session, when the server ends
 RESUMABLE_S = 60.0  # after a connection broke
 KEPT_EVENTS = 5000  # for a client that comes back
 REMEMBERED = 1000  # sessions that are over
-LARGE = 2**18  # bytes of audio that are not taken in the loop's thread
+AT_ONCE = 2**16  # bytes of audio that are taken without a look at what else there is to do
+MOST_ORDERS = 1000  # that wait
+EXPIRES_AFTER_S = 60.0  # beside the audio that a session may have
+BYTES_A_SECOND = 32_000  # of the recording that is kept
 AUDIO, PARAMETERS = ".live", ".live.json"  # files of a session that is not over
 
 
@@ -64,56 +77,82 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._intake = Intake(audio_format(self.fields))
         self._received = 0  # bytes of audio
+        self._surplus = 0  # bytes that came and that a client which came back is not told of: it sends them again
         self._due = asyncio.Event()
         self._ended = False
+        self._expiry = self._loop.call_later(sessions.longest_s + EXPIRES_AFTER_S, self.end)
         self._worker = asyncio.create_task(self._work())
+
+    @property
+    def ended(self) -> bool:
+        """No more comes."""
+        return self._ended
 
     # What a client asks for ---------------------------------------------------------------------------
 
     def update(self, changes: object) -> None:
         """Raises `Problem` or `RequestError`; nothing is changed then."""
+        self._check_orders()
         fields, warnings = changed(self.fields, changes)
         options = live_options(fields, self._sessions.service.parse, self._similarity)
         format = audio_format(fields)
+        if format != self._intake.format and self._received:
+            raise Malformed("The format cannot change once there is audio: start another session.")
+        self._sessions.note(self.id, fields)
         if format != self._intake.format:
-            if self._received:
-                raise Malformed("The format cannot change once there is audio: start another session.")
             self._intake = Intake(format)
         self.fields = fields
-        self._sessions.note(self)
         self.live.change(options)
         self.add(self.described("session.updated", warnings=warnings))
         self._due.set()
 
     async def append(self, data: bytes) -> None:
         """Raises `Problem` where the session is as long as it may be, or the audio cannot be kept."""
-        if self._ended:
-            return
-        if self._intake.format.seconds(self._received + len(data)) > self._sessions.longest_s:
+        known = min(self._surplus, len(data))
+        self._surplus -= known
+        data = data[known:]
+        if not self._ended and self._intake.format.seconds(self._received + len(data)) > self._sessions.longest_s:
+            self.end()
             raise Malformed(f"The session has {self._sessions.longest_s:g} s of audio, which is all it may have.")
-        if len(data) > LARGE:
-            await asyncio.to_thread(self._keep, data)
-        else:
-            self._keep(data)
-        self._received += len(data)
-        self._due.set()
+        for start in range(0, len(data), AT_ONCE):
+            if self._ended:
+                return
+            self._keep(data[start : start + AT_ONCE])
+            self._received += len(data[start : start + AT_ONCE])
+            self._due.set()
+            await asyncio.sleep(0)
 
     def commit(self, cause: str | None) -> None:
+        """Raises `Malformed` where too much waits."""
+        self._check_orders()
         self.live.commit(cause)
         self._due.set()
 
     def clear(self) -> None:
+        """Raises `Malformed` where too much waits."""
+        self._check_orders()
         self.live.clear()
         self._due.set()
+
+    def go_on(self) -> dict[str, Any]:
+        """For a client that comes back: `session.resumed`, with the whole milliseconds of its audio that have come.
+
+        What came beyond is sent again, and is not taken twice.
+        """
+        format = self._intake.format
+        whole_ms = int(format.seconds(self._received) * 1000)
+        self._surplus = self._received - whole_ms * format.sample_rate * format.sample_bytes // 1000
+        return self.described("session.resumed")
 
     def end(self) -> None:
         """No more comes: it is over once all is heard."""
         if not self._ended:
             self._ended = True
+            self._expiry.cancel()
             try:
                 self._keep(None)
-            except Problem as problem:
-                self.add(protocol.error(problem))
+            except (Problem, OSError) as error:
+                self.add(protocol.error(problem_of(error)))
             self.live.end()
             self._due.set()
 
@@ -128,7 +167,7 @@ class Session:
 
     def described(self, kind: str, **own: Any) -> dict[str, Any]:
         """The whole session, as `session.created` and others tell it."""
-        received = round(self._intake.format.seconds(self._received) * 1000)
+        received = int(self._intake.format.seconds(self._received) * 1000)
         return protocol.session(kind, self.id, self.fields, expires_at=self.expires_at, received_ms=received, **own)
 
     def add(self, event: dict[str, Any]) -> None:
@@ -138,6 +177,10 @@ class Session:
         self.changed.set()
 
     # What is done -------------------------------------------------------------------------------------
+
+    def _check_orders(self) -> None:
+        if self.live.waiting >= MOST_ORDERS:
+            raise Malformed(f"{MOST_ORDERS} events wait for their turn: send more when some are answered.")
 
     def _keep(self, data: bytes | None) -> None:
         """`None` is the end."""
@@ -165,22 +208,26 @@ class Session:
             self.add(protocol.error(InternalError("The session failed; what it told stays true.")))
         finally:
             self._ended = True
+            self._expiry.cancel()
             await self._sessions.keep(self)
-            self.over = True
-            self.changed.set()
 
 
 class Sessions:
     """All of a server, at most `most` at a time. Their audio is in the folder of the jobs."""
 
     def __init__(self, service: Service, store: JobStore, runner: JobRunner) -> None:
-        settings = service.settings
-        self.service, self.longest_s, self._most = service, settings.max_live_seconds, settings.max_live_sessions
+        settings, limits = service.settings, service.loader.settings.limits
+        # the job of a longer one would be refused
+        self.longest_s = min(settings.max_live_seconds, limits.max_seconds, limits.max_bytes / BYTES_A_SECOND - 1)
+        self.service, self._most = service, settings.max_live_sessions
         self.folder, self._store, self._runner = store.folder, store, runner
         self._threads = ThreadPoolExecutor(self._most, thread_name_prefix="live")
         self._sessions: dict[str, Session] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ended: dict[str, str | None] = {}  # the jobs of sessions that are over
+        self._recent: dict[str, Session] = {}  # that are over, and whose last events may not have been read
+        self._connections: set[asyncio.Task[None]] = set()
+        self._working: set[asyncio.Future[bool]] = set()
         self._detector: SpeechDetector | None = None
         self._ending = False
         service.metrics.gauge("live_sessions", "Live sessions.", lambda: len(self._sessions))
@@ -200,20 +247,29 @@ class Sessions:
     async def begin(self) -> Session:
         """Raises `Busy`."""
         self.service.check_ready()
+        if self._detector is None:
+            await asyncio.to_thread(lambda: self.detector)
         if self._ending:
             raise Busy("The server is ending: try again soon.", retry_after_s=5)
         if len(self._sessions) >= self._most:
             raise Busy(f"There are {self._most} live sessions, which is all there may be.", retry_after_s=30)
+        if self._store.count("queued") >= self.service.settings.max_queued_jobs:
+            raise Busy("Too many jobs are waiting, and a session becomes one: try again later.", retry_after_s=60)
         session = Session(self, self.service.pipeline.voice_similarity)
         self._sessions[session.id] = session
         return session
 
     def find(self, id: str) -> Session | None:
-        """One that is not over, for whoever comes back to it."""
+        """One that is not over, or was a moment ago, for whoever comes back to it."""
         session = self._sessions.get(id)
         if session is not None:
             self._stop_timer(id)
-        return session
+        return session or self._recent.get(id)
+
+    def connected(self, task: asyncio.Task[None]) -> None:
+        """A connection, for which the end of the server waits."""
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
 
     def job_of(self, id: str) -> str | None:
         """Of a session that is over. Raises `NotFound` where there was none, or long ago."""
@@ -229,31 +285,47 @@ class Sessions:
             self._timers[session.id] = loop.call_later(RESUMABLE_S, session.end)
 
     async def run(self, work: Callable[[], bool]) -> bool:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        working = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        self._working.add(working)
+        working.add_done_callback(self._working.discard)
+        return await working
 
-    def note(self, session: Session) -> None:
+    def note(self, id: str, fields: SessionFields) -> None:
         """What its job is to be told, on disk: this process may end at any time."""
-        given = json.dumps(_given(session.fields) if session.fields.turnscribe.keep else None)
-        (self.folder / f"{session.id}{PARAMETERS}").write_text(given)
+        given = json.dumps(_given(fields) if fields.turnscribe.keep else None)
+        (self.folder / f"{id}{PARAMETERS}").write_text(given)
 
     async def keep(self, session: Session) -> None:
-        """A session that is over, as a job; its client is told."""
-        job = None
+        """A session that is over, as a job; its client is told. What cannot be kept now, the next server keeps."""
+        job, failed = None, False
         spool = session.live.spool
-        if session.fields.turnscribe.keep and spool.samples:
-            job = await asyncio.to_thread(self._job, spool.wav(), _given(session.fields))
-        spool.close()
-        (self.folder / f"{session.id}{PARAMETERS}").unlink(missing_ok=True)
+        try:
+            if session.fields.turnscribe.keep and spool.samples:
+                job = await asyncio.to_thread(self._job_of, spool, _given(session.fields))
+        except Exception as error:
+            failed = True
+            log.error("a live session's audio could not be kept, it stays in %s: %s", spool.path.name, reason(error))
+            session.add(protocol.error(problem_of(error)))
+        spool.close(keep=failed)
+        if not failed:
+            (self.folder / f"{session.id}{PARAMETERS}").unlink(missing_ok=True)
         self._sessions.pop(session.id, None)
         self._stop_timer(session.id)
+        self._recent[session.id] = session
+        asyncio.get_running_loop().call_later(RESUMABLE_S, self._recent.pop, session.id, None)
         self._ended[session.id] = job
         if len(self._ended) > REMEMBERED:
             del self._ended[next(iter(self._ended))]
+        session.over = True
         session.add(protocol.closed(job))
 
-    async def end(self, seconds: float) -> None:
-        """The server ends: all sessions are, are told so, and are kept; what is not heard in time is in the job."""
+    async def end(self, seconds: float) -> bool:
+        """The server ends: all sessions are, are told so, and are kept; what is not heard in time is in the job.
+
+        Whether the models have let go of all of them.
+        """
         self._ending = True
+        until = time.monotonic() + seconds
         sessions = list(self._sessions.values())
         for session in sessions:
             session.end()
@@ -263,7 +335,10 @@ class Sessions:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*(session.give_up() for session in sessions if not session.over))
+        if self._connections:  # their last events are on the way
+            await asyncio.wait(self._connections, timeout=max(until - time.monotonic(), LAST_WORDS_S))
         self._threads.shutdown(wait=False, cancel_futures=True)
+        return not self._working
 
     def _recover(self) -> None:
         """What a server that did not end in order has left behind, as jobs."""
@@ -277,8 +352,12 @@ class Sessions:
                         self._job(file, given)
                 path.unlink()
                 noted.unlink(missing_ok=True)
-            except (OSError, ValueError) as error:
+            except Exception as error:  # a full disk, a locked database
                 log.error("a live session's audio could not be kept, it stays in %s: %s", path.name, reason(error))
+
+    def _job_of(self, spool: Spool, given: dict[str, Any]) -> str:
+        with spool.wav() as file:
+            return self._job(file, given)
 
     def _job(self, file: IO[bytes], given: dict[str, Any]) -> str:
         name = time.strftime("live %Y-%m-%d %H.%M.%S.wav", time.gmtime())

@@ -36,10 +36,13 @@ def add_realtime_routes(app: FastAPI, sessions: Sessions) -> None:
             session.add(session.described("session.created"))
             await Connection(websocket, session, sent=0).run(sessions)
         else:
-            sent = _sent(session, websocket.query_params.get("after"))
+            after = websocket.query_params.get("after")
+            sent = _sent(session, after)
             connection = Connection(websocket, session, sent=sent)
-            # not among its events: how much has come is true of this connection alone
-            await websocket.send_json({"event_id": new_event_id(), **session.described("session.resumed")})
+            # Not among its events, since how much has come is true of this connection alone. Its id is that of the
+            # last event that the client has, so that it can come back after this one, too.
+            known = any(event["event_id"] == after for event in session.events)
+            await websocket.send_json({"event_id": after if known else new_event_id(), **session.go_on()})
             await connection.run(sessions)
 
     for prefix in ("/v1", "/api/v1"):
