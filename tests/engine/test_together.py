@@ -67,7 +67,7 @@ class WatchedEngine(Engine):
         self.asr.made.append(rows)
         batch = super().batch(rows, **options)
         for name in ("step", "speculate"):
-            self.asr.watch(batch, name, urgent=options["urgent"])
+            self.asr.watch(batch, name, urgent=options.get("urgent", False))
         return batch
 
 
