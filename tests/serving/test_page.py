@@ -13,9 +13,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pytest
@@ -263,16 +264,16 @@ class Browser:
         return [entry for entry in entries if "Failed to load resource" not in entry and "ERR_" not in entry]
 
 
+BrowserT = TypeVar("BrowserT", bound=Browser)
 pytestmark = pytest.mark.serving
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Browser]]:
-    """Starts it once, for a module."""
+@contextmanager
+def chromium_in(folder: Path, kind: type[BrowserT], *flags: str) -> Iterator[Callable[[str, str], BrowserT]]:
+    """Starts it once, with these flags beside its own; ends it."""
     started: list[webdriver.Chrome] = []
-    folder = tmp_path_factory.mktemp("chromium")
 
-    def start(program: str, controller: str) -> Browser:
+    def start(program: str, controller: str) -> BrowserT:
         if not started:
             options = Options()
             options.binary_location = program
@@ -283,27 +284,39 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
                 "--use-fake-ui-for-media-stream --mute-audio"
             ).split():
                 options.add_argument(flag)
-            options.add_argument(f"--user-data-dir={folder / 'profile'}")
+            for flag in (*flags, f"--user-data-dir={folder / 'profile'}"):
+                options.add_argument(flag)
             options.add_experimental_option("prefs", {"download.default_directory": str(folder / "downloads")})
             options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
             started.append(webdriver.Chrome(options, Service(controller)))
-        return Browser(started[0], folder / "downloads")
+        return kind(started[0], folder / "downloads")
 
     yield start
     for driver in started:
         driver.quit()
 
 
-@pytest.fixture
-def browser(chromium: Callable[[str, str], Browser], needs_program: Callable[[str], str]) -> Iterator[Browser]:
+@contextmanager
+def uncomplaining(found: BrowserT) -> Iterator[BrowserT]:
     """With light colours; in the end nothing may have been blocked or thrown."""
-    found = chromium(needs_program("chromium"), needs_program("chromedriver"))
     found.prefer(prefers_color_scheme="light", prefers_reduced_motion="no-preference")
     found.complaints()
     yield found
     complaints = found.complaints()
     found.driver.get("about:blank")
     assert not complaints
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Browser]]:
+    with chromium_in(tmp_path_factory.mktemp("chromium"), Browser) as start:
+        yield start
+
+
+@pytest.fixture
+def browser(chromium: Callable[[str, str], Browser], needs_program: Callable[[str], str]) -> Iterator[Browser]:
+    with uncomplaining(chromium(needs_program("chromium"), needs_program("chromedriver"))) as found:
+        yield found
 
 
 @pytest.fixture

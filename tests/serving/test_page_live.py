@@ -20,15 +20,23 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.conftest import REPOSITORY
 from tests.serving.live import Server, serving, until
-from tests.serving.test_page import CONTRAST, CONTRASTS, JOB, MODELS, POLICY, Browser, answer, done
+from tests.serving.test_page import (
+    CONTRAST,
+    CONTRASTS,
+    JOB,
+    MODELS,
+    POLICY,
+    Browser,
+    answer,
+    chromium_in,
+    done,
+    uncomplaining,
+)
 from tests.serving.test_realtime import fake_pipeline
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.serving.routes.page import add_page_routes
@@ -195,44 +203,17 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory, talk: Path) -> Iterator[Callable[[str, str], LiveBrowser]]:
-    """Starts it once, for a module."""
-    started: list[webdriver.Chrome] = []
-    folder = tmp_path_factory.mktemp("chromium")
-
-    def start(program: str, controller: str) -> LiveBrowser:
-        if not started:
-            options = Options()
-            options.binary_location = program
-            for flag in (
-                "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
-                "--disable-background-networking --disable-component-update --disable-sync --window-size=1280,900 "
-                "--autoplay-policy=no-user-gesture-required --use-fake-device-for-media-stream "
-                "--use-fake-ui-for-media-stream --mute-audio"
-            ).split():
-                options.add_argument(flag)
-            options.add_argument(f"--use-file-for-fake-audio-capture={talk}")
-            options.add_argument(f"--user-data-dir={folder / 'profile'}")
-            options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-            started.append(webdriver.Chrome(options, Service(controller)))
-        return LiveBrowser(started[0], folder / "downloads")
-
-    yield start
-    for driver in started:
-        driver.quit()
+    heard = f"--use-file-for-fake-audio-capture={talk}"
+    with chromium_in(tmp_path_factory.mktemp("chromium"), LiveBrowser, heard) as start:
+        yield start
 
 
 @pytest.fixture
 def browser(
     chromium: Callable[[str, str], LiveBrowser], needs_program: Callable[[str], str]
 ) -> Iterator[LiveBrowser]:
-    """With light colours; in the end nothing may have been blocked or thrown."""
-    found = chromium(needs_program("chromium"), needs_program("chromedriver"))
-    found.prefer(prefers_color_scheme="light", prefers_reduced_motion="no-preference")
-    found.complaints()
-    yield found
-    complaints = found.complaints()
-    found.driver.get("about:blank")
-    assert not complaints
+    with uncomplaining(chromium(needs_program("chromium"), needs_program("chromedriver"))) as found:
+        yield found
 
 
 @pytest.fixture

@@ -31,10 +31,6 @@ class Spool:
         self.samples = 0
         _write(self._descriptor, bytes(HEADER), 0)
 
-    @property
-    def seconds(self) -> float:
-        return self.samples / SAMPLE_RATE
-
     def append(self, samples: Waveform) -> None:
         """Raises `OSError` where the disk is full; the samples are none of it then."""
         _write(self._descriptor, to_int16(samples).astype("<i2").tobytes(), HEADER + self.samples * SAMPLE_BYTES)

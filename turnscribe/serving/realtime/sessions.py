@@ -140,8 +140,7 @@ class Session:
         What came beyond is sent again, and is not taken twice.
         """
         format = self._intake.format
-        whole_ms = int(format.seconds(self._received) * 1000)
-        self._surplus = self._received - whole_ms * format.sample_rate * format.sample_bytes // 1000
+        self._surplus = self._received - self._received_ms * format.sample_rate * format.sample_bytes // 1000
         return self.described("session.resumed")
 
     def end(self) -> None:
@@ -167,8 +166,8 @@ class Session:
 
     def described(self, kind: str, **own: Any) -> dict[str, Any]:
         """The whole session, as `session.created` and others tell it."""
-        received = int(self._intake.format.seconds(self._received) * 1000)
-        return protocol.session(kind, self.id, self.fields, expires_at=self.expires_at, received_ms=received, **own)
+        own["received_ms"] = self._received_ms
+        return protocol.session(kind, self.id, self.fields, expires_at=self.expires_at, **own)
 
     def add(self, event: dict[str, Any]) -> None:
         """An event for the client, now or when it comes back."""
@@ -177,6 +176,11 @@ class Session:
         self.changed.set()
 
     # What is done -------------------------------------------------------------------------------------
+
+    @property
+    def _received_ms(self) -> int:
+        """Whole milliseconds of audio that have come."""
+        return int(self._intake.format.seconds(self._received) * 1000)
 
     def _check_orders(self) -> None:
         if self.live.waiting >= MOST_ORDERS:
