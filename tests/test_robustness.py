@@ -242,6 +242,22 @@ def judge(demo_handler):
 
 
 LOOP = "and again " * 20
+KNOWN = attempt("all that was said.")
+
+
+@pytest.mark.parametrize(
+    ("further", "is_kept"), [(" And this!", True), (" \x00\x00 ", False), (LOOP, False), (" mumbled", False)]
+)
+def test_what_goes_on_behind_a_text_is_kept_where_it_looks_right_by_itself(
+    judge, further: str, is_kept: bool
+) -> None:
+    """Else the text before it stands, and what comes after is decoded on its own."""
+    logprob = -1.4 if "mumbled" in further else -0.1
+    logprobs = (-0.01,) * len(KNOWN.tokens) + (logprob,) * (len(further) + 1)
+    tokens = (*KNOWN.tokens, 0, *(ord(letter) for letter in further.replace("\x00", " ")))
+    latest = Attempt(tokens, (*logprobs, logprob), 0.0, 0.0, goes_on=True)
+    assert latest.avg_logprob > -1, "beside the text before it, it would not be seen"
+    assert judge(KNOWN, latest) == (latest if is_kept else KNOWN, [])
 
 
 def test_a_good_attempt_is_kept(judge) -> None:

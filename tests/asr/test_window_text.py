@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.asr.test_transformers_backend import END, FIRST, LetterTokenizer, at, letters
-from turnscribe.asr.window_text import WindowText, read_window, windows_to_decode
+from turnscribe.asr.window_text import WindowText, passed_over_from, read_window, windows_to_decode
 from turnscribe.request import DecodingOptions
 from turnscribe.speech.speech_map import SpeechMap, Stretch
 from turnscribe.waveform import SAMPLE_RATE
@@ -107,6 +107,25 @@ def test_whole_stretches_after_a_text_that_is_finished_are_decoded_on_their_own(
     assert read(tokens, starts, speech=going_on).rest is None, "the text's own stretch may last longer than its words"
     assert read(tokens, starts, speech=None).rest is None
     assert read([*tokens[:-1], at(9.0)], starts).rest is None, "its last words may be in the last stretch"
+
+
+def test_what_a_text_passed_over_begins_in_its_window_where_it_would_begin_on_its_own() -> None:
+    tokens, starts = [at(0.0), *letters(" a b"), at(4.2)], [0.0, 0.2, 2.0, 2.2, 4.0, 4.3]
+
+    def passed_over(tokens: list[int], speech: SpeechMap | None = SPEECH) -> float | None:
+        alignment = TokenAlignment(np.array(starts[:-1]), np.array(starts[1:]), np.zeros(len(tokens)))
+        decoded = DecodedWindow(WINDOW, tokens, np.zeros(len(tokens)), alignment)
+        return passed_over_from(READER, decoded, spoken="en", task="transcribe", speech=speech)
+
+    rest = read(tokens, starts).rest
+    assert rest is not None
+    begins = passed_over(tokens)
+    assert begins is not None
+    assert WINDOW.time(begins) == pytest.approx(rest.offset)
+    assert passed_over(tokens, None) is None
+    assert passed_over([*tokens[:-1], at(9.0)]) is None, "its last words may be in the last stretch"
+    assert passed_over([*tokens[:-2], at(4.2), at(4.2)]) is None, "a pair says that it is not finished"
+    assert passed_over([*tokens[:-1], *letters("c")]) is None, "it is not closed"
 
 
 @pytest.mark.property

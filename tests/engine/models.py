@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from turnscribe.asr.engine_backend import token_limit
-from turnscribe.engine.attempts import Attempt, Prompt
+from turnscribe.engine.attempts import Attempt, GoOn, Prompt
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.decode import Decoding
 from turnscribe.engine.draft import Draft, DraftDecoder
@@ -311,7 +311,7 @@ class Windows:
         *,
         order: Sequence[int] | None = None,
         draft_encoder: Encoder | None = None,
-        judge: Callable[[int, Sequence[Attempt]], Attempt | float] = lambda window, attempts: attempts[-1],
+        judge: Callable[[int, Sequence[Attempt]], Attempt | GoOn | float] = lambda window, attempts: attempts[-1],
         seed: Callable[[int], int] = lambda window: window,
         temperature: float = 0.0,
     ) -> None:
@@ -335,7 +335,7 @@ class Windows:
         prompt = self._prompt if isinstance(self._prompt, Prompt) else self._prompt(windows, language_scores)
         return [replace(prompt, temperature=self.temperature)] * len(windows)
 
-    def judge(self, window: int, attempts: Sequence[Attempt]) -> Attempt | float:
+    def judge(self, window: int, attempts: Sequence[Attempt]) -> Attempt | GoOn | float:
         return self._judge(window, attempts)
 
     def unwanted(self, window: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -33,7 +33,7 @@ from tests.engine.models import (
 from turnscribe.asr.engine_backend import EngineAsr
 from turnscribe.asr.registry import load_asr
 from turnscribe.asr.transformers_backend import TransformersAsr
-from turnscribe.engine.attempts import Prompt
+from turnscribe.engine.attempts import Attempt, GoOn, Prompt
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.draft import LONGEST_DRAFT, Draft, RowEnds
 from turnscribe.engine.draft_length import DraftLength
@@ -263,6 +263,30 @@ def test_decoding_goes_on_after_the_tokens_that_are_known(
         further = slice(len(known), len(reference.logprobs))
         np.testing.assert_allclose(attempt.logprobs[further], reference.logprobs[further], atol=2e-3)
         assert np.isfinite(attempt.logprobs).all()
+
+
+@pytest.mark.parametrize("draft_length", [None, 3])
+def test_a_row_goes_on_behind_what_its_judge_says_beside_others(draft_length: int | None) -> None:
+    layout, case = next(iter(LAYOUTS)), DecodingCase()
+    model = whisper(layout)
+    references = expected(layout, case)
+    judged: dict[int, list[tuple[bool, float]]] = {}
+
+    def judge(window: int, attempts: Sequence[Attempt]) -> Attempt | GoOn | float:
+        judged[window] = [(attempt.goes_on, attempt.temperature) for attempt in attempts]
+        tokens = references[window].tokens
+        if window % 2 or attempts[-1].goes_on:
+            return attempts[-1]
+        return GoOn(tokens[: max(len(tokens) // 2, 1)])
+
+    windows = Windows(encoded(layout), Encoded(), case.prompt_of(model), judge=judge)
+    batch = batch_of(model, 3, draft=Decoder.of(near_copy(model, noise=0.05)))
+    found = decoded(batch, windows, heads=[(1, 0)], draft_length=draft_length).attempts
+    alone = decoded(batch_of(model, 1), source(layout, case), heads=[(1, 0)]).attempts
+    for window, reference in enumerate(references):
+        assert found[window].tokens == reference.tokens
+        assert judged[window] == [(False, 0.0)] + ([] if window % 2 else [(True, 0.0)])
+        torch.testing.assert_close(found[window].attention, alone[window].attention, atol=1e-4, rtol=1e-3)
 
 
 # Speculation -----------------------------------------------------------------------------------------

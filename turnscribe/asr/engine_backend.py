@@ -20,9 +20,9 @@ from turnscribe.asr.chunks_in_order import ChunksInOrder
 from turnscribe.asr.protocol import Recognition, WeightsType
 from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
-from turnscribe.asr.window_text import read_window, windows_to_decode, written
+from turnscribe.asr.window_text import passed_over_from, read_window, windows_to_decode, written
 from turnscribe.devices import Device, Running, device_of
-from turnscribe.engine.attempts import Attempt, Prompt
+from turnscribe.engine.attempts import Attempt, GoOn, Prompt
 from turnscribe.engine.engine import Engine, SharedOptions
 from turnscribe.engine.linear import multiplies_int8
 from turnscribe.engine.models import Models
@@ -36,6 +36,7 @@ from turnscribe.speech.speech_map import SpeechMap
 from turnscribe.transcript import Chunk, Speculation
 from turnscribe.waveform import Waveform
 from turnscribe.whisper.alignment import TokenAlignment, lead, token_starts
+from turnscribe.whisper.constants import SECONDS_PER_FRAME
 from turnscribe.whisper.generation_config import prompt_tokens, text_tokens, token_limit
 from turnscribe.whisper.reading import DecodedWindow, Reader, compression_ratio
 from turnscribe.whisper.windows import Window
@@ -190,14 +191,16 @@ class _Transcription:
         self.language.judge(windows, lambda index: language_scores(start, index))
         return [self._prompt(window) for window in windows]
 
-    def judge(self, window: Window, attempts: Sequence[Attempt]) -> Attempt | float:
+    def judge(self, window: Window, attempts: Sequence[Attempt]) -> Attempt | GoOn | float:
         options, latest = self.options, attempts[-1]
         self.speculation += Speculation(latest.proposed, latest.accepted)
-        unlikely = options.logprob_threshold is not None and latest.avg_logprob < options.logprob_threshold
-        if unlikely and options.no_speech_threshold is not None and latest.no_speech > options.no_speech_threshold:
-            return _nothing(latest)
-        if not unlikely and (not self._loops(latest) or self._takes_time(window, latest)):
-            return latest
+        if latest.goes_on and not self._says_more(latest, attempts[-2]):
+            return attempts[-2]  # and what comes after it is decoded on its own
+        if self._unlikely(latest):
+            if options.no_speech_threshold is not None and latest.no_speech > options.no_speech_threshold:
+                return _nothing(latest)
+        elif not self._loops(latest) or self._takes_time(window, latest):
+            return self._passed_over(window, latest) or latest
         warmer = round(latest.temperature + WARMER, 6)
         if warmer <= WARMEST:
             return warmer
@@ -231,6 +234,37 @@ class _Transcription:
         self._news.append((further, 1 - self.chunks.left / max(self.samples_in_all, 1)))
 
     # ------------------------------------------------------------------------------------------------
+
+    def _says_more(self, latest: Attempt, before: Attempt) -> bool:
+        """Whether an attempt says more than the one it goes on from, and that by itself looks right."""
+        known = len(before.tokens) + 1  # and the timestamp behind them
+        further = replace(latest, tokens=latest.tokens[known:], logprobs=latest.logprobs[known:])
+        said = self.asr.reader.said(list(further.tokens)).strip()
+        return bool(said) and not self._unlikely(further) and not self._loops(further)
+
+    def _passed_over(self, window: Window, attempt: Attempt) -> GoOn | None:
+        """Speech that comes after a closed text is decoded behind it, where there is room for more tokens: its window
+        is encoded already."""
+        if self.speech is None or self.options.num_beams > 1:
+            return None
+        begins = passed_over_from(
+            self.asr.reader,
+            self._decoded(window, attempt),
+            spoken=self.language.of(window),
+            task=self.options.task,
+            speech=self.speech,
+        )
+        if begins is None:
+            return None
+        first_time = self.asr.engine.rules.first_time
+        forced = (*attempt.tokens, max(first_time + round(begins / SECONDS_PER_FRAME), attempt.tokens[-1]))
+        initial = self._prompt(window)
+        has_room = len(initial.initial) + len(forced) + LEAST_FURTHER <= initial.limit
+        return GoOn(forced) if has_room else None
+
+    def _unlikely(self, attempt: Attempt) -> bool:
+        threshold = self.options.logprob_threshold
+        return threshold is not None and attempt.avg_logprob < threshold
 
     def _prompt(self, window: Window) -> Prompt:
         config = self.models.config

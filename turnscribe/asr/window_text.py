@@ -59,7 +59,7 @@ def read_window(
     window = decoded.window
     chunks, rest_from = reader.read(decoded, written(spoken, task))
     chunks, warnings = _without_what_nobody_said(chunks, window)
-    rest = _rest(window, rest_from, speech) or _unwritten(window, chunks, speech)
+    rest = _rest(window, rest_from, speech) or _unwritten(window, _written_until(chunks), speech)
     stretches = stretches_in(window, speech) or stretches_in(window, None)
     if rest is not None:
         stretches = _until(rest.offset, stretches)
@@ -72,6 +72,21 @@ def read_window(
         end = own[-1].end if own else window.time(chunk.end, end=True)
         placed.append(replace(chunk, start=start, end=end, words=own, language=spoken))
     return WindowText(_apart(placed), rest, warnings)
+
+
+def passed_over_from(
+    reader: Reader, decoded: DecodedWindow, *, spoken: str, task: Task, speech: SpeechMap | None
+) -> float | None:
+    """Where speech begins that comes after a closed text, in seconds of the window; `None` where there is none."""
+    closed_at = reader.closed_at(decoded.tokens)
+    if closed_at is None or _unwritten(decoded.window, closed_at, speech) is None:
+        return None
+    chunks, rest_from = reader.read(decoded, written(spoken, task))
+    if rest_from is not None:
+        return None
+    chunks, _ = _without_what_nobody_said(chunks, decoded.window)
+    unwritten = _unwritten(decoded.window, _written_until(chunks), speech)
+    return None if unwritten is None else decoded.window.duration - unwritten.duration
 
 
 def written(spoken: str, task: Task) -> str:
@@ -130,15 +145,20 @@ def _rest(window: Window, rest_from: float | None, speech: SpeechMap | None) -> 
     return rest if SpeechMap(tuple(stretches_in(rest, speech)), speech.duration).seconds >= LEAST_SPEECH else None
 
 
-def _unwritten(window: Window, chunks: Sequence[Chunk], speech: SpeechMap | None) -> Window | None:
+def _written_until(chunks: Sequence[Chunk]) -> float | None:
+    """Up to where there is text, in the chunks' seconds. Ends of words are drawn out over what is not written."""
+    begun = [word.start for chunk in chunks for word in chunk.words]
+    return max([chunk.end for chunk in chunks] + begun, default=None)
+
+
+def _unwritten(window: Window, written_until: float | None, speech: SpeechMap | None) -> Window | None:
     """What Whisper passed over at the end of a window: it closed the text with a timestamp, and whole stretches of
-    speech come after it. `chunks` are in seconds of the window."""
-    if speech is None or not chunks:
+    speech come after it. `written_until` is in seconds of the window; `None` is without any text."""
+    if speech is None or written_until is None:
         return None
-    begun = [word.start for chunk in chunks for word in chunk.words]  # ends are drawn out over what is not written
-    written_until = window.time(max([chunk.end for chunk in chunks] + begun), end=True)
+    until = window.time(written_until, end=True)
     stretches = stretches_in(window, speech)
-    after = [stretch for stretch in stretches if stretch.start >= written_until]
+    after = [stretch for stretch in stretches if stretch.start >= until]
     if len(after) == len(stretches) or sum(stretch.end - stretch.start for stretch in after) < UNWRITTEN:
         return None
-    return window.since(max(after[0].start - BEFORE_SPEECH, written_until))
+    return window.since(max(after[0].start - BEFORE_SPEECH, until))

@@ -36,12 +36,20 @@ class Attempt:
     reached_limit: bool = False  # it was ended by its limit of tokens, and would have gone on
     proposed: int = 0  # tokens, by the draft
     accepted: int = 0  # of these
+    goes_on: bool = False  # behind the tokens of the attempt before it, see `GoOn`
     attention: Tensor | None = None  # [heads, N + 1, T]: before each of the N tokens, and after the last
 
     @property
     def avg_logprob(self) -> float:
         """The mean over the tokens and the end, as Whisper takes it."""
         return sum(self.logprobs) / (len(self.tokens) + 1)
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """The verdict on an attempt that ended too early: decode on behind `forced`, its tokens and a few more."""
+
+    forced: tuple[int, ...]
 
 
 def ends_in_loop(tokens: Sequence[int]) -> bool:

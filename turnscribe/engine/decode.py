@@ -7,7 +7,8 @@
     3. Ask the source for their prompts, and start their rows.
     4. Take every active row some tokens further.
     5. See which rows have ended: by themselves, in a loop, or because nobody waits for the window any more.
-    6. Have the source judge each attempt: it is kept, or the row starts again at a higher temperature.
+    6. Have the source judge each attempt: it is kept, or the row starts again at a higher temperature, or behind the
+       text so far.
     7. Free the rows whose attempts are kept, and return those windows.
 
 A row that ends makes room for the next window at once, so no row waits for the longest of its batch.
@@ -21,7 +22,7 @@ from typing import Generic, Protocol
 
 from torch import Tensor
 
-from turnscribe.engine.attempts import Attempt, Prompt
+from turnscribe.engine.attempts import Attempt, GoOn, Prompt
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.rows import Rows, WindowT, run_lengths
@@ -48,8 +49,9 @@ class WindowSource(Protocol[WindowT]):
         Their audio is loaded: `language_scores(token, index)` are the scores `[V]` after one token for one of them.
         """
 
-    def judge(self, window: WindowT, attempts: Sequence[Attempt]) -> Attempt | float:
-        """The attempt to keep, or the temperature at which to try again."""
+    def judge(self, window: WindowT, attempts: Sequence[Attempt]) -> Attempt | GoOn | float:
+        """The attempt to keep, or the temperature at which to try again; or what to go on behind, after which there
+        is no other temperature to try."""
 
     def seed(self, window: WindowT) -> int:
         """The seed of what is drawn for this window."""
@@ -199,7 +201,7 @@ class Decoding(Generic[WindowT]):
             if isinstance(verdict, Attempt):
                 kept[id(row)] = verdict
             else:
-                row.retry(verdict)
+                row.begin_again(verdict)
         for index in range(first, len(self._rows)):
             if id(self._rows[index]) not in kept:
                 self._rows.swap(index, first)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from turnscribe.engine.attempts import Attempt, Prompt
+from turnscribe.engine.attempts import Attempt, GoOn, Prompt
 from turnscribe.engine.engine import SharedOptions
 from turnscribe.waveform import Waveform
 from turnscribe.whisper.windows import Window
@@ -37,7 +37,7 @@ class Recording(Protocol):
         self, windows: Sequence[Window], language_scores: Callable[[int, int], Tensor]
     ) -> Sequence[Prompt]: ...
 
-    def judge(self, window: Window, attempts: Sequence[Attempt]) -> Attempt | float: ...
+    def judge(self, window: Window, attempts: Sequence[Attempt]) -> Attempt | GoOn | float: ...
 
     def seed(self, window: Window) -> int: ...
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from turnscribe.engine.attempts import LOOP, Attempt, Prompt, ends_in_loop
+from turnscribe.engine.attempts import LOOP, Attempt, GoOn, Prompt, ends_in_loop
 from turnscribe.engine.batch import Batch
 
 WindowT = TypeVar("WindowT")  # a window, as the source of windows knows it
@@ -31,10 +31,15 @@ class Row(Generic[WindowT]):
     in_loop: bool = False
     proposed: int = 0
     accepted: int = 0
+    goes_on: bool = False
 
-    def retry(self, temperature: float) -> None:
-        """Begin the next attempt."""
-        self.temperature, self.checked, self.in_loop, self.proposed, self.accepted = temperature, 0, False, 0, 0
+    def begin_again(self, verdict: float | GoOn) -> None:
+        """The next attempt: at another temperature, or behind the tokens of the latest."""
+        if isinstance(verdict, GoOn):
+            self.prompt, self.goes_on = replace(self.prompt, forced=verdict.forced), True
+        else:
+            self.temperature = verdict
+        self.checked, self.in_loop, self.proposed, self.accepted = 0, False, 0, 0
 
 
 class Rows(Generic[WindowT]):
@@ -141,6 +146,7 @@ class Rows(Generic[WindowT]):
             reached_limit=not (ended or row.in_loop),
             proposed=row.proposed,
             accepted=row.accepted,
+            goes_on=row.goes_on,
         )
 
     def with_attention(

@@ -26,7 +26,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from turnscribe.engine.attempts import Attempt, Prompt
+from turnscribe.engine.attempts import Attempt, GoOn, Prompt
 from turnscribe.engine.decode import Decoding
 from turnscribe.engine.engine import Engine
 from turnscribe.engine.recordings import OwnedWindow, Participant
@@ -232,7 +232,7 @@ class SharedDecoding:
             )
         return prompts
 
-    def judge(self, window: OwnedWindow, attempts: Sequence[Attempt]) -> Attempt | float:
+    def judge(self, window: OwnedWindow, attempts: Sequence[Attempt]) -> Attempt | GoOn | float:
         try:
             return window.owner.recording.judge(window.window, attempts)
         except Exception as error:

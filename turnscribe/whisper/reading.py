@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from turnscribe.transcript import Chunk, Word
 from turnscribe.whisper.alignment import TokenAlignment
+from turnscribe.whisper.constants import SECONDS_PER_FRAME
 from turnscribe.whisper.segments import LEAST_TO_LIMIT, Segment, read_segments, split_words, token_texts
 from turnscribe.whisper.windows import Window
 
@@ -77,6 +79,12 @@ class Reader:
             said = max((word.end for chunk in made for word in chunk.words if word.end > word.start), default=0.0)
             rest = said if said >= LEAST_TO_LIMIT else None
         return made, rest
+
+    def closed_at(self, tokens: Sequence[int]) -> float | None:
+        """When the last text ends, in seconds of the window, by the one timestamp behind it; `None` without one."""
+        if len(tokens) < 2 or tokens[-2] >= self.first_timestamp or tokens[-1] < self.first_timestamp:
+            return None
+        return (tokens[-1] - self.first_timestamp) * SECONDS_PER_FRAME
 
     def words(self, decoded: DecodedWindow, language: str | None) -> tuple[Word, ...]:
         """All words of a window that is aligned, in seconds of the window."""
