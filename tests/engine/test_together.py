@@ -32,6 +32,7 @@ from turnscribe.engine.batch import Batch
 from turnscribe.engine.engine import Engine
 from turnscribe.engine.models import Models
 from turnscribe.engine.recordings import Participant
+from turnscribe.engine.together import URGENT_IN_A_ROW, Together
 from turnscribe.errors import Cancelled, OutOfMemory
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import DecodingOptions
@@ -317,8 +318,31 @@ def test_what_is_urgent_waits_for_one_step_of_the_others_at_most() -> None:
         request.check()
     first, last = engine.urgent.index(True), len(engine.urgent) - engine.urgent[::-1].index(True)
     assert first <= 11, "the step that was under way, and none more"
-    assert all(engine.urgent[first:last]), "no step of the others in between"
+    between = [index for index, is_urgent in enumerate(engine.urgent[first:last]) if not is_urgent]
+    assert len(between) <= (last - first) // URGENT_IN_A_ROW, "hardly a step of the others in between"
     assert last < len(engine.urgent), "and the others went on"
+
+
+def test_a_recording_goes_on_while_urgent_ones_never_end() -> None:
+    steps: list[str] = []
+
+    class Endless:
+        def __init__(self, name: str) -> None:
+            self.name, self.has_work = name, True
+
+        def step(self) -> None:
+            steps.append(self.name)
+
+    together = Together(Engine(models()))
+    together.urgent, together.shared = Endless("urgent"), Endless("other")  # type: ignore[assignment]
+    for _ in range(3 * (URGENT_IN_A_ROW + 1)):
+        together._step()
+    assert steps == (["urgent"] * URGENT_IN_A_ROW + ["other"]) * 3
+    together.shared.has_work = False  # type: ignore[misc]
+    steps.clear()
+    for _ in range(2 * URGENT_IN_A_ROW):
+        together._step()
+    assert set(steps) == {"urgent"}
 
 
 def test_urgent_recordings_that_come_again_and_again_lose_nothing() -> None:

@@ -26,6 +26,7 @@ from turnscribe.request import Request
 from turnscribe.serving.jobs.runner import JobRunner
 from turnscribe.serving.jobs.store import MOST_ATTEMPTS, WEBHOOK_DELAYS, Job, JobStore, TooManyJobs
 from turnscribe.serving.jobs.webhooks import SIGNATURE, Webhooks, webhook_headers
+from turnscribe.transcript import Turn
 
 
 def upload(client: httpx.Client, **fields: Any) -> httpx.Response:
@@ -234,6 +235,21 @@ def test_a_job_over_which_the_server_dies_is_given_up_in_the_end(tmp_path: Path,
     assert job.status == "failed"
     assert "3 times" in job.error["message"]
     assert store.claim() is None
+
+
+def test_a_folder_of_an_earlier_version_goes_on(tmp_path: Path, clock: Clock) -> None:
+    """It has no column for what was told live."""
+    store = store_in(tmp_path, clock)
+    before = add(store).id
+    store.close()
+    with sqlite3.connect(tmp_path / "jobs.sqlite3") as database:
+        database.execute("ALTER TABLE jobs DROP COLUMN told")
+    database.close()
+    store = store_in(tmp_path, clock)
+    turns = (Turn("SPEAKER_01", 0.5, 2.25),)
+    after = add(store, told=turns).id
+    assert [store.get(id).told for id in (before, after)] == [(), turns]
+    assert store.claim().id == before
 
 
 def test_what_was_never_accepted_is_swept_away(tmp_path: Path, clock: Clock) -> None:

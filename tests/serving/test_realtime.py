@@ -23,16 +23,18 @@ from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.fakes import FakePipeline
+from tests.fakes import TRANSCRIPT, FakePipeline
 from tests.serving.live import serving, until
 from tests.serving.test_ending import server_in
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.listener import Listener
 from turnscribe.live.spool import Spool
+from turnscribe.pipeline import Voices
 from turnscribe.request import Request
 from turnscribe.serving.jobs.store import JobStore
+from turnscribe.serving.realtime import sessions
 from turnscribe.serving.realtime.connection import Connection
-from turnscribe.transcript import Chunk, Transcript, Word
+from turnscribe.transcript import Chunk, Transcript, Turn, Word
 from turnscribe.waveform import SAMPLE_RATE, to_int16, to_wav
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "conversation.flac"
@@ -364,6 +366,54 @@ def test_the_session_is_kept_as_a_job(tmp_path: Path, speech: NDArray[np.float32
         with session(client, {**PCM16K, "turnscribe": {"keep": False}}) as live:
             live.speak(speech)
             assert live.close()["turnscribe"]["job"] is None
+
+
+class TellsApart(FakePipeline):
+    """Of each part: one speaker for its first 1.6 s, then another, with voices of their own."""
+
+    voice_similarity = 0.5
+
+    def voices(self, waveform: NDArray[np.float32]) -> Voices:
+        end = len(waveform) / SAMPLE_RATE
+        turns = (Turn("A", 0.0, 1.6), Turn("B", 1.6, end))
+        embeddings = {"A": np.array([1, 0], np.float32), "B": np.array([0, 1], np.float32)}
+        return Voices(turns, embeddings, {"A": 1.6, "B": end - 1.6})
+
+
+def test_the_jobs_speakers_have_the_names_that_were_told_live(tmp_path: Path, speech: NDArray[np.float32]) -> None:
+    with serving(TellsApart(hears_time), tmp_path) as client:
+        with session(client, PCM16K) as live:
+            live.speak(speech)
+            job = live.close()["turnscribe"]["job"]
+        first, *_, last = sorted(live.of("segment"), key=lambda segment: segment["start"])
+        assert (first["speaker"], last["speaker"]) == ("SPEAKER_01", "SPEAKER_00"), "whoever spoke longer came first"
+        until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "done")
+        speakers = client.get(f"/v1/jobs/{job}/result").json()["speakers"]
+        assert [speaker.speaker for speaker in TRANSCRIPT.speakers] == ["SPEAKER_00", "SPEAKER_01"]
+        assert [speaker["speaker"] for speaker in speakers] == ["SPEAKER_01", "SPEAKER_00"]
+
+
+def test_a_client_that_missed_more_than_is_kept_is_told_how_much(
+    tmp_path: Path, speech: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "KEPT_EVENTS", 3)
+    with serving(fake_pipeline(), tmp_path) as client:
+        with connect(address(client)) as websocket:
+            live = Client(websocket)
+            created = live.until("session.created")
+            live.send("session.update", session=PCM16K)
+            live.until("session.updated")
+            for count in range(1, 10):
+                live.send("nonsense")
+                live.until("error", count=count)
+            websocket.socket.close()
+        id, latest = created["session"]["id"], live.of("session.updated")[0]["event_id"]
+        with connect(address(client, f"?session_id={id}&after={latest}")) as websocket:
+            again = Client(websocket)
+            again.close()
+        kinds = [event["type"] for event in again.events]
+        assert kinds == ["session.resumed", "turnscribe.missed", "error", "error", "error", "session.closed"]
+        assert again.events[1]["events"] == 6, "of the nine that came after the update"
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -5,8 +5,9 @@ the recording is over:
 
     1. Wait until there is news of its own recording, or nobody leads.
     2. Where nobody leads and there is no news, take the lead: step the shared decoding, which decodes for all, until
-       there is news of its own recording. Urgent recordings have a shared decoding of their own, and every step is
-       one of theirs as long as there are any: what is not urgent delays them by one step at most.
+       there is news of its own recording. Urgent recordings have a shared decoding of their own, whose steps come
+       first: what is not urgent delays them by one step, and by one more after each `URGENT_IN_A_ROW` of theirs,
+       so that it comes to its end where the urgent ones never do.
     3. Give up the lead. One of those who wait takes it over, and goes on where this one stopped.
     4. Report the news, and leave where its caller wants to stop.
 
@@ -24,6 +25,7 @@ from turnscribe.engine.engine import Engine
 from turnscribe.engine.recordings import Participant, Recording
 from turnscribe.engine.shared_decoding import SharedDecoding
 
+URGENT_IN_A_ROW = 20  # steps, while others wait
 LOOK_EVERY = 0.05  # seconds after which a waiting caller sees again whether to stop
 
 
@@ -36,6 +38,7 @@ class Together:
         self.shared = SharedDecoding(engine, self._changed)
         self.urgent = SharedDecoding(engine, self._changed)
         self._led = False
+        self._in_a_row = 0  # urgent steps, while others waited
 
     def decode(self, recording: Recording) -> None:
         """Until every window of `recording` is read.
@@ -83,7 +86,16 @@ class Together:
         with torch.inference_mode():
             while not _has_news(participant):
                 participant.recording.stop_if_asked()
-                (self.urgent if self.urgent.has_work else self.shared).step()
+                self._step()
+
+    def _step(self) -> None:
+        others_wait = self.shared.has_work
+        if self.urgent.has_work and not (others_wait and self._in_a_row >= URGENT_IN_A_ROW):
+            self._in_a_row = self._in_a_row + 1 if others_wait else 0
+            self.urgent.step()
+        else:
+            self._in_a_row = 0
+            self.shared.step()
 
     def _give_up_lead(self) -> None:
         with self._changed:

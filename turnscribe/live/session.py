@@ -146,6 +146,15 @@ class LiveSession:
         return len(self._orders)
 
     @property
+    def told(self) -> list[Turn]:
+        """Who speaks when, as far as it was told. Once the session is over."""
+        return [
+            Turn(segment.speaker, segment.start, segment.end)
+            for segment in self._told.values()
+            if segment.speaker is not None
+        ]
+
+    @property
     def seconds_behind(self) -> float:
         """Audio that came and was not listened to yet."""
         return (self.spool.samples - self._listened) / SAMPLE_RATE

@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import IO, Any, Literal, TypeAlias
 
 from turnscribe.errors import SettingsError
 from turnscribe.files import whole
+from turnscribe.transcript import Turn
 
 Status: TypeAlias = Literal["queued", "running", "done", "failed"]
 MOST_ATTEMPTS = 3
@@ -49,7 +50,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     webhook TEXT,
     webhook_tries INTEGER NOT NULL DEFAULT 0,
     webhook_at REAL,             -- when to try next
-    webhook_told INTEGER NOT NULL DEFAULT 0
+    webhook_told INTEGER NOT NULL DEFAULT 0,
+    told TEXT                    -- JSON: speaker, start and end of each turn that was told of live
 );
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, created_at);
 CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (ended_at);
@@ -75,6 +77,7 @@ class Job:
     webhook_tries: int
     webhook_at: float | None
     webhook_told: int
+    told: tuple[Turn, ...] = ()
 
     @property
     def webhook_state(self) -> str:
@@ -128,18 +131,31 @@ class JobStore:
         parameters: Mapping[str, Any],
         webhook: str | None,
         most_queued: int | None = None,
+        told: Sequence[Turn] = (),
     ) -> Job:
-        """Accept a job; when this returns, it is on the disk. Raises `TooManyJobs` where `most_queued` wait."""
+        """Accept a job; when this returns, it is on the disk. Raises `TooManyJobs` where `most_queued` wait.
+
+        `told` is who speaks when, by the names that the transcript is to have, where somebody was told of it already.
+        """
         id = f"job_{secrets.token_urlsafe(18)}"
-        values = (id, "queued", name[:200], url, json.dumps(dict(parameters)), self.clock(), webhook)
-        columns = "id, status, name, url, parameters, created_at, webhook"
+        values: tuple[object, ...] = (
+            id,
+            "queued",
+            name[:200],
+            url,
+            json.dumps(dict(parameters)),
+            self.clock(),
+            webhook,
+        )
+        values += (json.dumps([[turn.speaker, turn.start, turn.end] for turn in told]) if told else None,)
+        columns = "id, status, name, url, parameters, created_at, webhook, told"
         try:
             if file is not None:
                 self._write_upload(file, id)
             with self._lock:
                 if most_queued is not None and self.count("queued") >= most_queued:
                     raise TooManyJobs
-                self._db.execute(f"INSERT INTO jobs ({columns}) VALUES (?,?,?,?,?,?,?)", values)
+                self._db.execute(f"INSERT INTO jobs ({columns}) VALUES (?,?,?,?,?,?,?,?)", values)
                 job = self.get(id)
         except BaseException:
             self.upload(id).unlink(missing_ok=True)
@@ -281,6 +297,7 @@ class JobStore:
                     **dict(row),
                     "parameters": json.loads(row["parameters"]),
                     "error": json.loads(row["error"]) if row["error"] else None,
+                    "told": tuple(Turn(*turn) for turn in json.loads(row["told"] or "[]")),
                 }
             )
             for row in rows
@@ -326,6 +343,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute(f"PRAGMA journal_size_limit={LARGEST_JOURNAL}")
         database.execute("PRAGMA synchronous=FULL")
         database.executescript(SCHEMA)
+        if "told" not in {row["name"] for row in database.execute("PRAGMA table_info(jobs)")}:  # an earlier version's
+            database.execute("ALTER TABLE jobs ADD COLUMN told TEXT")
     except sqlite3.Error:
         database.close()
         raise

@@ -124,17 +124,22 @@ class Connection:
         session = self._session
         while not self._dropped:
             session.changed.clear()
-            self._sent = max(self._sent, session.told - len(session.events))  # older ones are forgotten
+            if (forgotten := session.told - len(session.events) - self._sent) > 0:
+                await self._send(protocol.missed(forgotten))
+                self._sent += forgotten
             unsent = session.told - self._sent
             events = list(session.events)[-unsent:] if unsent else []
             for event in events:
-                async with asyncio.timeout(SEND_S):
-                    await self._websocket.send_text(json.dumps(event, ensure_ascii=False))
+                await self._send(event)
                 self._sent += 1
             if session.over and self._sent == session.told:
                 return
             if not events:
                 await session.changed.wait()
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        async with asyncio.timeout(SEND_S):
+            await self._websocket.send_text(json.dumps(event, ensure_ascii=False))
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any
 
@@ -76,8 +77,20 @@ def closed(job: str | None) -> dict[str, Any]:
     return {"type": "session.closed", "turnscribe": {"job": job}}
 
 
-def new_event_id() -> str:
-    return f"event_{secrets.token_hex(10)}"
+def missed(events: int) -> dict[str, Any]:
+    """For a client that comes back to more events than are kept: so many of the oldest are gone."""
+    return {"type": "turnscribe.missed", "event_id": new_event_id(), "events": events}
+
+
+def new_event_id(place: int | None = None) -> str:
+    """With its `place` among the session's events, where it has one."""
+    return f"event_{secrets.token_hex(10)}" + ("" if place is None else f"_{place}")
+
+
+def place_of(event_id: str | None) -> int | None:
+    """What `new_event_id` was told."""
+    found = re.fullmatch(r"event_[0-9a-f]{20}_([0-9]{1,9})", event_id or "", re.ASCII)
+    return None if found is None else int(found.group(1))
 
 
 def _buffer(kind: str, **fields: Any) -> dict[str, Any]:

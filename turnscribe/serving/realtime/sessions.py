@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
@@ -40,6 +40,7 @@ from turnscribe.serving.realtime.options import SessionFields, audio_format, cha
 from turnscribe.serving.service import Service
 from turnscribe.speech.detector import SpeechDetector, load_speech_detector
 from turnscribe.speech.streaming import StreamingDetector
+from turnscribe.transcript import Turn
 
 log = logging.getLogger("turnscribe.server")
 
@@ -171,7 +172,7 @@ class Session:
 
     def add(self, event: dict[str, Any]) -> None:
         """An event for the client, now or when it comes back."""
-        self.events.append({"event_id": protocol.new_event_id(), **event})
+        self.events.append({"event_id": protocol.new_event_id(self.told), **event})
         self.told += 1
         self.changed.set()
 
@@ -305,7 +306,7 @@ class Sessions:
         spool = session.live.spool
         try:
             if session.fields.turnscribe.keep and spool.samples:
-                job = await asyncio.to_thread(self._job_of, spool, _given(session.fields))
+                job = await asyncio.to_thread(self._job_of, spool, _given(session.fields), session.live.told)
         except Exception as error:
             failed = True
             log.error("a live session's audio could not be kept, it stays in %s: %s", spool.path.name, reason(error))
@@ -359,13 +360,13 @@ class Sessions:
             except Exception as error:  # a full disk, a locked database
                 log.error("a live session's audio could not be kept, it stays in %s: %s", path.name, reason(error))
 
-    def _job_of(self, spool: Spool, given: dict[str, Any]) -> str:
+    def _job_of(self, spool: Spool, given: dict[str, Any], told: Sequence[Turn]) -> str:
         with spool.wav() as file:
-            return self._job(file, given)
+            return self._job(file, given, told)
 
-    def _job(self, file: IO[bytes], given: dict[str, Any]) -> str:
+    def _job(self, file: IO[bytes], given: dict[str, Any], told: Sequence[Turn] = ()) -> str:
         name = time.strftime("live %Y-%m-%d %H.%M.%S.wav", time.gmtime())
-        job = self._store.add(file, name=name, url=None, parameters=given, webhook=None)
+        job = self._store.add(file, name=name, url=None, parameters=given, webhook=None, told=told)
         self._runner.wake()
         return job.id
 

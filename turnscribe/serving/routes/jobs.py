@@ -15,6 +15,7 @@ from starlette.requests import Request as HttpRequest
 
 from turnscribe.aliases import ALIASES, SHOWN_CHARACTERS
 from turnscribe.answer import to_answer
+from turnscribe.diarization.renaming import named_as
 from turnscribe.errors import BadAudio, BadParameters
 from turnscribe.formats import Format, RenderOptions, find_format
 from turnscribe.inputs.fetch import check_url
@@ -43,7 +44,8 @@ def create_job_runner(service: Service, store: JobStore, *, post: Post) -> JobRu
 
     def transcribe(job: Job, listener: Listener) -> str:
         audio = service.fetch(job.url) if job.url else store.upload(job.id).read_bytes()
-        return to_json(service.transcribe(audio, service.parse(job.parameters), listener)).decode()
+        transcript = service.transcribe(audio, service.parse(job.parameters), listener)
+        return to_json(named_as(transcript, job.told)).decode()
 
     service.metrics.gauge("jobs_running", "Jobs on the models.", lambda: store.count("running"))
     service.metrics.gauge("jobs_waiting", "Jobs in the queue.", lambda: store.count("queued"))

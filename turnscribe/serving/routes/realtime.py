@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket
 
 from turnscribe.serving.problems import Forbidden, Problem, problem_response
 from turnscribe.serving.realtime.connection import Connection
-from turnscribe.serving.realtime.protocol import closed, new_event_id
+from turnscribe.serving.realtime.protocol import closed, new_event_id, place_of
 from turnscribe.serving.realtime.sessions import Session, Sessions
 
 SUBPROTOCOL = "realtime"
@@ -50,12 +50,13 @@ def add_realtime_routes(app: FastAPI, sessions: Sessions) -> None:
 
 
 def _sent(session: Session, after: str | None) -> int:
-    """How many of its events the client has: all up to `after`, none where that is not known any more."""
+    """How many of its events the client has: all up to `after`, though that one may be kept no more."""
     first = session.told - len(session.events)
     for index, event in enumerate(session.events):
         if event["event_id"] == after:
             return first + index + 1
-    return first
+    number = place_of(after)
+    return 0 if number is None or number >= first else number + 1
 
 
 def _check_origin(websocket: WebSocket, *, has_keys: bool) -> None:
