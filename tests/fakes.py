@@ -94,6 +94,9 @@ class FakePipeline:
 
     voice_similarity = None
 
+    def known_voices(self, clips: Any) -> dict[str, Any]:
+        return {}
+
     def voices(self, waveform: Any) -> Voices:
         return Voices()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -91,6 +92,9 @@ class Transcriber(Protocol):
     def voices(self, waveform: Waveform) -> Voices:
         """Who speaks when in some seconds `[samples]`, and what each sounds like."""
 
+    def known_voices(self, clips: Mapping[str, bytes]) -> dict[str, NDArray[np.float32]]:
+        """An embedding `[D]` of each person, by name, from files with their voices. Raises `TurnscribeError`."""
+
 
 class Pipeline:
     """Loaded models, called with one recording at a time or from several threads.
@@ -161,6 +165,22 @@ class Pipeline:
             return self._voices(diarizer, waveform)
         finally:
             self._diarizing.release()
+
+    def known_voices(self, clips: Mapping[str, bytes]) -> dict[str, NDArray[np.float32]]:
+        """An embedding `[D]` of each person, by name, from files with their voices.
+
+        Raises `BadParameters` and `BadAudio` as a request with `known_speakers` does, and `InferenceFailed`.
+        """
+        import torch
+
+        diarizer: Diarizer | None = self.diarizer
+        decoded = _decoded_clips(clips, diarizer is not None)
+        if diarizer is None or not decoded:
+            return {}
+        own: Diarizer = diarizer.fast if isinstance(diarizer, HasFastTwin) else diarizer
+        alone = self._diarizing if own is diarizer else nullcontext()
+        with alone, incidents(secret=self.settings.token), torch.inference_mode():
+            return {name: embed(own, clip) for name, clip in decoded.items()}
 
     def _voices(self, diarizer: Diarizer, waveform: Waveform) -> Voices:
         import torch

@@ -59,6 +59,24 @@ def test_two_voices_that_turn_out_to_be_one_are_told_again() -> None:
     assert speakers.corrections() == {}
 
 
+def test_a_voice_known_from_a_clip_has_its_name_and_takes_no_place() -> None:
+    speakers = Speakers(0.6, most=1)
+    speakers.know({"Anna": ANNA, "Ben": BEN})
+    assert one(speakers, np.array([0.0, 0.0, 1.0], np.float32), 0.5) == "SPEAKER_00", "a stranger, however short"
+    assert one(speakers, BEN, 0.5) == "Ben"
+    assert speakers.corrections() == {}
+
+
+def test_who_is_known_later_turns_out_to_be_who_was_heard() -> None:
+    speakers = Speakers(0.6)
+    speakers.told("seg_1", one(speakers, ANNA, 3.0))
+    speakers.told("seg_2", one(speakers, BEN, 3.0))
+    speakers.know({"Anna": ANNA, "Anna's twin": ANNA})
+    assert speakers.corrections() == {"seg_1": "Anna"}, "and two who are known stay two"
+    speakers.know({"Anna": BEN})
+    assert one(speakers, ANNA, 2.0) in ("Anna", "Anna's twin"), "a name that is known keeps its voice"
+
+
 def test_how_many_there_may_be_can_be_said_later() -> None:
     speakers = Speakers(0.6)
     assert one(speakers, ANNA, 3.0) == "SPEAKER_00"

@@ -373,6 +373,10 @@ class TellsApart(FakePipeline):
 
     voice_similarity = 0.5
 
+    def known_voices(self, clips: dict[str, bytes]) -> dict[str, NDArray[np.float32]]:
+        assert all(clip == b"a voice" for clip in clips.values())
+        return dict.fromkeys(clips, np.array([1, 0], np.float32))
+
     def voices(self, waveform: NDArray[np.float32]) -> Voices:
         end = len(waveform) / SAMPLE_RATE
         turns = (Turn("A", 0.0, 1.6), Turn("B", 1.6, end))
@@ -391,6 +395,27 @@ def test_the_jobs_speakers_have_the_names_that_were_told_live(tmp_path: Path, sp
         speakers = client.get(f"/v1/jobs/{job}/result").json()["speakers"]
         assert [speaker.speaker for speaker in TRANSCRIPT.speakers] == ["SPEAKER_00", "SPEAKER_01"]
         assert [speaker["speaker"] for speaker in speakers] == ["SPEAKER_01", "SPEAKER_00"]
+
+
+def test_known_speakers_have_their_names_and_their_clips_are_told_to_nobody(
+    tmp_path: Path, speech: NDArray[np.float32]
+) -> None:
+    clip = f"data:audio/wav;base64,{base64.b64encode(b'a voice').decode()}"
+    own = {"known_speaker_names": ["Ann"], "known_speaker_references": [clip]}
+    with serving(TellsApart(hears_time), tmp_path) as client, session(client, {**PCM16K, "turnscribe": own}) as live:
+        live.send("session.update", session={"turnscribe": {"max_speakers": 4}})
+        updated = live.until("session.updated", count=2)["session"]["turnscribe"]
+        assert (updated["known_speaker_names"], updated["max_speakers"]) == (["Ann"], 4)
+        live.send("session.update", session={"turnscribe": {"known_speaker_names": ["Ann", "Bo"]}})
+        assert "send one reference for each name" in live.until("error")["error"]["message"]
+        live.speak(speech)
+        job = live.close()["turnscribe"]["job"]
+        speakers = [segment["speaker"] for segment in sorted(live.of("segment"), key=lambda one: one["start"])]
+        assert (speakers[0], speakers[-1]) == ("Ann", "SPEAKER_00")
+        assert clip not in json.dumps(live.events)
+        until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "done")
+        kept = client.get(f"/v1/jobs/{job}/result").json()["speakers"]
+        assert [speaker["speaker"] for speaker in kept] == ["Ann", "SPEAKER_00"]
 
 
 def test_a_client_that_missed_more_than_is_kept_is_told_how_much(

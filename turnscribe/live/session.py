@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
@@ -66,6 +66,7 @@ class LiveOptions:
     speakers: bool = True
     similarity: float = 0.55
     most_speakers: int | None = None
+    people: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # embeddings `[D]` of known voices
 
 
 @dataclass(frozen=True)
@@ -289,6 +290,7 @@ class LiveSession:
                 assert order.options is not None
                 self.options = order.options
                 self._speakers.limit(order.options.similarity, order.options.most_speakers)
+                self._speakers.know(order.options.people)
             case "end":
                 if self._utterance is not None:
                     self._commit(order.place)

@@ -1,7 +1,7 @@
 """Who says what is said, while the talk goes on: the speakers of one part are found among those of the parts before.
 
 Two of one part are two people. Two voices of different parts that turn out to be one become the elder: their segments
-get its name, and are told again.
+get its name, and are told again. People whose voices are known from a clip are the eldest, and two of them stay two.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class _Voice:
     total: NDArray[np.float64]  # [D]; of unit embeddings, weighted by seconds
     parts: set[int]  # in which it was heard
     segments: list[str] = field(default_factory=list)
+    known: bool = False  # from a clip
 
     @property
     def direction(self) -> NDArray[np.float64]:
@@ -42,6 +43,16 @@ class Speakers:
     def limit(self, similarity: float, most: int | None) -> None:
         """As the next parts are to be told apart."""
         self._similarity, self._most = similarity, most
+
+    def know(self, people: Mapping[str, NDArray[np.float32]]) -> None:
+        """From here on, by the embeddings `[D]` of their clips; who sounded like one of them turns out to be it."""
+        names = {voice.name for voice in self._voices}
+        further = [
+            _Voice(name, MOST_WEIGHT * _unit(embedding.astype(np.float64)), set(), known=True)
+            for name, embedding in people.items()
+            if name not in names
+        ]
+        self._voices = further + self._voices
 
     def names(self, embeddings: Mapping[str, NDArray[np.float32]], seconds: Mapping[str, float]) -> dict[str, str]:
         """The session's names for the speakers of one part, by their embeddings `[D]`."""
@@ -87,10 +98,11 @@ class Speakers:
         return {index: self._voices[number] for index, number in pairs}
 
     def _unmatched(self, direction: NDArray[np.float64], seconds: float) -> _Voice:
-        """A new voice where there is enough of it, and room for one; else the one that it is most like."""
-        room = self._most is None or len(self._voices) < self._most
-        if self._voices and not (room and seconds >= ENOUGH):
-            return max(self._voices, key=lambda voice: float(voice.direction @ direction))
+        """A new voice where there is enough of it, and room for one; else the most similar one heard before."""
+        heard = [voice for voice in self._voices if voice.parts]
+        room = self._most is None or len(heard) < self._most
+        if heard and not (room and seconds >= ENOUGH):
+            return max(heard, key=lambda voice: float(voice.direction @ direction))
         voice = _Voice(f"SPEAKER_{self._names:02d}", min(seconds, MOST_WEIGHT) * direction, {self._part})
         self._names += 1
         self._voices.append(voice)
@@ -100,7 +112,7 @@ class Speakers:
         for index, elder in enumerate(self._voices):
             for younger in self._voices[index + 1 :]:
                 alike = float(elder.direction @ younger.direction) >= self._similarity
-                if alike and not elder.parts & younger.parts:
+                if alike and not elder.parts & younger.parts and not younger.known:
                     return elder, younger
         return None
 

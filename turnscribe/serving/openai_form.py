@@ -58,7 +58,7 @@ def read_transcription_form(
     if any(lists["languages"]):
         parameters["languages"] = ",".join(lists["languages"])
     answer_format = find_format(parameters.pop("response_format", "") or "json")
-    known_speakers = _known_speakers(lists["known_speaker_names"], lists["known_speaker_references"])
+    known_speakers = known_speaker_files(lists["known_speaker_names"], lists["known_speaker_references"])
     if _has_word(lists["timestamp_granularities"]):
         parameters.setdefault("timestamps", "word")
     if parameters.get("channels") != "split":  # there the channels are the speakers
@@ -93,7 +93,8 @@ def _has_word(granularities: Sequence[str]) -> bool:
     return "word" in given
 
 
-def _known_speakers(names: Sequence[str], references: Sequence[str]) -> dict[str, bytes]:
+def known_speaker_files(names: Sequence[str], references: Sequence[str]) -> dict[str, bytes]:
+    """By name, the files in as many `data:` URLs. Raises `BadParameters`."""
     if len(names) != len(references):
         raise BadParameters(
             f"{len(names)} known_speaker_names and {len(references)} known_speaker_references were sent: "

@@ -9,9 +9,12 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.devices import Running
-from turnscribe.errors import Cancelled, InferenceFailed, SettingsError
+from turnscribe.errors import BadParameters, Cancelled, InferenceFailed, SettingsError
 from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
 from turnscribe.pipeline import LoadPipeline, Voices
@@ -127,6 +130,15 @@ class PipelineOnDevices:
     def voice_similarity(self) -> float | None:
         """`None`: voices are not asked of a device by themselves."""
         return None
+
+    def known_voices(self, clips: Mapping[str, bytes]) -> dict[str, NDArray[np.float32]]:
+        """Nobody is known where nobody can be told apart. Raises `BadParameters` where there are clips."""
+        if clips:
+            raise BadParameters(
+                "Known speakers were sent, and live sessions tell nobody apart where the models run in processes of "
+                "their own: leave them out."
+            )
+        return {}
 
     def voices(self, waveform: Waveform) -> Voices:
         """Nobody's."""

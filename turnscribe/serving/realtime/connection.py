@@ -99,7 +99,7 @@ class Connection:
         session = self._session
         match event.get("type"):
             case "session.update":
-                session.update(event.get("session"))
+                await session.update(event.get("session"))
             case "input_audio_buffer.append":
                 audio = event.get("audio")
                 if not isinstance(audio, str):

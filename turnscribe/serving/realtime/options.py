@@ -5,16 +5,22 @@ A field that is absent stays as it was, and null clears it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from turnscribe.diarization.known_speakers import MOST_NAMES
 from turnscribe.live.commit import Rule
 from turnscribe.live.endpoints import Endpointing
 from turnscribe.live.intake import G711_ALAW, G711_ULAW, PCM16, PCM16_16K, AudioFormat
 from turnscribe.live.session import LiveOptions
 from turnscribe.live.utterance import Style
 from turnscribe.request import PROMPT_CHARACTERS
+from turnscribe.serving.openai_form import known_speaker_files
 from turnscribe.serving.problems import Malformed
 from turnscribe.serving.service import ParseParameters
 
@@ -95,6 +101,12 @@ class Own(_Fields):
     speakers: bool = True
     max_speakers: Annotated[int, Field(ge=1, le=100)] | None = None
     keep: bool = True  # the session as a job
+    known_speaker_names: (
+        Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=MOST_NAMES)] | None
+    ) = None
+    known_speaker_references: Annotated[list[str], Field(max_length=MOST_NAMES)] | None = Field(
+        default=None, exclude=True
+    )  # what was made of them is kept, and they are told to nobody
 
 
 class SessionFields(_Fields):
@@ -130,8 +142,13 @@ def changed(before: SessionFields, changes: object) -> tuple[SessionFields, list
     return after, warnings
 
 
-def live_options(fields: SessionFields, parse: ParseParameters, similarity: float | None) -> LiveOptions:
-    """How a session with these fields hears. Raises `BadParameters`."""
+def live_options(
+    fields: SessionFields,
+    parse: ParseParameters,
+    similarity: float | None,
+    people: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
+) -> LiveOptions:
+    """How a session with these fields hears, that knows these voices. Raises `BadParameters`."""
     heard = fields.audio.input
     own = fields.turnscribe
     style = Style(parse(parameters(fields)), own.rule)
@@ -143,7 +160,16 @@ def live_options(fields: SessionFields, parse: ParseParameters, similarity: floa
         speakers=own.speakers and similarity is not None,
         similarity=similarity or 1.0,
         most_speakers=own.max_speakers,
+        people=people,
     )
+
+
+def further_known_speakers(before: SessionFields, after: SessionFields) -> dict[str, bytes] | None:
+    """Files with people's voices, by name; `None` where nothing changes. Raises `BadParameters`."""
+    own = after.turnscribe
+    if own.known_speaker_references is None and own.known_speaker_names == before.turnscribe.known_speaker_names:
+        return None
+    return known_speaker_files(own.known_speaker_names or (), own.known_speaker_references or ())
 
 
 def parameters(fields: SessionFields) -> dict[str, Any]:

@@ -13,9 +13,12 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from turnscribe.files import disk_is_full
 from turnscribe.live.ear import PipelineEar
@@ -36,7 +39,14 @@ from turnscribe.serving.problems import (
     reason,
 )
 from turnscribe.serving.realtime import protocol
-from turnscribe.serving.realtime.options import SessionFields, audio_format, changed, live_options, parameters
+from turnscribe.serving.realtime.options import (
+    SessionFields,
+    audio_format,
+    changed,
+    further_known_speakers,
+    live_options,
+    parameters,
+)
 from turnscribe.serving.service import Service
 from turnscribe.speech.detector import SpeechDetector, load_speech_detector
 from turnscribe.speech.streaming import StreamingDetector
@@ -77,6 +87,7 @@ class Session:
         self._sessions, self._similarity = sessions, similarity
         self._loop = asyncio.get_running_loop()
         self._intake = Intake(audio_format(self.fields))
+        self._people: Mapping[str, NDArray[np.float32]] = {}  # known voices
         self._received = 0  # bytes of audio
         self._surplus = 0  # bytes that came and that a client which came back is not told of: it sends them again
         self._due = asyncio.Event()
@@ -91,11 +102,15 @@ class Session:
 
     # What a client asks for ---------------------------------------------------------------------------
 
-    def update(self, changes: object) -> None:
+    async def update(self, changes: object) -> None:
         """Raises `Problem` or `RequestError`; nothing is changed then."""
         self._check_orders()
         fields, warnings = changed(self.fields, changes)
-        options = live_options(fields, self._sessions.service.parse, self._similarity)
+        service = self._sessions.service
+        if (files := further_known_speakers(self.fields, fields)) is not None:
+            self._people = await asyncio.to_thread(service.pipeline.known_voices, files)
+            fields.turnscribe.known_speaker_references = None
+        options = live_options(fields, service.parse, self._similarity, self._people)
         format = audio_format(fields)
         if format != self._intake.format and self._received:
             raise Malformed("The format cannot change once there is audio: start another session.")
