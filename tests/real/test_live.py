@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,7 @@ from turnscribe.live.commit import RULES, Rule
 from turnscribe.live.events import Completed, Delta, Segment
 from turnscribe.live.session import LiveOptions
 from turnscribe.live.utterance import Style
+from turnscribe.waveform import SAMPLE_RATE, to_wav
 
 STEP_S = 0.05  # of the session's work: the same on every machine, or the cuts would be others
 CALL = "conversation/sample"  # two women on the telephone, the first word at 6.7 s
@@ -59,3 +61,25 @@ def test_the_words_are_about_those_of_the_whole_recording(
     assert measured.words > 50
     assert measured.errors <= measured.offline_errors + 0.05 * measured.words
     assert measured.wrong <= measured.offline_wrong + 0.1 * measured.spoken
+
+
+def test_who_is_known_from_a_clip_has_her_name(real_handler: Any, real_recordings: dict[str, Recording]) -> None:
+    """A clip of one of the two women names her, and not the other."""
+    pipeline, spoken = real_handler.pipeline, real_recordings[CALL].load()
+    waveform = decode_audio(spoken.audio).mono
+    longest = max(spoken.turns, key=lambda turn: turn.end - turn.start)
+    clip = waveform[round(longest.start * SAMPLE_RATE) :][: round(min(longest.end - longest.start, 10) * SAMPLE_RATE)]
+    people = pipeline.known_voices({"Ann": to_wav(clip)})
+    options = LiveOptions(Style(ENGLISH), similarity=pipeline.voice_similarity)
+    told = reckoned(pipeline, replace(options, people=people), waveform, each=STEP_S)
+    segments = {event.id: event for _, event in told.events if isinstance(event, Segment)}.values()
+    shared = {
+        True: 0.0,
+        False: 0.0,
+    }  # seconds of segments that are hers by name: with her turns, and with the other's
+    for segment in segments:
+        for turn in spoken.turns if segment.speaker == "Ann" else ():
+            seconds = min(segment.end, turn.end) - max(segment.start, turn.start)
+            shared[turn.speaker == longest.speaker] += max(seconds, 0.0)
+    assert shared[True] > 5
+    assert shared[False] < 0.3 * shared[True]

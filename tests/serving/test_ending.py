@@ -21,7 +21,7 @@ from turnscribe.request import Request
 from turnscribe.serving.app import create_app
 from turnscribe.serving.connections import BoundedConnection
 from turnscribe.serving.jobs.store import Job, JobStore
-from turnscribe.serving.server import WEBSOCKETS, Server
+from turnscribe.serving.server import LARGEST_MESSAGE, WEBSOCKETS, Server
 from turnscribe.settings import ServerSettings
 
 pytestmark = pytest.mark.serving
@@ -38,7 +38,14 @@ def server_in(
     settings = ServerSettings(jobs_folder=folder / "jobs", shutdown_timeout_s=SHUTDOWN_S)
     app = create_app(pipeline, settings, post=post)  # type: ignore[arg-type]
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=BoundedConnection, ws=WEBSOCKETS, log_config=None, access_log=False)
+    config = uvicorn.Config(
+        app,
+        http=BoundedConnection,
+        ws=WEBSOCKETS,
+        ws_max_size=LARGEST_MESSAGE,
+        log_config=None,
+        access_log=False,
+    )
     server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

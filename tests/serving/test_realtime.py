@@ -33,7 +33,8 @@ from turnscribe.pipeline import Voices
 from turnscribe.request import Request
 from turnscribe.serving.jobs.store import JobStore
 from turnscribe.serving.realtime import sessions
-from turnscribe.serving.realtime.connection import Connection
+from turnscribe.serving.realtime.connection import LARGEST_AUDIO, Connection
+from turnscribe.serving.server import LARGEST_MESSAGE
 from turnscribe.transcript import Chunk, Transcript, Turn, Word
 from turnscribe.waveform import SAMPLE_RATE, to_int16, to_wav
 
@@ -520,6 +521,44 @@ def test_what_a_killed_server_had_heard_is_kept_by_the_next(tmp_path: Path, spee
     (call,) = pipeline.calls
     assert call.request.decoding.language == "de"
     assert np.array_equal(decode_audio(call.audio).mono, decode_audio(to_wav(speech)).mono)
+
+
+def test_a_client_that_says_nothing_is_left_and_can_come_back(
+    server: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("turnscribe.serving.realtime.connection.IDLE_S", 0.3)
+    with session(server) as live:
+        id = live.events[0]["session"]["id"]
+        with pytest.raises(ConnectionClosed) as closed:
+            live.until("session.closed")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+    monkeypatch.setattr("turnscribe.serving.realtime.connection.IDLE_S", 60)
+    with connect(address(server, f"?session_id={id}")) as websocket:
+        Client(websocket).close()
+
+
+def test_a_large_event_is_taken_and_one_too_large_ends_the_connection_and_not_the_session(tmp_path: Path) -> None:
+    largest = np.zeros(LARGEST_AUDIO // 2, "<i2").tobytes()
+    with (
+        server_in(tmp_path, fake_pipeline()) as (_, url, _),
+        httpx.Client(base_url=url) as client,
+        session(client, {**BY_CLIENT, "turnscribe": {"keep": False}}, max_size=None) as live,
+    ):
+        id = live.events[0]["session"]["id"]
+        live.send("input_audio_buffer.append", audio=base64.b64encode(largest).decode())
+        live.send("input_audio_buffer.append", audio=base64.b64encode(largest + bytes(2)).decode())
+        assert "15 MiB" in live.until("error")["error"]["message"]
+        live.send("input_audio_buffer.append", audio="A" * LARGEST_MESSAGE)
+        with pytest.raises(ConnectionClosed) as closed:
+            live.until("session.closed")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+        with connect(address(client, f"?session_id={id}")) as websocket:
+            again = Client(websocket)
+            resumed = again.until("session.resumed")["session"]["turnscribe"]
+            assert resumed["received_ms"] == len(largest) // 2 * 1000 // SAMPLE_RATE
+            again.close()
 
 
 def test_a_client_that_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

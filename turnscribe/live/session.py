@@ -113,6 +113,7 @@ class LiveSession:
         self._paused = False  # where the client commits: the open utterance is settled, and nobody speaks
         self._prepared_at = -1  # the end of the speech that the final text was heard of already
         self._speakers = Speakers(options.similarity, options.most_speakers)
+        self._speakers.know(options.people)
         self._told: dict[str, Segment] = {}
         self._prepared_voices: tuple[int, int, Voices] | None = None  # from where to where, and who speaks there
         self._behind = BEHIND
