@@ -1,5 +1,5 @@
 """Clients of realtime sessions as people have them, against `python -m server` with the demo models: the OpenAI SDK,
-and a WebSocket as older clients and browsers open it.
+k6, and a WebSocket as older clients and browsers open it.
 """
 
 from __future__ import annotations
@@ -197,6 +197,26 @@ def test_an_event_that_is_wrong_is_named_and_the_session_goes_on(openai: dict[st
     assert (wrong["type"], wrong["event_id"]) == ("invalid_request_error", "wrong")
     assert "session.turnscribe.rule" in wrong["message"]
     assert (too_early["code"], too_early["event_id"]) == ("input_audio_buffer_commit_empty", "too_early")
+
+
+# k6 --------------------------------------------------------------------------------------------------
+
+
+def test_two_users_of_a_load_tester_each_get_what_was_said(
+    ask: Run, sound: NDArray[np.float32], speech: bytes, demo_handler: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "speech.wav"
+    file.write_bytes(to_wav(sound, sample_rate=RATE))
+    text = demo_handler.pipeline.transcribe(speech, parse_config({"diarize": False, "language": "en"})).text
+    users = ask("realtime_k6", file)
+    assert [user["status"] for user in users] == [101, 101]
+    for user in users:
+        events = user["events"]
+        assert [event["type"] for event in events[:2]] == ["session.created", "session.updated"]
+        assert events[-1]["type"] == "session.closed"
+        assert of(events, f"{TRANSCRIPTION}.delta")
+        live = " ".join(event["transcript"] for event in of(events, f"{TRANSCRIPTION}.completed"))
+        assert similarity(live, text) > 0.8
 
 
 # A WebSocket -----------------------------------------------------------------------------------------
