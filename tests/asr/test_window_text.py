@@ -115,7 +115,9 @@ def test_what_a_text_passed_over_begins_in_its_window_where_it_would_begin_on_it
     def passed_over(tokens: list[int], speech: SpeechMap | None = SPEECH) -> float | None:
         alignment = TokenAlignment(np.array(starts[:-1]), np.array(starts[1:]), np.zeros(len(tokens)))
         decoded = DecodedWindow(WINDOW, tokens, np.zeros(len(tokens)), alignment)
-        return passed_over_from(READER, decoded, spoken="en", task="transcribe", speech=speech)
+        return passed_over_from(
+            READER, WINDOW, tokens, lambda: decoded, spoken="en", task="transcribe", speech=speech
+        )
 
     rest = read(tokens, starts).rest
     assert rest is not None

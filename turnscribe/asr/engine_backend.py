@@ -194,7 +194,9 @@ class _Transcription:
     def judge(self, window: Window, attempts: Sequence[Attempt]) -> Attempt | GoOn | float:
         options, latest = self.options, attempts[-1]
         self.speculation += Speculation(latest.proposed, latest.accepted)
-        if latest.goes_on and not self._says_more(latest, attempts[-2]):
+        if latest.goes_on:
+            if self._says_more(latest, attempts[-2]):
+                return self._passed_over(window, latest) or latest
             return attempts[-2]  # and what comes after it is decoded on its own
         if self._unlikely(latest):
             if options.no_speech_threshold is not None and latest.no_speech > options.no_speech_threshold:
@@ -249,7 +251,9 @@ class _Transcription:
             return None
         begins = passed_over_from(
             self.asr.reader,
-            self._decoded(window, attempt),
+            window,
+            attempt.tokens,
+            lambda: self._decoded(window, attempt),
             spoken=self.language.of(window),
             task=self.options.task,
             speech=self.speech,

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -75,18 +75,28 @@ def read_window(
 
 
 def passed_over_from(
-    reader: Reader, decoded: DecodedWindow, *, spoken: str, task: Task, speech: SpeechMap | None
+    reader: Reader,
+    window: Window,
+    tokens: Sequence[int],
+    decoded: Callable[[], DecodedWindow],
+    *,
+    spoken: str,
+    task: Task,
+    speech: SpeechMap | None,
 ) -> float | None:
-    """Where speech begins that comes after a closed text, in seconds of the window; `None` where there is none."""
-    closed_at = reader.closed_at(decoded.tokens)
-    if closed_at is None or _unwritten(decoded.window, closed_at, speech) is None:
+    """Where speech begins that comes after a closed text, in seconds of the window; `None` where there is none.
+
+    `decoded` is called where the last timestamp alone does not say so: its words have to be aligned.
+    """
+    closed_at = reader.closed_at(tokens)
+    if closed_at is None or _unwritten(window, closed_at, speech) is None:
         return None
-    chunks, rest_from = reader.read(decoded, written(spoken, task))
+    chunks, rest_from = reader.read(decoded(), written(spoken, task))
     if rest_from is not None:
         return None
-    chunks, _ = _without_what_nobody_said(chunks, decoded.window)
-    unwritten = _unwritten(decoded.window, _written_until(chunks), speech)
-    return None if unwritten is None else decoded.window.duration - unwritten.duration
+    chunks, _ = _without_what_nobody_said(chunks, window)
+    unwritten = _unwritten(window, _written_until(chunks), speech)
+    return None if unwritten is None else window.duration - unwritten.duration
 
 
 def written(spoken: str, task: Task) -> str:

@@ -152,7 +152,7 @@ class LiveSession:
         """Who speaks when, as far as it was told. Once the session is over."""
         return [
             Turn(segment.speaker, segment.start, segment.end)
-            for segment in self._told.values()
+            for segment in tuple(self._told.values())  # a step that was given up may still be under way
             if segment.speaker is not None
         ]
 
