@@ -18,6 +18,7 @@ from turnscribe.transcript import Chunk, Transcript, Word
 from turnscribe.waveform import FULL_SCALE, SAMPLE_RATE, Waveform
 
 STEP = SAMPLE_RATE // 100
+WORD_S = 0.4
 HALF_HEARD = 0.15  # seconds before the end of the audio in which a word is heard as another
 ON = 0.3  # seconds into a word, of which a pass that begins there still hears it
 
@@ -28,12 +29,20 @@ def new_spool() -> Spool:
         return Spool(Path(folder, "spool"))
 
 
-def said(text: str, start: float = 0.0, *, every: float = 0.4) -> list[Word]:
+def said(text: str, start: float = 0.0, *, every: float = WORD_S) -> list[Word]:
     """A word every so many seconds, from `start` on."""
     return [
         Word(f" {one}", round(start + every * index, 3), round(start + every * (index + 1), 3))
         for index, one in enumerate(text.split())
     ]
+
+
+def says_time(seconds: float) -> Transcript:
+    """A word for every 0.4 s that are whole."""
+    words = tuple(said(" ".join(f"w{index}" for index in range(int(seconds / WORD_S))), every=WORD_S))
+    text = "".join(word.text for word in words)
+    chunks = (Chunk(text, 0.0, words[-1].end, words),) if words else ()
+    return Transcript(text.strip(), chunks, seconds, language="en")
 
 
 def talk(seconds: float) -> Waveform:

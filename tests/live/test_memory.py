@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.live.fakes import new_spool
+from tests.live.fakes import new_spool, says_time
 from turnscribe.live.events import LiveEvent
 from turnscribe.live.session import LiveOptions, LiveSession
 from turnscribe.live.utterance import Style
 from turnscribe.pipeline import Voices
 from turnscribe.request import Request
-from turnscribe.transcript import Chunk, Transcript, Turn, Word
+from turnscribe.transcript import Transcript, Turn
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 PIECE = SAMPLE_RATE // 10
 FRAME = 512
-WORD_S = 0.4
 
 
 class Ear:
@@ -29,13 +28,7 @@ class Ear:
     def hear(
         self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str
     ) -> Transcript:
-        seconds = len(samples) / SAMPLE_RATE
-        words = tuple(
-            Word(f" w{index}", index * WORD_S, (index + 1) * WORD_S) for index in range(int(seconds / WORD_S))
-        )
-        text = "".join(word.text for word in words)
-        chunks = (Chunk(text, 0.0, words[-1].end, words),) if words else ()
-        return Transcript(text.strip(), chunks, seconds, language="en")
+        return says_time(len(samples) / SAMPLE_RATE)
 
     def voices(self, samples: Waveform) -> Voices:
         end = len(samples) / SAMPLE_RATE

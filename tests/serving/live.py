@@ -15,9 +15,8 @@ import httpx
 import uvicorn
 
 from turnscribe.serving.app import create_app
-from turnscribe.serving.connections import BoundedConnection
 from turnscribe.serving.log import WebSocketLines
-from turnscribe.serving.server import WEBSOCKETS
+from turnscribe.serving.server import configured
 from turnscribe.settings import ServerSettings
 
 
@@ -38,9 +37,8 @@ def serving(
     """A client of a server on a free port, whose application is `client.app`."""
     app = create_app(pipeline, ServerSettings(jobs_folder=folder / "jobs", **(settings or {})), post=post_nothing)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=BoundedConnection, ws=WEBSOCKETS, log_config=None, access_log=False)
     logging.getLogger("uvicorn.error").addFilter(WebSocketLines())
-    server = Server(config)
+    server = Server(configured(app, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

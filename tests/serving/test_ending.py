@@ -12,16 +12,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from tests.fakes import AUDIO, FakePipeline
 from tests.serving.live import post_nothing, until
 from turnscribe.listener import Listener
 from turnscribe.request import Request
 from turnscribe.serving.app import create_app
-from turnscribe.serving.connections import BoundedConnection
 from turnscribe.serving.jobs.store import Job, JobStore
-from turnscribe.serving.server import LARGEST_MESSAGE, WEBSOCKETS, Server
+from turnscribe.serving.server import Server, configured
 from turnscribe.settings import ServerSettings
 
 pytestmark = pytest.mark.serving
@@ -38,15 +36,7 @@ def server_in(
     settings = ServerSettings(jobs_folder=folder / "jobs", shutdown_timeout_s=SHUTDOWN_S)
     app = create_app(pipeline, settings, post=post)  # type: ignore[arg-type]
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app,
-        http=BoundedConnection,
-        ws=WEBSOCKETS,
-        ws_max_size=LARGEST_MESSAGE,
-        log_config=None,
-        access_log=False,
-    )
-    server = Server(config)
+    server = Server(configured(app, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

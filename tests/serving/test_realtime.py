@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.fakes import TRANSCRIPT, FakePipeline
+from tests.live.fakes import WORD_S, says_time
 from tests.serving.live import serving, until
 from tests.serving.test_ending import server_in
 from turnscribe.inputs.decode import decode_audio
@@ -35,12 +36,11 @@ from turnscribe.serving.jobs.store import JobStore
 from turnscribe.serving.realtime import sessions
 from turnscribe.serving.realtime.connection import LARGEST_AUDIO, Connection
 from turnscribe.serving.server import LARGEST_MESSAGE
-from turnscribe.transcript import Chunk, Transcript, Turn, Word
+from turnscribe.transcript import Transcript, Turn
 from turnscribe.waveform import SAMPLE_RATE, to_int16, to_wav
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "conversation.flac"
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
-WORD_S = 0.4
 PCM16K = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16000}}}}
 BY_CLIENT = {"audio": {"input": {**PCM16K["audio"]["input"], "turn_detection": None}}}
 
@@ -57,14 +57,7 @@ def hears_time(audio: bytes, request: Request, listener: Listener) -> Transcript
     """A word for every 0.4 s that are whole."""
     if request.encoding is None:  # the warm-up, and jobs
         return None
-    seconds = len(audio) / 2 / SAMPLE_RATE
-    words = tuple(
-        Word(f" w{index}", round(index * WORD_S, 3), round((index + 1) * WORD_S, 3))
-        for index in range(int(seconds / WORD_S))
-    )
-    text = "".join(word.text for word in words)
-    chunks = (Chunk(text, 0.0, words[-1].end, words),) if words else ()
-    return Transcript(text.strip(), chunks, seconds, language="en")
+    return says_time(len(audio) / 2 / SAMPLE_RATE)
 
 
 def fake_pipeline() -> FakePipeline:
@@ -549,7 +542,10 @@ def test_a_large_event_is_taken_and_one_too_large_ends_the_connection_and_not_th
         live.send("input_audio_buffer.append", audio=base64.b64encode(largest).decode())
         live.send("input_audio_buffer.append", audio=base64.b64encode(largest + bytes(2)).decode())
         assert "15 MiB" in live.until("error")["error"]["message"]
-        live.send("input_audio_buffer.append", audio="A" * LARGEST_MESSAGE)
+
+        # The head of a text that is a byte too long. It is refused by that: behind a text that is still on its way
+        # the answer might not be read.
+        live.websocket.socket.sendall(b"\x81\xff" + (LARGEST_MESSAGE + 1).to_bytes(8, "big") + bytes(4))
         with pytest.raises(ConnectionClosed) as closed:
             live.until("session.closed")
         assert closed.value.rcvd is not None

@@ -262,9 +262,7 @@ class _Transcription:
             return None
         first_time = self.asr.engine.rules.first_time
         forced = (*attempt.tokens, max(first_time + round(begins / SECONDS_PER_FRAME), attempt.tokens[-1]))
-        initial = self._prompt(window)
-        has_room = len(initial.initial) + len(forced) + LEAST_FURTHER <= initial.limit
-        return GoOn(forced) if has_room else None
+        return GoOn(forced) if _has_room(self._prompt(window), forced) else None
 
     def _unlikely(self, attempt: Attempt) -> bool:
         threshold = self.options.logprob_threshold
@@ -277,18 +275,16 @@ class _Transcription:
             language = config.lang_to_id[f"<|{self.language.of(window)}|>"]
             initial += [language, config.task_to_id[self.options.task]]
         limit = token_limit(config, len(initial), self.models.decoder.positions)
-        forced = self._forced(window)
-        if len(initial) + len(forced) + LEAST_FURTHER > limit:
-            forced = ()  # there would be no room for what follows
-        return Prompt(
+        prompt = Prompt(
             tuple(initial),
             len(self.earlier),
             limit,
             self.options.temperature,
             self.options.length_penalty,
             self.options.patience,
-            forced,
         )
+        forced = self._forced(window)
+        return replace(prompt, forced=forced) if _has_room(prompt, forced) else prompt
 
     def _forced(self, window: Window) -> tuple[int, ...]:
         """The tokens that the window's text is known to begin with."""
@@ -329,6 +325,11 @@ class _Transcription:
         self.warnings.append(
             f"The text from {window.offset:.1f} s to {window.offset + window.duration:.1f} s {what}."
         )
+
+
+def _has_room(prompt: Prompt, forced: Sequence[int]) -> bool:
+    """Whether something can follow the tokens that are forced."""
+    return len(prompt.initial) + len(forced) + LEAST_FURTHER <= prompt.limit
 
 
 def _nothing(attempt: Attempt) -> Attempt:

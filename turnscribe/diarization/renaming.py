@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.diarization.known_speakers import DIARIZER_PREFIX, match_voices
-from turnscribe.transcript import Transcript, Turn
+from turnscribe.transcript import Chunk, SpeakerText, Transcript, Turn, Word
+
+NamedT = TypeVar("NamedT", Chunk, SpeakerText, Turn, Word)
 
 
 def named_as(transcript: Transcript, known: Sequence[Turn]) -> Transcript:
@@ -28,20 +31,15 @@ def named_as(transcript: Transcript, known: Sequence[Turn]) -> Transcript:
     numbered = (f"{DIARIZER_PREFIX}{number:02d}" for number in range(len(strangers) + len(people)))
     free = [name for name in numbered if name not in people]
     names |= dict(zip(strangers, free, strict=False))
+
+    def named(part: NamedT) -> NamedT:
+        return replace(part, speaker=names.get(part.speaker or "", part.speaker))
+
     return replace(
         transcript,
-        chunks=tuple(
-            replace(
-                chunk,
-                speaker=names.get(chunk.speaker or "", chunk.speaker),
-                words=tuple(
-                    replace(word, speaker=names.get(word.speaker or "", word.speaker)) for word in chunk.words
-                ),
-            )
-            for chunk in transcript.chunks
-        ),
-        speakers=tuple(replace(one, speaker=names.get(one.speaker, one.speaker)) for one in transcript.speakers),
-        turns=tuple(replace(turn, speaker=names[turn.speaker]) for turn in transcript.turns),
+        chunks=tuple(replace(named(chunk), words=tuple(map(named, chunk.words))) for chunk in transcript.chunks),
+        speakers=tuple(map(named, transcript.speakers)),
+        turns=tuple(map(named, transcript.turns)),
     )
 
 

@@ -42,6 +42,21 @@ WEBSOCKETS: Any = bounded_websocket() if "websockets-sansio" in WS_PROTOCOLS els
 LARGEST_MESSAGE = 21 * 2**20  # bytes: 15 MiB of audio as base64
 
 
+def configured(app: Any, **own: Any) -> uvicorn.Config:
+    """How HTTP and WebSockets are spoken with `app`; `own` are further fields of uvicorn's."""
+    return uvicorn.Config(
+        app,
+        http=BoundedConnection,
+        ws=WEBSOCKETS,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
+        backlog=ACCEPTED_AT_ONCE,
+        access_log=False,
+        server_header=False,
+        **own,
+    )
+
+
 class Server(uvicorn.Server):
     """uvicorn, which at the end also answers requests that were sent before and that it had not read yet."""
 
@@ -88,18 +103,7 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
         return 2
     host, port = args.host or settings.host, settings.port if args.port is None else args.port
     BoundedConnection.most = most_connections(settings.max_connections)
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        http=BoundedConnection,
-        ws=WEBSOCKETS,
-        ws_max_size=LARGEST_MESSAGE,
-        ws_per_message_deflate=False,
-        backlog=ACCEPTED_AT_ONCE,
-        access_log=False,
-        server_header=False,
-    )
+    config = configured(app, host=host, port=port)
     for handler in logging.getLogger("uvicorn").handlers:
         handler.addFilter(LogLimit())
     logging.getLogger("uvicorn.error").addFilter(WebSocketLines())

@@ -138,24 +138,24 @@ class JobStore:
         `told` is who speaks when, by the names that the transcript is to have, where somebody was told of it already.
         """
         id = f"job_{secrets.token_urlsafe(18)}"
-        values: tuple[object, ...] = (
-            id,
-            "queued",
-            name[:200],
-            url,
-            json.dumps(dict(parameters)),
-            self.clock(),
-            webhook,
-        )
-        values += (json.dumps([[turn.speaker, turn.start, turn.end] for turn in told]) if told else None,)
-        columns = "id, status, name, url, parameters, created_at, webhook, told"
+        row = {
+            "id": id,
+            "status": "queued",
+            "name": name[:200],
+            "url": url,
+            "parameters": json.dumps(dict(parameters)),
+            "created_at": self.clock(),
+            "webhook": webhook,
+            "told": json.dumps([[turn.speaker, turn.start, turn.end] for turn in told]) if told else None,
+        }
+        columns, places = ", ".join(row), ", ".join("?" * len(row))
         try:
             if file is not None:
                 self._write_upload(file, id)
             with self._lock:
                 if most_queued is not None and self.count("queued") >= most_queued:
                     raise TooManyJobs
-                self._db.execute(f"INSERT INTO jobs ({columns}) VALUES (?,?,?,?,?,?,?,?)", values)
+                self._db.execute(f"INSERT INTO jobs ({columns}) VALUES ({places})", tuple(row.values()))
                 job = self.get(id)
         except BaseException:
             self.upload(id).unlink(missing_ok=True)

@@ -124,11 +124,11 @@ class Connection:
         session = self._session
         while not self._dropped:
             session.changed.clear()
-            if (forgotten := session.told - len(session.events) - self._sent) > 0:
-                await self._send(protocol.missed(forgotten))
+            forgotten = session.told - len(session.events) - self._sent
+            events = list(session.events)[max(-forgotten, 0) :]
+            if forgotten > 0:
                 self._sent += forgotten
-            unsent = session.told - self._sent
-            events = list(session.events)[-unsent:] if unsent else []
+                await self._send(protocol.missed(forgotten))
             for event in events:
                 await self._send(event)
                 self._sent += 1

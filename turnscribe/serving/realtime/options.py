@@ -6,7 +6,6 @@ A field that is absent stays as it was, and null clears it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -146,7 +145,7 @@ def live_options(
     fields: SessionFields,
     parse: ParseParameters,
     similarity: float | None,
-    people: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
+    people: Mapping[str, NDArray[np.float32]],
 ) -> LiveOptions:
     """How a session with these fields hears, that knows these voices. Raises `BadParameters`."""
     heard = fields.audio.input

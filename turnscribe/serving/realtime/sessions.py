@@ -80,7 +80,7 @@ class Session:
         self.live = LiveSession(
             PipelineEar(sessions.service.pipeline),
             StreamingDetector(sessions.detector),
-            live_options(self.fields, sessions.service.parse, similarity),
+            live_options(self.fields, sessions.service.parse, similarity, {}),
             self._tell,
             spool=Spool(sessions.folder / f"{self.id}{AUDIO}"),
         )
@@ -106,18 +106,18 @@ class Session:
         """Raises `Problem` or `RequestError`; nothing is changed then."""
         self._check_orders()
         fields, warnings = changed(self.fields, changes)
-        service = self._sessions.service
+        service, people = self._sessions.service, self._people
         if (files := further_known_speakers(self.fields, fields)) is not None:
-            self._people = await asyncio.to_thread(service.pipeline.known_voices, files)
+            people = await asyncio.to_thread(service.pipeline.known_voices, files)
             fields.turnscribe.known_speaker_references = None
-        options = live_options(fields, service.parse, self._similarity, self._people)
+        options = live_options(fields, service.parse, self._similarity, people)
         format = audio_format(fields)
         if format != self._intake.format and self._received:
             raise Malformed("The format cannot change once there is audio: start another session.")
         self._sessions.note(self.id, fields)
         if format != self._intake.format:
             self._intake = Intake(format)
-        self.fields = fields
+        self.fields, self._people = fields, people
         self.live.change(options)
         self.add(self.described("session.updated", warnings=warnings))
         self._due.set()

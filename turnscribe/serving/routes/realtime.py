@@ -41,7 +41,7 @@ def add_realtime_routes(app: FastAPI, sessions: Sessions) -> None:
             connection = Connection(websocket, session, sent=sent)
             # Not among its events, since how much has come is true of this connection alone. Its id is that of the
             # last event that the client has, so that it can come back after this one, too.
-            known = any(event["event_id"] == after for event in session.events)
+            known = sent > session.told - len(session.events)
             await websocket.send_json({"event_id": after if known else new_event_id(), **session.go_on()})
             await connection.run(sessions)
 
@@ -52,11 +52,14 @@ def add_realtime_routes(app: FastAPI, sessions: Sessions) -> None:
 def _sent(session: Session, after: str | None) -> int:
     """How many of its events the client has: all up to `after`, though that one may be kept no more."""
     first = session.told - len(session.events)
-    for index, event in enumerate(session.events):
-        if event["event_id"] == after:
-            return first + index + 1
-    number = place_of(after)
-    return 0 if number is None or number >= first else number + 1
+    place = place_of(after)
+    if (
+        place is None
+        or place >= session.told
+        or (place >= first and session.events[place - first]["event_id"] != after)
+    ):
+        return 0
+    return place + 1
 
 
 def _check_origin(websocket: WebSocket, *, has_keys: bool) -> None:
