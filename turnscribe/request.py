@@ -47,8 +47,10 @@ class DecodingOptions:
     `vad_min_silence_duration_ms` or longer is not decoded but for `vad_speech_pad_ms` at each of its ends. Where
     speech is known already, `speech` has it, and the detector is not asked.
 
-    `prefix` is what the text of the first window is known to begin with; decoding goes on after it. What is `urgent`
-    comes before what is not. Neither is a parameter: both are for who transcribes while people speak.
+    `prefix` is what the text of the first window is known to begin with; decoding goes on after it. `guess` is what
+    may come after it: the text is the same with it, and sooner there where it is right. What is `urgent` comes before
+    what is not. With `token_logprobs` words have their tokens. None is a parameter: the first three are for who
+    transcribes while people speak, the last for OpenAI's `include`.
     """
 
     task: Annotated[Task, Doc("'transcribe' or 'translate'")] = "transcribe"
@@ -86,6 +88,8 @@ class DecodingOptions:
     full_windows: Annotated[bool, Doc("true or false")] = True
     word_times: bool = True
     prefix: str | None = None
+    guess: str | None = None
+    token_logprobs: bool = False
     urgent: bool = False
 
 

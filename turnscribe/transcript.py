@@ -10,14 +10,26 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class Token:
+    """A model's piece of text, "" where it ends inside a character, and how likely the model took it to be."""
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
 class Word:
-    """One word as it was recognised; `text` keeps the space before it, as Whisper writes it."""
+    """One word as it was recognised; `text` keeps the space before it, as Whisper writes it.
+
+    `tokens` are there where they were asked for; joined, their texts are the word's.
+    """
 
     text: str
     start: float
     end: float
     probability: float | None = None
     speaker: str | None = None
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ from transformers import WhisperFeatureExtractor
 from tests.conftest import DEMO, REPOSITORY
 from tests.engine.models import (
     AT,
+    FRAMES,
     DecodingCase,
     Encoded,
     Letters,
@@ -25,6 +26,7 @@ from tests.engine.models import (
     decoded,
     generated,
     near_copy,
+    rules_of,
     sound,
     sound_features,
     tiny_assistant,
@@ -38,6 +40,8 @@ from turnscribe.engine.batch import Batch
 from turnscribe.engine.draft import LONGEST_DRAFT, Draft, RowEnds
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.engine import Engine
+from turnscribe.engine.graphs import Graphs
+from turnscribe.engine.lookup import LookupDraft
 from turnscribe.engine.model import Decoder, Encoder
 from turnscribe.engine.models import Models
 from turnscribe.request import DecodingOptions
@@ -315,8 +319,11 @@ class ScriptedDraft:
         self.draft.load_audio(encoded, rows)
         self.window[rows] = torch.cdist(encoded.sum(1), self.windows).argmin(1)
 
-    def start(self, rows: slice, tokens: torch.Tensor, positions: torch.Tensor) -> None:
+    def start(self, rows: slice, tokens: torch.Tensor, positions: torch.Tensor, guess: Sequence[int] = ()) -> None:
         self.draft.start(rows, tokens, positions)
+
+    def has_more(self, lengths: Sequence[int]) -> bool:
+        return True
 
     def propose(self, rows: slice, ends: RowEnds, count: int, *, reach: int) -> torch.Tensor:
         proposed = self.draft.propose(rows, ends, count, reach=reach)
@@ -441,6 +448,69 @@ def test_a_drafting_decoder_leaves_the_tokens_alone(layout: str, case: DecodingC
             assert 0.05 < result.accepted / result.proposed < 0.98
         else:
             assert result.accepted < 0.3 * result.proposed
+
+
+class GuessedWindows(Windows):
+    """Each window with a guess at its text; `guesses` are by window."""
+
+    guesses: Mapping[int, tuple[int, ...]]
+
+    def prompts(
+        self, windows: Sequence[int], language_scores: Callable[[int, int], torch.Tensor]
+    ) -> Sequence[Prompt]:
+        prompts = zip(windows, super().prompts(windows, language_scores), strict=True)
+        return [replace(prompt, guess=self.guesses[window]) for window, prompt in prompts]
+
+
+def guesses(kind: str, layout: str, case: DecodingCase) -> dict[int, tuple[int, ...]]:
+    """What each window says, without its timestamps, or not quite that."""
+    texts = [[token for token in one.tokens if token < AT.end] for one in expected(layout, case)]
+    made = {}
+    for window, text in enumerate(texts):
+        third = len(text) // 3
+        made[window] = tuple(
+            {
+                "right": text,
+                "one otherwise": [*text[:third], (text[third] + 1) % AT.end, *text[third + 1 :]],
+                "two left out": [*text[:third], *text[third + 2 :]],
+                "two too many": [*text[:third], *text[:2], *text[third:]],
+                "the first half": text[: len(text) // 2],
+                "another's": texts[window - 1],
+                "none": [],
+            }[kind]
+        )
+    return made
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "least"),
+    [
+        ("right", 0.7),
+        ("one otherwise", 0.45),
+        ("two left out", 0.35),
+        ("two too many", 0.65),
+        ("the first half", 0.35),
+        ("another's", 0.0),
+        ("none", 0.0),
+    ],
+)
+def test_whatever_is_guessed_the_tokens_are_those_of_greedy(kind: str, least: float, rows: int) -> None:
+    """And `least` of them, at least, are taken from the guess."""
+    for layout in LAYOUTS:
+        case = DecodingCase()
+        model = whisper(layout)
+        rules, graphs = rules_of(model), Graphs(model.device)
+        lookup = LookupDraft(rules, rows=rows, room=model.config.max_target_positions)
+        batch = Batch(Decoder.of(model), rules, rows=rows, frames=FRAMES, draft=lookup, graphs=graphs)
+        windows = GuessedWindows(encoded(layout), Encoded(), case.prompt_of(model))
+        windows.guesses = guesses(kind, layout, case)
+        result = decoded(batch, windows, draft_length=4)
+        reference = expected(layout, case)
+        assert tokens(result) == [one.tokens for one in reference]
+        assert result.accepted >= least * sum(len(one.tokens) for one in reference)
+        if kind == "none":
+            assert result.proposed == 0
 
 
 @cache

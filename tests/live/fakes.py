@@ -59,11 +59,12 @@ class KnowingEar:
     error: Exception | None = None
 
     def hear(
-        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str
+        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str, guess: str
     ) -> Transcript:
         first = (round(float(samples[0]) * FULL_SCALE) - 1) / 100
         stop = first + len(samples) / SAMPLE_RATE
-        self.calls.append({"start": first, "stop": stop, "language": language, "earlier": earlier, "prefix": prefix})
+        call = {"start": first, "stop": stop, "language": language, "earlier": earlier}
+        self.calls.append({**call, "prefix": prefix, "guess": guess})
         if self.error is not None:
             raise self.error
         heard = []

@@ -26,7 +26,7 @@ class Ear:
     """A word for every 0.4 s, and two people by halves."""
 
     def hear(
-        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str
+        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str, guess: str
     ) -> Transcript:
         return says_time(len(samples) / SAMPLE_RATE)
 

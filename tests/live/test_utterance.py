@@ -59,6 +59,14 @@ def test_a_pass_goes_on_after_what_is_committed_and_buffers_stay_short() -> None
     assert any(call["earlier"] for call in partial), "what is cut off is told"
 
 
+def test_a_pass_is_told_what_the_one_before_it_said() -> None:
+    ear = KnowingEar(said(TEXT))
+    grown(ear, 9.0, rule="alignatt")
+    assert [call["guess"] for call in ear.calls[:3]] == ["", " w1 w~", " w3 w~"]
+    whole = [call for call in ear.calls if call["start"] == 0 and not call["prefix"]][-1]
+    assert whole["guess"].startswith(" w0 w1 w2 w3"), "the final text is heard whole, and most of it was heard before"
+
+
 def test_the_language_of_what_is_shown_stays() -> None:
     ear = KnowingEar(said(TEXT))
     grown(ear, 6.0, rule="alignatt")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -46,6 +47,7 @@ pytestmark = [
 CLIENTS = REPOSITORY / "tests" / "serving" / "clients"
 ENVIRONMENTS = REPOSITORY / ".venv-clients"
 KEY = "a-key-of-these-tests"
+USAGE = {"type": "duration", "seconds": 12.0}
 CLIP_SECONDS = (2.0, 10.0)  # what a known speaker's clip may last
 
 Run = Callable[..., Any]
@@ -202,7 +204,7 @@ def test_the_openai_sdk_gets_every_format(
     openai: dict[str, Any], undiarized: Transcript, diarized: Transcript
 ) -> None:
     got = openai["sync"]["formats"]
-    assert got["json"] == openai["async"]["json"] == {"text": undiarized.text}
+    assert got["json"] == openai["async"]["json"] == {"text": undiarized.text, "usage": USAGE}
     assert got["handlers_own"]["text"] == undiarized.text
     for wanted in ("text", "srt", "vtt"):
         assert got[wanted] == render(undiarized, wanted)
@@ -216,6 +218,19 @@ def test_the_openai_sdk_gets_every_format(
     assert "words" not in got["segments_only"]
     assert spoken(got["diarized_json"]["segments"]) == expected(diarized)
     assert len({segment["speaker"] for segment in got["diarized_json"]["segments"]}) == 2
+
+
+def test_the_openai_sdk_gets_the_probabilities_of_tokens(openai: dict[str, Any], undiarized: Transcript) -> None:
+    whole = openai["sync"]["formats"]["logprobs"]
+    assert "".join(one["token"] for one in whole["logprobs"]).strip() == undiarized.text
+    assert all(bytes(map(int, one["bytes"])).decode() == one["token"] for one in whole["logprobs"])
+    words = [word.probability for word in undiarized.words]
+    likely = [math.exp(one["logprob"]) for one in whole["logprobs"]]
+    assert min(likely) <= min(words) + 1e-3
+    assert max(likely) >= max(words) - 1e-3
+    *deltas, done = openai["sync"]["likely_stream"]
+    assert done["logprobs"] == whole["logprobs"] == [one for event in deltas for one in event["logprobs"]]
+    assert all("logprobs" not in event for event in openai["sync"]["stream"])
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
@@ -249,7 +264,7 @@ def test_the_openai_sdk_names_known_speakers(
 
 def test_the_openai_sdk_translates(openai: dict[str, Any], demo_handler: Any, speech: bytes) -> None:
     directly = demo_handler.pipeline.transcribe(speech, parse_config({"task": "translate", "diarize": False}))
-    assert openai["sync"]["translation"] == {"text": directly.text}
+    assert openai["sync"]["translation"] == {"text": directly.text, "usage": USAGE}
 
 
 def test_the_openai_sdk_lists_the_model(openai: dict[str, Any]) -> None:
@@ -337,7 +352,7 @@ def test_curl_sends_a_form(
     assert spoken(json.loads(curl("/", "--form", f"file=@{recording}"))["chunks"]) == expected(diarized)
     form = ("--form", f"file=@{recording}", "--form", "model=whisper-1")
     path = "/v1/audio/transcriptions"
-    assert json.loads(curl(path, *form)) == {"text": undiarized.text}
+    assert json.loads(curl(path, *form)) == {"text": undiarized.text, "usage": USAGE}
     assert curl(path, *form, "--form", "response_format=vtt") == render(undiarized, "vtt")
     words = json.loads(
         curl(path, *form, "-F", "response_format=verbose_json", "-F", "timestamp_granularities[]=word")

@@ -166,6 +166,15 @@ def test_every_item_is_completed_once_with_the_seconds_it_lasted(events: Events)
         assert all(one["start"] < one["end"] <= SECONDS + 2 for one in segments)
 
 
+def test_tokens_come_with_their_probabilities(events: Events) -> None:
+    """The client's sessions ask for them."""
+    for kind, text in (("delta", "delta"), ("completed", "transcript")):
+        for event in of(events, f"{TRANSCRIPTION}.{kind}"):
+            said = "".join(one["token"] for one in event["logprobs"])
+            assert said.split() == event[text].split()
+            assert all(one["logprob"] <= 0 for one in event["logprobs"])
+
+
 def test_what_the_client_commits_lasts_as_long_as_it_sent(openai: dict[str, Events]) -> None:
     seconds = [event["usage"]["seconds"] for event in of(openai["async"], f"{TRANSCRIPTION}.completed")]
     assert seconds == pytest.approx([SECONDS / 2] * 2, abs=0.1)

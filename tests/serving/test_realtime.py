@@ -11,8 +11,9 @@ import errno
 import itertools
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.fakes import TRANSCRIPT, FakePipeline
 from tests.live.fakes import WORD_S, says_time
+from tests.live.test_container import recorded
 from tests.serving.live import serving, until
 from tests.serving.test_ending import server_in
 from turnscribe.inputs.decode import decode_audio
@@ -473,6 +475,46 @@ def test_an_odd_byte_before_a_break_shifts_nothing(tmp_path: Path, speech: NDArr
         assert np.array_equal(decode_audio(pipeline.recordings[-1]).mono, decode_audio(to_wav(speech)).mono)
 
 
+def test_pieces_that_a_browser_records_are_heard_and_taken_up_again(
+    tmp_path: Path, speech: NDArray[np.float32]
+) -> None:
+    """48 kHz Opus in webm, as MediaRecorder gives it; a connection breaks in the middle of it."""
+    data = recorded("webm", np.repeat(speech, 3))
+    webm = {"audio": {"input": {"format": {"type": "audio/webm"}}}}
+
+    def send(live: Client, part: bytes) -> None:
+        for start in range(0, len(part), 3000):
+            live.send("input_audio_buffer.append", audio=base64.b64encode(part[start : start + 3000]).decode())
+
+    pipeline = fake_pipeline()
+    with serving(pipeline, tmp_path) as client:
+        with session(client, webm) as live:
+            id = live.events[0]["session"]["id"]
+            send(live, data[: len(data) // 2])
+            live.until("delta")
+            live.websocket.socket.close()
+        with connect(address(client, f"?session_id={id}")) as websocket:
+            again = Client(websocket)
+            resumed = again.until("session.resumed")["session"]["turnscribe"]
+            assert 0 < resumed["received_bytes"] <= len(data) // 2
+            assert 0 < resumed["received_ms"] <= 5000
+            send(again, data[resumed["received_bytes"] :])
+            job = again.close()["turnscribe"]["job"]
+        until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "done")
+    kept = decode_audio(pipeline.recordings[-1]).mono
+    assert len(kept) == pytest.approx(len(speech), abs=SAMPLE_RATE // 50)
+    assert np.corrcoef(kept[1000 : 5 * SAMPLE_RATE], speech[1000 : 5 * SAMPLE_RATE])[0, 1] > 0.9
+
+
+def test_what_is_no_webm_gets_a_sentence_and_the_session_goes_on(server: httpx.Client) -> None:
+    with session(server, {"audio": {"input": {"format": {"type": "audio/webm"}}}}) as live:
+        live.send("input_audio_buffer.append", audio=base64.b64encode(bytes(9000)).decode(), event_id="mine")
+        error = live.until("error")["error"]
+        assert error["event_id"] == "mine"
+        assert error["message"].startswith("The audio cannot be read as webm with Opus: send the pieces of one file")
+        assert live.close()["turnscribe"]["job"] is None
+
+
 def test_a_disk_that_is_full_at_the_end_leaves_the_audio_for_the_next_server(
     tmp_path: Path, speech: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -514,6 +556,27 @@ def test_what_a_killed_server_had_heard_is_kept_by_the_next(tmp_path: Path, spee
     (call,) = pipeline.calls
     assert call.request.decoding.language == "de"
     assert np.array_equal(decode_audio(call.audio).mono, decode_audio(to_wav(speech)).mono)
+
+
+def test_the_names_that_a_killed_server_had_told_are_the_jobs(tmp_path: Path, speech: NDArray[np.float32]) -> None:
+    jobs = tmp_path / "jobs"
+    with serving(TellsApart(hears_time), tmp_path) as client, session(client, PCM16K) as live:
+        live.speak(speech)
+        live.until("completed")
+        id = live.events[0]["session"]["id"]
+        files = {path.name: path.read_bytes() for path in jobs.glob(f"{id}.live*")}  # as a kill leaves them
+    assert set(files) == {f"{id}.live", f"{id}.live.json", f"{id}.live.told"}
+    assert not list(jobs.glob("*.live*")), "a session that is over leaves nothing"
+    later = tmp_path / "later" / "jobs"
+    later.mkdir(parents=True)
+    for name, content in files.items():
+        (later / name).write_bytes(content + (b'["seg_1", "SPEAKER_' if name.endswith("told") else b""))
+    with serving(TellsApart(hears_time), tmp_path / "later") as client:
+        with closing(sqlite3.connect(later / "jobs.sqlite3")) as database:
+            ((job,),) = database.execute("SELECT id FROM jobs").fetchall()
+        until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "done")
+        speakers = client.get(f"/v1/jobs/{job}/result").json()["speakers"]
+    assert [speaker["speaker"] for speaker in speakers] == ["SPEAKER_01", "SPEAKER_00"]
 
 
 def test_a_client_that_says_nothing_is_left_and_can_come_back(

@@ -31,7 +31,9 @@ from turnscribe.serving.middleware.body_limit import BodyLimit
 from turnscribe.serving.problems import TooSlow
 from turnscribe.serving.workers import Work, Workers
 from turnscribe.settings import ServerSettings, load_settings
-from turnscribe.transcript import Transcript
+from turnscribe.transcript import Token, Transcript
+
+USAGE = {"type": "duration", "seconds": TRANSCRIPT.duration}
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +139,7 @@ def test_every_format(client: httpx.Client, prefix: str) -> None:
         form = {"model": "whisper-1", "response_format": wanted, "timestamp_granularities[]": ["word", "segment"]}
         return client.post(f"{prefix}/audio/transcriptions", files={"file": ("talk.wav", AUDIO)}, data=form)
 
-    assert ask("json").json() == {"text": TRANSCRIPT.text}
+    assert ask("json").json() == {"text": TRANSCRIPT.text, "usage": USAGE}
     verbose = ask("verbose_json").json()
     assert verbose["segments"][0]["avg_logprob"] == -0.2
     assert verbose["segments"][0]["compression_ratio"] == 1.1
@@ -178,7 +180,7 @@ def test_people_are_told_apart_where_it_shows_or_was_asked_for(client: httpx.Cli
 
 def test_translations_translate(client: httpx.Client, pipeline: FakePipeline) -> None:
     answer = client.post("/v1/audio/translations", files={"file": ("a", AUDIO)}, data={"model": "m", "prompt": "Mr."})
-    assert answer.json() == {"text": TRANSCRIPT.text}
+    assert answer.json() == {"text": TRANSCRIPT.text, "usage": USAGE}
     assert pipeline.calls[0].request.decoding.task == "translate"
     assert pipeline.calls[0].request.decoding.prompt == "Mr."
 
@@ -220,7 +222,7 @@ def test_text_says_in_a_header_what_there_was_to_say(
     answer = transcribe(client, response_format=wanted, **{"include[]": "logprobs"})
     header = answer.headers["x-turnscribe-warning"]
     assert header.startswith(
-        r"include had no effect: probabilities of tokens are not reported. One. Not  X-Other: \xe9. x"
+        rf"include had no effect: {wanted} has no place for probabilities. One. Not  X-Other: \xe9. x"
     )
     assert "x-other" not in answer.headers
     assert len(header) == 1000
@@ -267,7 +269,33 @@ def test_errors_have_openais_shape(client: httpx.Client, fields: dict[str, str],
 def test_unknown_fields_are_named_and_ignored(client: httpx.Client, pipeline: FakePipeline) -> None:
     transcribe(client, colour="red", **{"chunking_strategy[type]": "server_vad"})
     assert pipeline.calls[0].request.ignored == ("colour",)
-    assert "include" in transcribe(client, **{"include[]": "logprobs"}).json()["warnings"][0]
+
+
+@pytest.mark.parametrize("wanted", ["json", "verbose_json", "diarized_json"])
+def test_probabilities_of_tokens_come_where_they_are_asked_for(
+    client: httpx.Client, pipeline: FakePipeline, wanted: str
+) -> None:
+    said = tuple(replace(word, tokens=(Token(word.text, -0.25),)) for word in TRANSCRIPT.words)
+    pipeline.behave = lambda *_: replace(TRANSCRIPT, chunks=(replace(TRANSCRIPT.chunks[0], words=said),))
+    answer = transcribe(client, response_format=wanted, **{"include[]": "logprobs"}).json()
+    assert pipeline.calls[-1].request.decoding.token_logprobs
+    assert [one["token"] for one in answer["logprobs"]] == [word.text for word in TRANSCRIPT.words]
+    assert answer["logprobs"][0] == {"token": " hello", "bytes": list(b" hello"), "logprob": -0.25}
+    assert answer["usage"] == USAGE
+    assert "warnings" not in answer
+    plain = transcribe(client, response_format=wanted).json()
+    assert not pipeline.calls[-1].request.decoding.token_logprobs
+    assert "logprobs" not in plain
+
+
+def test_what_is_asked_to_be_included_and_is_not_there_is_said(client: httpx.Client, pipeline: FakePipeline) -> None:
+    asked = transcribe(client, **{"include[]": ["logprobs", "colours"]}).json()
+    assert asked["warnings"] == [
+        "include has logprobs, and nothing else: the rest had no effect.",
+        "include had no effect: this backend reports no probabilities of tokens.",
+    ]
+    pipeline.behave = lambda *_: Transcript("", (), duration=3.0)
+    assert "warnings" not in transcribe(client, **{"include[]": "logprobs"}).json(), "nobody speaks"
 
 
 def test_known_speakers_reach_the_pipeline(client: httpx.Client, pipeline: FakePipeline) -> None:

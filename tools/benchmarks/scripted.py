@@ -31,11 +31,14 @@ class ScriptedDraft:
     def load_audio(self, encoded: Tensor, rows: slice) -> None:
         self.draft.load_audio(encoded, rows)
 
-    def start(self, rows: slice, tokens: Tensor, positions: Tensor) -> None:
+    def start(self, rows: slice, tokens: Tensor, positions: Tensor, guess: Sequence[int] = ()) -> None:
         for row, initial in zip(range(rows.start, rows.stop), tokens.tolist(), strict=True):
             script = [*initial, *next(self._scripts)]
             self.script[row, : len(script)] = self.script.new_tensor(script)
         self.draft.start(rows, tokens, positions)
+
+    def has_more(self, lengths: Sequence[int]) -> bool:
+        return True
 
     def propose(self, rows: slice, ends: RowEnds, count: int, *, reach: int) -> Tensor:
         self.draft.propose(rows, ends, count, reach=reach)

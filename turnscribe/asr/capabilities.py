@@ -72,8 +72,8 @@ def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[Decodin
         warnings.append("This backend stops once it has num_beams texts: patience had no effect.")
     if not options.full_windows and not capabilities.short_windows:
         warnings.append("This backend encodes full windows: full_windows had no effect.")
-    if options.prefix and not (capabilities.prefix and options.num_beams == 1):
-        options = replace(options, prefix=None)
+    if not (capabilities.prefix and options.num_beams == 1):
+        options = replace(options, prefix=None, guess=None)
     if options.prompt and not capabilities.prompt:
         options = replace(options, prompt=None)
         warnings.append("This backend takes no prompt: it had no effect.")

@@ -141,6 +141,7 @@ class _Transcription:
             num_beams=options.num_beams,
             frames=SHORT_FRAMES if is_short and not options.full_windows else None,
             urgent=options.urgent,
+            guessed=options.urgent and not options.assisted and options.num_beams == 1,
         )
         self.language = SpokenLanguage(
             options,
@@ -284,7 +285,9 @@ class _Transcription:
             self.options.patience,
         )
         forced = self._forced(window)
-        return replace(prompt, forced=forced) if _has_room(prompt, forced) else prompt
+        if not _has_room(prompt, forced):
+            return prompt
+        return replace(prompt, forced=forced, guess=self._guess(window))
 
     def _forced(self, window: Window) -> tuple[int, ...]:
         """The tokens that the window's text is known to begin with."""
@@ -292,6 +295,13 @@ class _Transcription:
         if not prefix or window != self.first:
             return ()
         return (self.asr.engine.rules.first_time, *text_tokens(self.models.tokenizer, prefix))
+
+    def _guess(self, window: Window) -> tuple[int, ...]:
+        """The tokens that may come after those."""
+        guess = self.options.guess
+        if not guess or window != self.first or not self.shared_options.guessed:
+            return ()
+        return tuple(text_tokens(self.models.tokenizer, guess))
 
     def _decoded(self, window: Window, attempt: Attempt) -> DecodedWindow:
         tokens, logprobs = list(attempt.tokens), np.array(attempt.logprobs[: len(attempt.tokens)])
@@ -307,6 +317,7 @@ class _Transcription:
             attempt.no_speech,
             attempt.temperature,
             attempt.reached_limit or attempt.in_loop,
+            with_tokens=self.options.token_logprobs,
         )
 
     def _takes_time(self, window: Window, attempt: Attempt) -> bool:

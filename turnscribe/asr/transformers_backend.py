@@ -251,6 +251,7 @@ class _Transcription:
                 None if alignment is None else alignment.logprobs,
                 alignment,
                 reached_limit=len(initial) + len(row) >= token_limit(self.config, len(initial), positions),
+                with_tokens=self.options.token_logprobs,
             )
             for window, (initial, row), alignment in zip(windows, rows, alignments, strict=True)
         ]

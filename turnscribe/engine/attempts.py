@@ -22,6 +22,7 @@ class Prompt:
     length_penalty: float = 1.0  # of beam search, see `BeamBatch`
     patience: float = 1.0
     forced: tuple[int, ...] = ()  # tokens of the text itself, known already: decoding goes on after them
+    guess: tuple[int, ...] = ()  # what may come after them: a draft may propose it
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class Batch:
         tokens = known.expand(rows.stop - rows.start, -1)  # [B, length]
         positions = torch.arange(length, device=tokens.device).expand_as(tokens)
         if self.draft is not None:
-            self.draft.start(rows, tokens, positions)
+            self.draft.start(rows, tokens, positions, prompt.guess)
         hidden = self.decoder(tokens, positions, self.cache, rows, reach=length)
         vocabulary = self.decoder.weights.vocabulary
         scores = vocabulary(hidden[:, [prompt.start_of_transcript, -1]]).float()  # [B, 2, V]

@@ -157,9 +157,9 @@ class Decoding(Generic[WindowT]):
 
     def _advance(self) -> None:
         """A token more in each row, or a round of speculation."""
-        active, length = len(self._rows), self.draft_length
+        active, length, draft = len(self._rows), self.draft_length, self.batch.draft
         follow_load()
-        if length is None:
+        if length is None or draft is None or not draft.has_more(self._rows.lengths()):
             self.batch.step(active, self._longest)
             self._longest += 1
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,8 +34,11 @@ class Draft(Protocol):
     def load_audio(self, encoded: Tensor, rows: slice) -> None:
         """Take the encoder's output `[B, T, D]` for `rows`, once a window."""
 
-    def start(self, rows: slice, tokens: Tensor, positions: Tensor) -> None:
-        """Begin `rows` anew with the initial `tokens` `[B, I]`."""
+    def start(self, rows: slice, tokens: Tensor, positions: Tensor, guess: Sequence[int] = ()) -> None:
+        """Begin `rows` anew with the initial `tokens` `[B, I]`; `guess` is what may come after them."""
+
+    def has_more(self, lengths: Sequence[int]) -> bool:
+        """Whether there is something to propose for the first rows, which are so long."""
 
     def propose(self, rows: slice, ends: RowEnds, count: int, *, reach: int) -> Tensor:
         """The tokens of `ends` and `count` proposals after them: `[B, 2 + count]`. No row will be longer than
@@ -55,8 +59,11 @@ class DraftDecoder:
     def load_audio(self, encoded: Tensor, rows: slice) -> None:
         self.decoder.load_audio(encoded, self.cache, rows)
 
-    def start(self, rows: slice, tokens: Tensor, positions: Tensor) -> None:
+    def start(self, rows: slice, tokens: Tensor, positions: Tensor, guess: Sequence[int] = ()) -> None:
         self.decoder(tokens, positions, self.cache, rows, reach=tokens.shape[1])
+
+    def has_more(self, lengths: Sequence[int]) -> bool:
+        return True
 
     def propose(self, rows: slice, ends: RowEnds, count: int, *, reach: int) -> Tensor:
         """Begins with a pass over both last tokens: where all earlier proposals held, it has not seen the first."""

@@ -20,9 +20,10 @@ HIGHEST = 0.98  # p for the choice of k, however well it goes
 class DraftLength:
     """The best k for what was accepted so far."""
 
-    def __init__(self, decoder: Decoder, draft: Decoder, *, frames: int, kind: str | None = None) -> None:
-        """`kind` is that of the device, by default of the one that the decoder's weights are on."""
-        self._cost = _cost(draft, frames), _cost(decoder, frames)
+    def __init__(self, decoder: Decoder, draft: Decoder | None, *, frames: int, kind: str | None = None) -> None:
+        """Without a draft's decoder proposals cost nothing. `kind` is that of the device, by default of the one that
+        the decoder's weights are on."""
+        self._cost = (0.0, 0.0) if draft is None else _cost(draft, frames), _cost(decoder, frames)
         self._free = ROWS_FOR_FREE.get(kind or decoder.weights.embedding.device.type, 24)
         self._judged, self._accepted = float(PRIOR), EXPECTED * PRIOR
 

@@ -12,9 +12,10 @@ from turnscribe.devices import Device, Running, device_of
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.beams import BeamBatch
 from turnscribe.engine.decode import Decoding, WindowSource
-from turnscribe.engine.draft import DraftDecoder
+from turnscribe.engine.draft import Draft, DraftDecoder
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.graphs import SWITCH, Graphs, switched_off
+from turnscribe.engine.lookup import LookupDraft
 from turnscribe.engine.models import Models
 from turnscribe.engine.rows import WindowT
 from turnscribe.engine.rules import Rules
@@ -33,6 +34,7 @@ class SharedOptions:
     num_beams: int = 1
     frames: int | None = None  # that the encoder makes of a window; `None`: Whisper's 1500 for 30 s
     urgent: bool = False  # a step of these comes before one of others
+    guessed: bool = False  # prompts may have guesses; not with an assistant, or with beams
 
 
 class Engine:
@@ -84,10 +86,11 @@ class Engine:
                 beams=options.num_beams,
                 frames=options.frames,
                 urgent=options.urgent,
+                guessed=options.guessed,
             ),
             source,
             heads=self.models.heads if options.word_times else (),
-            draft_length=self.draft_length() if options.assisted else None,
+            draft_length=self.draft_length(options) if options.assisted or options.guessed else None,
             end_loops=options.end_loops,
             encode_at_once=ENCODE_AT_ONCE.get(self.device.kind, 1),
         )
@@ -104,7 +107,14 @@ class Engine:
         return self.models.encoder(features), None if draft_encoder is None else draft_encoder(features)
 
     def batch(
-        self, rows: int, *, assisted: bool, beams: int = 1, frames: int | None = None, urgent: bool = False
+        self,
+        rows: int,
+        *,
+        assisted: bool,
+        beams: int = 1,
+        frames: int | None = None,
+        urgent: bool = False,
+        guessed: bool = False,
     ) -> Batch:
         """A batch with room for at least `rows` rows of `beams` each, and for so many frames of audio in each.
 
@@ -113,27 +123,36 @@ class Engine:
         frames = frames or self.models.frames
         key = (frames, urgent)
         kept = self._kept.get(key)
-        drafted = assisted and self.models.draft is not None
-        if kept is not None and kept.rows >= rows and kept.beams == beams and (kept.draft is not None) == drafted:
+        draft = self._draft_type(assisted=assisted, guessed=guessed)
+        if kept is not None and kept.rows >= rows and kept.beams == beams and type(kept.draft) is draft:
             return kept
         kept = None
         self._kept.pop(key, None)  # its memory is free before more is asked for
         try:
-            return self._made(rows, assisted=assisted, beams=beams, key=key)
+            return self._made(rows, draft, beams=beams, key=key)
         except torch.OutOfMemoryError:
             if not self._kept:
                 raise
         self.forget_batch()  # of the other windows; only here: the error holds on to what it was raised in
-        return self._made(rows, assisted=assisted, beams=beams, key=key)
+        return self._made(rows, draft, beams=beams, key=key)
 
-    def _made(self, rows: int, *, assisted: bool, beams: int, key: tuple[int, bool]) -> Batch:
+    def _draft_type(self, *, assisted: bool, guessed: bool) -> type[DraftDecoder | LookupDraft | None]:
+        if assisted and self.models.draft is not None:
+            return DraftDecoder
+        return LookupDraft if guessed else type(None)
+
+    def _made(
+        self, rows: int, drafts: type[DraftDecoder | LookupDraft | None], *, beams: int, key: tuple[int, bool]
+    ) -> Batch:
         frames, _ = key
-        models, decoder = self.models, self.models.draft if assisted else None
+        models = self.models
         graphs = Graphs(self.device, allowed=self._graphs)
-        fixed = graphs.enabled
-        draft = None
-        if decoder is not None:
-            draft = DraftDecoder(decoder, self.rules, rows=rows, frames=frames, fixed=fixed)
+        draft: Draft | None = None
+        if drafts is DraftDecoder:
+            assert models.draft is not None
+            draft = DraftDecoder(models.draft, self.rules, rows=rows, frames=frames, fixed=graphs.enabled)
+        elif drafts is LookupDraft:
+            draft = LookupDraft(self.rules, rows=rows, room=models.decoder.positions)
         if beams > 1:
             assert draft is None, "beam search does not speculate"
             made: Batch = BeamBatch(models.decoder, self.rules, rows=rows, frames=frames, beams=beams, graphs=graphs)
@@ -148,10 +167,10 @@ class Engine:
         self._kept.clear()
         self.device.empty_cache()
 
-    def draft_length(self) -> DraftLength | int:
+    def draft_length(self, options: SharedOptions) -> DraftLength | int:
         """How many tokens the draft proposes at a time."""
         models = self.models
-        assert models.draft is not None
         if self._draft_length is not None:
             return self._draft_length
-        return DraftLength(models.decoder, models.draft, frames=models.frames, kind=self.device.kind)
+        draft = models.draft if options.assisted else None  # a guess costs nothing
+        return DraftLength(models.decoder, draft, frames=models.frames, kind=self.device.kind)

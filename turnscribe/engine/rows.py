@@ -36,7 +36,7 @@ class Row(Generic[WindowT]):
     def begin_again(self, verdict: float | GoOn) -> None:
         """The next attempt: at another temperature, or behind the tokens of the latest."""
         if isinstance(verdict, GoOn):
-            self.prompt, self.goes_on = replace(self.prompt, forced=verdict.forced), True
+            self.prompt, self.goes_on = replace(self.prompt, forced=verdict.forced, guess=()), True
         else:
             self.temperature = verdict
         self.checked, self.in_loop, self.proposed, self.accepted = 0, False, 0, 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from turnscribe.transcript import Token
 
 
 def known(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,6 +19,15 @@ def known(values: Mapping[str, Any]) -> dict[str, Any]:
     {'timestamp': [0.25, 1.0]}
     """
     return {str(key): plain for key, value in values.items() if (plain := _plain(value)) is not None}
+
+
+def token_logprobs(tokens: Iterable[Token]) -> list[dict[str, Any]] | None:
+    """OpenAI's `logprobs` (openai-python, `types/audio/transcription.py`); `None` where there are none."""
+    listed = [
+        {"token": token.text, "bytes": list(token.text.encode()), "logprob": round(token.logprob, 6)}
+        for token in tokens
+    ]
+    return listed or None
 
 
 def _plain(value: Any) -> Any:

@@ -15,9 +15,10 @@ class Ear(Protocol):
     """Waveforms are `[samples]`, mono, 16 kHz."""
 
     def hear(
-        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str
+        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str, guess: str
     ) -> Transcript:
-        """`earlier` is the text before them, `prefix` what their own text is known to begin with.
+        """`earlier` is the text before them, `prefix` what their own text is known to begin with, and `guess` what
+        it may go on with.
 
         Raises `TurnscribeError`.
         """
@@ -33,13 +34,14 @@ class PipelineEar:
     pipeline: Transcriber
 
     def hear(
-        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str
+        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str, guess: str
     ) -> Transcript:
         decoding = replace(
             request.decoding,
             language=language or request.decoding.language,
             prompt=earlier or None,
             prefix=prefix or None,
+            guess=guess or None,
             full_windows=False,
             urgent=True,
         )

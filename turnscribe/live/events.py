@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from turnscribe.transcript import Word
+from turnscribe.transcript import Token, Word
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,12 @@ class NothingToCommit:
 
 @dataclass(frozen=True)
 class Delta:
-    """Further text of an utterance, which stays; `end` is that of its last word."""
+    """Further text of an utterance, which stays; `end` is that of its last word. Its tokens, where asked for."""
 
     item: str
     text: str
     end: float
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Completed:
     text: str
     seconds: float
     language: str | None
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import av
 import numpy as np
 
+from turnscribe.live.container import ContainerFormat, ContainerIntake
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class Intake:
         """What the resampler held back. Half a sample is none."""
         return self._resampled([None])
 
+    def close(self) -> None:
+        """Nothing more is wanted."""
+
     def _resampled(self, frames: Sequence[av.AudioFrame | None]) -> Waveform:
         parts = []
         for frame in frames:
@@ -68,3 +72,8 @@ class Intake:
                 frame.pts = None
             parts += [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
         return np.concatenate([np.zeros(0, np.float32), *parts])
+
+
+def intake_of(format: AudioFormat | ContainerFormat) -> Intake | ContainerIntake:
+    """Of a stream that begins."""
+    return ContainerIntake(format) if isinstance(format, ContainerFormat) else Intake(format)

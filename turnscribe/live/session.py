@@ -260,7 +260,7 @@ class LiveSession:
 
     def _show(self, utterance: Utterance, text: str) -> None:
         if text:
-            self._emit(Delta(utterance.id, text, utterance.shown_until))
+            self._emit(Delta(utterance.id, text, utterance.shown_until, utterance.take_shown_tokens()))
         for settled in utterance.take_settled():
             self._tell_segments(utterance, settled)
 
@@ -308,7 +308,8 @@ class LiveSession:
             self._emit(Failed(item, utterance.failure))
         else:
             begin = start if self.options.endpointing is None else utterance.start
-            self._emit(Completed(item, utterance.text, (stop - begin) / SAMPLE_RATE, utterance.language))
+            seconds = (stop - begin) / SAMPLE_RATE
+            self._emit(Completed(item, utterance.text, seconds, utterance.language, utterance.tokens))
         self._previous, self._item, self._item_start = item, _new_id("item"), stop
         self._utterance, self._paused = None, False
         self._endpointer.end()

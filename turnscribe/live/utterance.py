@@ -18,7 +18,7 @@ from turnscribe.live.commit import RULES, Rule, plain
 from turnscribe.live.ear import Ear
 from turnscribe.live.spool import Spool
 from turnscribe.request import Request
-from turnscribe.transcript import Chunk, Transcript, Word
+from turnscribe.transcript import Chunk, Token, Transcript, Word
 from turnscribe.waveform import SAMPLE_RATE
 
 LONGEST_BUFFER = 6.5  # seconds; with a step more a window of it is still one that is encoded short
@@ -61,9 +61,11 @@ class Utterance:
         self._anchor = self._buffer = start
         self._cut: list[Word] = []
         self._kept: list[Word] = []
+        self._unfinished: list[Word] = []  # what the last pass said after them
         self._rule = RULES[style.rule]()
         self._shown_until = 0.0  # the end of the last word that was shown
         self._shown: list[str] = []  # the last words, in plain
+        self._shown_tokens: list[Token] = []
         self._untold: list[Settled] = []
         self._paused_before = False  # nobody spoke right before what comes next
         self._prepared: tuple[int, int, Transcript] | None = None  # from where to where, and what was heard
@@ -83,6 +85,16 @@ class Utterance:
         settled, self._untold = self._untold, []
         return settled
 
+    def take_shown_tokens(self) -> tuple[Token, ...]:
+        """Those of what was shown since this was asked the last time."""
+        tokens, self._shown_tokens = tuple(self._shown_tokens), []
+        return tokens
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """Of what is final."""
+        return tuple(token for chunk in self.final for word in chunk.words for token in word.tokens)
+
     @property
     def settled(self) -> int:
         """Up to which the text is final."""
@@ -90,18 +102,20 @@ class Utterance:
 
     def update(self, stop: int) -> str:
         """Hear what there is up to `stop`: the text that is further committed, "" where there is none."""
-        transcript = self._hear(self._buffer, stop, earlier=self._cut_text, prefix=_joined(self._kept))
+        prefix, guess = _joined(self._kept), _joined(self._unfinished)
+        transcript = self._hear(self._buffer, stop, earlier=self._cut_text, prefix=prefix, guess=guess)
         self.heard = stop
         self.ends_sentence = transcript.text.endswith(ENDS_SENTENCE)
         further = self._beyond(transcript.words)
         count = self._rule.stable(further, stop / SAMPLE_RATE)
         self._kept += further[:count]
+        self._unfinished = further[count:]
         if count and self.language is None:
             self.language = transcript.language  # what follows a text is in its language
         shown = self._show(further[:count])
         if self._kept:
             try:
-                self._cut_buffer(stop, further[count:])
+                self._cut_buffer(stop)
             except TurnscribeError as error:  # what is committed is shown all the same
                 self.failure = str(error)
         elif stop - self._buffer > MOST_BUFFER * SAMPLE_RATE:  # nothing in there wants to stay
@@ -110,7 +124,7 @@ class Utterance:
 
     def prepare(self, stop: int) -> None:
         """Hear the final text already: the utterance seems to be over."""
-        transcript = self._hear(self._anchor, stop, earlier=self._final_text)
+        transcript = self._hear_whole(stop)
         self.heard = stop
         self.ends_sentence = transcript.text.endswith(ENDS_SENTENCE)
         self._prepared = (self._anchor, stop, transcript)
@@ -121,9 +135,9 @@ class Utterance:
         if prepared is not None and prepared[0] == self._anchor and spoken_until <= prepared[1] <= stop:
             transcript = prepared[2]
         else:
-            transcript = self._hear(self._anchor, stop, earlier=self._final_text)
+            transcript = self._hear_whole(stop)
         self._finish(transcript, stop)
-        self._kept, self._rule = [], RULES[self._style.rule]()
+        self._kept, self._unfinished, self._rule = [], [], RULES[self._style.rule]()
         words = [word for word in transcript.words if (word.start + word.end) / 2 > self._shown_until]
         return self._show(self._unrepeated(words, since=self._shown_until))
 
@@ -143,11 +157,18 @@ class Utterance:
     def _cut_text(self) -> str:
         return f"{self.text}{_joined(self._cut)}"[-EARLIER:]
 
-    def _hear(self, start: int, stop: int, *, earlier: str, prefix: str = "") -> Transcript:
+    def _hear_whole(self, stop: int) -> Transcript:
+        """What is not final yet, from its beginning, whatever was committed of it."""
+        guess = _joined([*self._cut, *self._kept, *self._unfinished])
+        return self._hear(self._anchor, stop, earlier=self._final_text, prefix="", guess=guess)
+
+    def _hear(self, start: int, stop: int, *, earlier: str, prefix: str, guess: str) -> Transcript:
         request = self._style.request
         given = " ".join(filter(None, [request.decoding.prompt, earlier.strip()]))
         samples = self._spool.read(start, stop)
-        transcript = self._ear.hear(samples, request, language=self.language, earlier=given, prefix=prefix)
+        transcript = self._ear.hear(
+            samples, request, language=self.language, earlier=given, prefix=prefix, guess=guess
+        )
         return _later(transcript, start / SAMPLE_RATE)
 
     def _show(self, words: Sequence[Word]) -> str:
@@ -156,6 +177,7 @@ class Utterance:
         text = _joined(words) if self._shown else _joined(words).lstrip()
         self._shown = [*self._shown, *(plain(word.text) for word in words)][-MOST_REPEATED:]
         self._shown_until = max(self._shown_until, words[-1].end)
+        self._shown_tokens += [token for word in words for token in word.tokens]
         return text
 
     def _beyond(self, words: Sequence[Word]) -> list[Word]:
@@ -169,7 +191,7 @@ class Utterance:
                 if not said.startswith(kept):
                     break
                 rest = said[len(kept) :]
-                return [*([replace(word, text=rest)] if rest else []), *words[index + 1 :]]
+                return [*([_end_of(word, rest)] if rest else []), *words[index + 1 :]]
         return [word for word in words if (word.start + word.end) / 2 > self._kept[-1].end]
 
     def _unrepeated(self, words: Sequence[Word], *, since: float) -> list[Word]:
@@ -187,10 +209,10 @@ class Utterance:
         first = [replace(chunks[0], text=_joined(words), start=words[0].start, words=words)] if words else []
         return (*first, *chunks[1:])
 
-    def _cut_buffer(self, stop: int, unfinished: Sequence[Word]) -> None:
+    def _cut_buffer(self, stop: int) -> None:
         if stop - self._buffer <= LONGEST_BUFFER * SAMPLE_RATE:
             return
-        following = [*self._kept[1:], *unfinished[:1]]
+        following = [*self._kept[1:], *self._unfinished[:1]]
         starts = [word.start for word in following] + [self._kept[-1].end] * (len(self._kept) - len(following))
         places = range(len(self._kept) // 2, len(self._kept))
         good = [
@@ -204,7 +226,7 @@ class Utterance:
         self._kept, self._rule = self._kept[last + 1 :], RULES[self._style.rule]()
         if self._buffer - self._anchor > SETTLED * SAMPLE_RATE:
             # heard with what comes after, or the last word would be cut short
-            transcript = self._hear(self._anchor, stop, earlier=self._final_text)
+            transcript = self._hear_whole(stop)
             self._finish(_before(transcript, self._buffer / SAMPLE_RATE), self._buffer)
 
     def _finish(self, transcript: Transcript, stop: int) -> None:
@@ -219,6 +241,17 @@ class Utterance:
 
 def _joined(words: Sequence[Word]) -> str:
     return "".join(word.text for word in words)
+
+
+def _end_of(word: Word, text: str) -> Word:
+    """A word that is `text`, with which the other ends, and has the tokens that begin in it."""
+    left, tokens = len(text), []
+    for token in reversed(word.tokens):
+        if left <= 0:
+            break
+        tokens.append(token)
+        left -= len(token.text)
+    return replace(word, text=text, tokens=tuple(reversed(tokens)))
 
 
 def _repeated(words: Sequence[Word], before: Sequence[str], since: float) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from turnscribe.formats import RenderOptions
-from turnscribe.formats.plain_values import known
+from turnscribe.formats.plain_values import known, token_logprobs
 from turnscribe.serving.openai_form import TranscriptionForm
-from turnscribe.transcript import Chunk, Transcript
+from turnscribe.transcript import Chunk, Token, Transcript, Word
+
+NO_LOGPROBS = "include had no effect: this backend reports no probabilities of tokens."
 
 
 def render_answer(transcript: Transcript, form: TranscriptionForm, *, name: str) -> str | dict[str, Any]:
@@ -24,13 +26,24 @@ def render_answer(transcript: Transcript, form: TranscriptionForm, *, name: str)
         answer = {**answer, "language": answer["language"] or ""}
     if "segments" in answer:
         answer = {**answer, "segments": [_with_required_fields(segment) for segment in answer["segments"]]}
-    warnings = warnings_of(transcript, form)
-    return {**answer, "warnings": warnings} if warnings else answer
+    return {**answer, "usage": {"type": "duration", "seconds": transcript.duration}, **_beside(transcript, form)}
 
 
 def warnings_of(transcript: Transcript, form: TranscriptionForm) -> list[str]:
     """What there was to say, of the form first."""
-    return list(dict.fromkeys((*form.warnings, *transcript.warnings)))
+    missing = form.logprobs and transcript.text and token_logprobs(_tokens(transcript.words)) is None
+    unknown = (NO_LOGPROBS,) if missing else ()
+    return list(dict.fromkeys((*form.warnings, *unknown, *transcript.warnings)))
+
+
+def _beside(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
+    """What JSON has beside the text where it was asked for, or is to be said."""
+    logprobs = token_logprobs(_tokens(transcript.words)) if form.logprobs else None
+    return known({"logprobs": logprobs, "warnings": warnings_of(transcript, form) or None})
+
+
+def _tokens(words: Iterable[Word]) -> Iterator[Token]:
+    return (token for word in words for token in word.tokens)
 
 
 class TranscriptEvents:
@@ -49,7 +62,7 @@ class TranscriptEvents:
             text = text.lstrip()
         ready = text.rstrip()
         self._held_back = text[len(ready) :]
-        yield from self._delta(ready)
+        yield from self._delta(ready, [word for chunk in chunks for word in chunk.words])
 
     def last(self, transcript: Transcript, form: TranscriptionForm) -> Iterator[str]:
         """What was not sent yet, the speakers' segments where they were asked for, and the whole text."""
@@ -60,13 +73,14 @@ class TranscriptEvents:
             assert isinstance(diarized, dict)
             for segment in diarized["segments"]:
                 yield event(_with_required_fields(segment))
-        warnings = warnings_of(transcript, form) or None
-        yield event(known({"type": "transcript.text.done", "text": transcript.text, "warnings": warnings}))
+        # without usage: openai-python's type (3.57, `transcription_text_done_event.py`) has tokens there, no seconds
+        yield event({"type": "transcript.text.done", "text": transcript.text, **_beside(transcript, form)})
 
-    def _delta(self, text: str) -> Iterator[str]:
+    def _delta(self, text: str, words: Sequence[Word] = ()) -> Iterator[str]:
         if text:
             self._sent += text
-            yield event({"type": "transcript.text.delta", "delta": text})
+            logprobs = token_logprobs(_tokens(words))
+            yield event(known({"type": "transcript.text.delta", "delta": text, "logprobs": logprobs}))
 
 
 def event(data: dict[str, Any]) -> str:

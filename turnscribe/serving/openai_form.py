@@ -24,6 +24,7 @@ LISTS = (
 # named, the one that is loaded answers.
 WITHOUT_EFFECT = ("model", "chunking_strategy")
 SPEAKER_COUNTS = ("num_speakers", "min_speakers", "max_speakers")
+LOGPROBS = "logprobs"  # what `include` may have
 GRANULARITIES = ("segment", "word")
 
 
@@ -34,6 +35,7 @@ class TranscriptionForm:
     request: Request
     format: Format
     stream: bool = False
+    logprobs: bool = False  # of the tokens
     warnings: tuple[str, ...] = ()
 
 
@@ -66,11 +68,22 @@ def read_transcription_form(
         diarize = answer_format.needs_speakers or known_speakers or any(map(parameters.get, SPEAKER_COUNTS))
         parameters.setdefault("diarize", "true" if diarize else "false")
     stream = _boolean(str(parameters.pop("stream", "")))
-    warnings: tuple[str, ...] = ()
-    if any(lists["include"]):
-        warnings = ("include had no effect: probabilities of tokens are not reported.",)
+    logprobs, warnings = _included(lists["include"], answer_format)
     request = parse({**parameters, "task": task})
-    return TranscriptionForm(replace(request, known_speakers=known_speakers), answer_format, stream, warnings)
+    decoding = replace(request.decoding, token_logprobs=logprobs)
+    request = replace(request, decoding=decoding, known_speakers=known_speakers)
+    return TranscriptionForm(request, answer_format, stream, logprobs, warnings)
+
+
+def _included(names: Sequence[str], answer_format: Format) -> tuple[bool, tuple[str, ...]]:
+    """Whether tokens come with their log-probabilities, and what of `include` has no effect."""
+    given = [name for name in names if name]
+    warnings = []
+    if set(given) - {LOGPROBS}:
+        warnings.append(f"include has {LOGPROBS}, and nothing else: the rest had no effect.")
+    if LOGPROBS in given and not answer_format.is_json:
+        warnings.append(f"include had no effect: {answer_format.name} has no place for probabilities.")
+    return LOGPROBS in given and answer_format.is_json, tuple(warnings)
 
 
 def _prompt_with(keywords: Sequence[str], prompt: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnscribe.transcript import Chunk, Word
+from turnscribe.transcript import Chunk, Token, Word
 from turnscribe.whisper.alignment import TokenAlignment
 from turnscribe.whisper.constants import SECONDS_PER_FRAME
 from turnscribe.whisper.segments import LEAST_TO_LIMIT, Segment, read_segments, split_words, token_texts
@@ -34,6 +34,7 @@ class DecodedWindow:
     no_speech: float | None = None
     temperature: float | None = None
     reached_limit: bool = False  # of tokens: there may be more to say
+    with_tokens: bool = False  # in its words
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,14 @@ class Reader:
             part = positions[first:stop]
             start = min(float(alignment.starts[part[0]]), limit)
             end = min(max(float(alignment.ends[part[-1]]), start), limit)
-            probability = None
+            probability: float | None = None
+            tokens: tuple[Token, ...] = ()
             if decoded.logprobs is not None:
                 probability = math.exp(float(decoded.logprobs[part].mean()))
-            words.append(Word("".join(pieces[first:stop]), start, end, probability))
+                if decoded.with_tokens:
+                    each = zip(pieces[first:stop], decoded.logprobs[part].tolist(), strict=True)
+                    tokens = tuple(Token(*one) for one in each)
+            words.append(Word("".join(pieces[first:stop]), start, end, probability, tokens=tokens))
         return tuple(words)
 
 

@@ -27,6 +27,7 @@ ASKED = {
     "verbose_json": {"response_format": "verbose_json", "timestamp_granularities": ["word", "segment"]},
     "segments_only": {"response_format": "verbose_json", "timestamp_granularities": ["segment"]},
     "diarized_json": {"response_format": "diarized_json", "chunking_strategy": "auto"},
+    "logprobs": {"include": ["logprobs"]},
     "handlers_own": {"language": "en", "temperature": 0, "extra_body": {"assisted": True, "diarize": False}},
 }
 
@@ -72,6 +73,7 @@ def synchronous() -> dict[str, Any]:
     client = OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
     file, create = Path(recording), client.audio.transcriptions.create
     formats = {name: plain(create(model="whisper-1", file=file, **asked)) for name, asked in ASKED.items()}
+    likely = create(model="gpt-4o-transcribe", file=file, stream=True, include=["logprobs"])
     stream = [event(one) for one in create(model="whisper-1", file=file, stream=True)]
     diarized = create(model="gpt-4o-transcribe-diarize", file=file, stream=True, response_format="diarized_json")
     diarized_stream = [event(one) for one in diarized]
@@ -85,6 +87,7 @@ def synchronous() -> dict[str, Any]:
     return {
         "formats": formats,
         "stream": stream,
+        "likely_stream": [event(one) for one in likely],
         "diarized_stream": diarized_stream,
         "known": plain(known),
         "translation": translated(client),

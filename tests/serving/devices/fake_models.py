@@ -13,11 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.fakes import CHUNKS, TRANSCRIPT, WARM_UP_BYTES, FakePipeline
-from turnscribe.errors import BadAudio, SettingsError
+from turnscribe.errors import BadAudio, InferenceFailed, SettingsError
 from turnscribe.listener import SILENT, Listener
+from turnscribe.pipeline import Voices
 from turnscribe.request import Request
-from turnscribe.transcript import Transcript
+from turnscribe.transcript import Transcript, Turn
 
 TOKEN = "hf_of_the_tests"
 
@@ -43,7 +46,17 @@ def end_at_once(settings: Any) -> Any:
 
 
 class FakeModels(FakePipeline):
-    """Two chunks, then what the recording says, then the third and the answer."""
+    """Two chunks, then what the recording says, then the third and the answer. Voices are what the samples say."""
+
+    voice_similarity = 0.5
+
+    def voices(self, waveform: Any) -> Voices:
+        if not len(waveform):
+            raise InferenceFailed("There is nothing to hear.")
+        return Voices((Turn("A", 0.0, float(len(waveform))),), {"A": waveform}, {"A": float(waveform.sum())})
+
+    def known_voices(self, clips: Any) -> dict[str, Any]:
+        return {name: np.frombuffer(clip, np.uint8).astype(np.float32) for name, clip in clips.items()}
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
         if len(audio) == WARM_UP_BYTES:

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 
@@ -33,7 +34,7 @@ from turnscribe.serving.devices.device import WAITS_S
 from turnscribe.serving.devices.pipeline import PipelineOnDevices
 from turnscribe.serving.devices.program import Program
 from turnscribe.serving.loading import PipelineLoader
-from turnscribe.transcript import Transcript
+from turnscribe.transcript import Transcript, Turn
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +154,36 @@ def test_a_request_waits_where_no_device_has_room_for_it(tmp_path: Path) -> None
         assert {first.result(30).text, second.result(30).text} == {str(process)}
 
 
+def test_what_is_urgent_waits_for_no_room(tmp_path: Path) -> None:
+    urgent = replace(REQUEST, decoding=replace(REQUEST.decoding, urgent=True))
+    with started("cpu", at_once=1) as devices:
+        asking = Asking(devices, tmp_path)
+        held, begun = asking.ask()
+        process = process_in(begun)
+        assert devices.transcribe(recording(), urgent).text == str(process)
+        assert devices.voices(np.ones(3, np.float32)).seconds == {"A": 3.0}
+        assert not held.done()
+        asking.go()
+        assert held.result(30).text == str(process)
+
+
 # What comes through ----------------------------------------------------------------------------------
+
+
+def test_voices_come_through(devices: PipelineOnDevices) -> None:
+    samples = np.linspace(-1, 1, 50_001, dtype=np.float64)
+    heard = devices.voices(samples)
+    assert heard.turns == (Turn("A", 0.0, 50_001.0),)
+    np.testing.assert_array_equal(heard.embeddings["A"], samples.astype(np.float32))
+    known = devices.known_voices({"Ann": b"123", "Bob": b"", "Cleo": b"45"})
+    assert {name: voice.tolist() for name, voice in known.items()} == {
+        "Ann": [49, 50, 51],
+        "Bob": [],
+        "Cleo": [52, 53],
+    }
+    assert devices.voice_similarity == 0.5
+    with pytest.raises(InferenceFailed, match=r"^There is nothing to hear\.$"):
+        devices.voices(samples[:0])
 
 
 def test_the_answer_and_what_is_heard_before_it_come_through(devices: PipelineOnDevices) -> None:
@@ -270,7 +300,7 @@ def test_requests_keep_away_from_one_that_was_in_a_process_as_it_ended(tmp_path:
     with started() as devices:
         suspected, other = devices._devices
         with devices._changed:
-            suspected.take(999, 1, suspect=True)
+            suspected.take(999, 1, suspect=True, urgent=False)
         asking = Asking(devices, tmp_path)
         begun = [asking.ask()[1] for _ in range(3)]
         assert len({process_in(folder) for folder in begun}) == 1

@@ -16,10 +16,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.devices import Running
 from turnscribe.errors import TurnscribeError
-from turnscribe.pipeline import LoadPipeline
+from turnscribe.pipeline import LoadPipeline, Voices
 from turnscribe.request import Request
 from turnscribe.settings import ModelSettings
 from turnscribe.transcript import Chunk, Transcript
@@ -36,11 +39,27 @@ class Begin:
 
 
 @dataclass(frozen=True)
+class VoicesIn:
+    """What is asked of a file of float32 samples: who speaks when in them, and what each sounds like."""
+
+
+@dataclass(frozen=True)
+class KnownVoices:
+    """What is asked of a file of clips, one behind the other: each person's voice. Names, and sizes in bytes."""
+
+    sizes: tuple[tuple[str, int], ...]
+
+
+Work: TypeAlias = Request | VoicesIn | KnownVoices
+Result: TypeAlias = Transcript | Voices | dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
 class Start:
-    """To the process, with the recording's file: transcribe it. `number` names the request in what follows."""
+    """To the process, with the file that the work is on. `number` names the request in what follows."""
 
     number: int
-    request: Request
+    work: Work
 
 
 @dataclass(frozen=True)
@@ -56,6 +75,7 @@ class Ready:
 
     capabilities: Capabilities
     has_diarizer: bool
+    voice_similarity: float | None
     running: Running | None
 
 
@@ -87,7 +107,7 @@ class Further:
 @dataclass(frozen=True)
 class Answer:
     number: int
-    transcript: Transcript
+    result: Result
 
 
 @dataclass(frozen=True)

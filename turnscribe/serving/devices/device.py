@@ -16,7 +16,6 @@ from typing import TypeAlias
 
 from turnscribe.devices import Running
 from turnscribe.listener import Listener
-from turnscribe.request import Request
 from turnscribe.serving.devices.channel import (
     Answer,
     Begin,
@@ -27,12 +26,13 @@ from turnscribe.serving.devices.channel import (
     News,
     Progress,
     Ready,
+    Result,
     Stage,
     Start,
     Stop,
+    Work,
     file_of,
 )
-from turnscribe.transcript import Transcript
 
 log = logging.getLogger("turnscribe.server")
 
@@ -100,10 +100,15 @@ class Device:
         """Whether a request is in it that was in a process when that ended."""
         return any(call.suspect for call in self.calls.values())
 
-    def take(self, number: int, size: int, *, suspect: bool) -> Call:
+    @property
+    def not_urgent(self) -> int:
+        """How many of its requests are not."""
+        return sum(not call.urgent for call in self.calls.values())
+
+    def take(self, number: int, size: int, *, suspect: bool, urgent: bool) -> Call:
         """A request's place in the process that is ready now. Called with `changed` held."""
         assert self._channel is not None
-        call = self.calls[number] = Call(self, self._channel, number, size, suspect=suspect)
+        call = self.calls[number] = Call(self, self._channel, number, size, suspect=suspect, urgent=urgent)
         return call
 
     def leave(self, number: int) -> None:
@@ -209,17 +214,19 @@ class Device:
 class Call:
     """A request in a device's process. `size` is that of its recording, in bytes."""
 
-    def __init__(self, device: Device, channel: Channel, number: int, size: int, *, suspect: bool) -> None:
-        self.size, self.suspect = size, suspect
+    def __init__(
+        self, device: Device, channel: Channel, number: int, size: int, *, suspect: bool, urgent: bool
+    ) -> None:
+        self.size, self.suspect, self.urgent = size, suspect, urgent
         self.news: SimpleQueue[News | Ended] = SimpleQueue()
         self._device, self._channel, self._number = device, channel, number
 
-    def run(self, audio: bytes, request: Request, listener: Listener) -> Transcript:
+    def run(self, audio: bytes, work: Work, listener: Listener) -> Result:
         """In the thread of whoever waits. Raises `NotTaken`, `ProcessEnded`, or what was raised in the process."""
         try:
             with file_of(audio) as file:
                 try:
-                    self._channel.send(Start(self._number, request), file)
+                    self._channel.send(Start(self._number, work), file)
                 except OSError:
                     self._device.lose(self._channel)
                     raise NotTaken from None
@@ -227,7 +234,7 @@ class Call:
         finally:
             self._device.leave(self._number)
 
-    def _follow(self, listener: Listener) -> Transcript:
+    def _follow(self, listener: Listener) -> Result:
         stopped = False
         while True:
             if not stopped and listener.should_stop():
@@ -247,7 +254,7 @@ class Call:
                 case Further():
                     listener.on_chunks(news.chunks)
                 case Answer():
-                    return news.transcript
+                    return news.result
                 case Failure():
                     raise news.kind(news.text)
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.devices import Running
-from turnscribe.errors import BadParameters, Cancelled, InferenceFailed, SettingsError
+from turnscribe.errors import Cancelled, InferenceFailed, SettingsError
 from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
 from turnscribe.pipeline import LoadPipeline, Voices
 from turnscribe.request import Request
-from turnscribe.serving.devices.channel import Begin, Ready
+from turnscribe.serving.devices.channel import Begin, KnownVoices, Ready, Result, VoicesIn, Work
 from turnscribe.serving.devices.choice import environment_of
 from turnscribe.serving.devices.device import LOOK_EVERY, Call, Device, DeviceState, NotTaken, ProcessEnded
 from turnscribe.settings import ModelSettings
@@ -34,9 +34,9 @@ TRIES = 2  # for one request: where its recording ends the process that works on
 class PipelineOnDevices:
     """Transcribes in a process for each of `names`, each with what `load` makes of the settings.
 
-    A request goes to the device with the fewest, and waits while each has `at_once`. One that was in a process when
-    that ended is a suspect: it is begun anew, in the next process that has room and no other suspect in it. So where
-    one recording ends its process, the others that were in there are not with it again.
+    A request goes to the device with the fewest, and waits while each has `at_once`, unless it is urgent. One that
+    was in a process when that ended is a suspect: it is begun anew, in the next process that has room and no other
+    suspect in it. So where one recording ends its process, the others that were in there are not with it again.
     """
 
     def __init__(
@@ -128,29 +128,35 @@ class PipelineOnDevices:
 
     @property
     def voice_similarity(self) -> float | None:
-        """`None`: voices are not asked of a device by themselves."""
-        return None
+        """As `Pipeline.voice_similarity`: that of all devices, which have the same models."""
+        assert self._ready is not None
+        return self._ready.voice_similarity
 
     def known_voices(self, clips: Mapping[str, bytes]) -> dict[str, NDArray[np.float32]]:
-        """Nobody is known where nobody can be told apart. Raises `BadParameters` where there are clips."""
-        if clips:
-            raise BadParameters(
-                "Known speakers were sent, and live sessions tell nobody apart where the models run in processes of "
-                "their own: leave them out."
-            )
-        return {}
+        """As `Pipeline.known_voices`, by one of the devices."""
+        sizes = tuple((name, len(clip)) for name, clip in clips.items())
+        found = self._run(b"".join(clips.values()), KnownVoices(sizes), urgent=True)
+        assert isinstance(found, dict)
+        return found
 
     def voices(self, waveform: Waveform) -> Voices:
-        """Nobody's."""
-        return Voices()
+        """As `Pipeline.voices`, by one of the devices."""
+        found = self._run(waveform.astype(np.float32, copy=False).tobytes(), VoicesIn(), urgent=True)
+        assert isinstance(found, Voices)
+        return found
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
         """As `Pipeline.transcribe`. Raises `InferenceFailed` also for what was in `TRIES` processes as they ended."""
+        transcript = self._run(audio, request, listener, urgent=request.decoding.urgent)
+        assert isinstance(transcript, Transcript)
+        return transcript
+
+    def _run(self, content: bytes, work: Work, listener: Listener = SILENT, *, urgent: bool) -> Result:
         heard, tried = _Heard(listener), 0
         while tried < TRIES:
-            call = self._place_for(len(audio), listener, suspect=tried > 0)
+            call = self._place_for(len(content), listener, suspect=tried > 0, urgent=urgent)
             try:
-                return call.run(audio, request, heard.listener())
+                return call.run(content, work, heard.listener())
             except NotTaken:
                 continue
             except ProcessEnded:
@@ -164,8 +170,8 @@ class PipelineOnDevices:
             f"endpoint's log has it under {incident}."
         )
 
-    def _place_for(self, size: int, listener: Listener, *, suspect: bool) -> Call:
-        """In the least busy of the devices that have room. Raises `Cancelled`."""
+    def _place_for(self, size: int, listener: Listener, *, suspect: bool, urgent: bool) -> Call:
+        """In the least busy of the devices that have room: all have, for what is urgent. Raises `Cancelled`."""
         with self._changed:
             while True:
                 if self._closed:
@@ -174,11 +180,13 @@ class PipelineOnDevices:
                 free = [
                     device
                     for device in self._devices
-                    if device.ready and len(device.calls) < self._at_once and not (suspect and device.has_suspect)
+                    if device.ready
+                    and (urgent or device.not_urgent < self._at_once)
+                    and not (suspect and device.has_suspect)
                 ]
                 if free:
                     device = min(free, key=lambda device: (device.has_suspect, device.load))
-                    return device.take(next(self._numbers), size, suspect=suspect)
+                    return device.take(next(self._numbers), size, suspect=suspect, urgent=urgent)
                 self._changed.wait(LOOK_EVERY)
 
 

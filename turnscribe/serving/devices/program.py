@@ -8,6 +8,7 @@ refuses all that a process asks of it from then on, and another process may do b
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -17,29 +18,34 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 
+import numpy as np
+
 from turnscribe.devices import gpu_works
 from turnscribe.errors import InferenceFailed, SettingsError, TurnscribeError
 from turnscribe.incidents import incidents
 from turnscribe.listener import Listener
 from turnscribe.pipeline import Transcriber, best_device
+from turnscribe.request import Request
 from turnscribe.serving.devices.channel import (
     Answer,
     Begin,
     Channel,
     Failure,
     Further,
+    KnownVoices,
     LoadFailed,
     Message,
     Progress,
     Ready,
+    Result,
     Stage,
     Start,
     Stop,
+    VoicesIn,
     contents_of,
 )
 from turnscribe.serving.loading import warm_up
 from turnscribe.serving.log import start_log
-from turnscribe.transcript import Transcript
 
 log = logging.getLogger("turnscribe.server")
 
@@ -81,12 +87,13 @@ class Program:
             self._send(LoadFailed(str(error) if expected else type(error).__name__))
             return
         self._pipeline = pipeline
-        self._send(Ready(pipeline.capabilities, pipeline.has_diarizer, pipeline.running))
+        voices = pipeline.voice_similarity
+        self._send(Ready(pipeline.capabilities, pipeline.has_diarizer, voices, pipeline.running))
 
     def _answer(self, start: Start, file: int) -> None:
         outcome: Answer | Failure
         try:
-            outcome = Answer(start.number, self._transcribe(start, file))
+            outcome = Answer(start.number, self._done(start, contents_of(file)))
         except TurnscribeError as error:
             if isinstance(error, InferenceFailed) and not self._device_works():
                 log.error("the device is lost to this process")
@@ -96,17 +103,29 @@ class Program:
         del self._stops[start.number]
         self._send(outcome)
 
-    def _transcribe(self, start: Start, file: int) -> Transcript:
-        pipeline, number = self._pipeline, start.number
+    def _done(self, start: Start, content: bytes) -> Result:
+        pipeline = self._pipeline
         assert pipeline is not None
-        listener = Listener(
+        with incidents(secret=pipeline.settings.token):
+            match start.work:
+                case VoicesIn():
+                    return pipeline.voices(np.frombuffer(content, np.float32).copy())
+                case KnownVoices(sizes):
+                    stops = list(itertools.accumulate(size for _, size in sizes))
+                    clips = {
+                        name: content[stop - size : stop] for (name, size), stop in zip(sizes, stops, strict=True)
+                    }
+                    return pipeline.known_voices(clips)
+                case Request():
+                    return pipeline.transcribe(content, start.work, self._listener(start.number))
+
+    def _listener(self, number: int) -> Listener:
+        return Listener(
             on_progress=lambda share: self._send(Progress(number, share)),
             on_stage=lambda name: self._send(Stage(number, name)),
             on_chunks=lambda chunks: self._send(Further(number, tuple(chunks))),
             should_stop=self._stops[number].is_set,
         )
-        with incidents(secret=pipeline.settings.token):
-            return pipeline.transcribe(contents_of(file), start.request, listener)
 
     def _send(self, message: Message) -> None:
         with contextlib.suppress(OSError):  # without the server this process ends, in `run`

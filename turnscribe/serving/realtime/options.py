@@ -6,6 +6,7 @@ A field that is absent stays as it was, and null clears it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from turnscribe.diarization.known_speakers import MOST_NAMES
 from turnscribe.live.commit import Rule
+from turnscribe.live.container import OGG, WEBM, ContainerFormat
 from turnscribe.live.endpoints import Endpointing
 from turnscribe.live.intake import G711_ALAW, G711_ULAW, PCM16, PCM16_16K, AudioFormat
 from turnscribe.live.session import LiveOptions
@@ -27,6 +29,7 @@ STEPS = {"minimal": 0.5, "low": 0.7, "medium": 1.0, "high": 1.5, "xhigh": 3.0}  
 EAGERNESS = {"low": 8.0, "medium": 4.0, "high": 2.0, "auto": 4.0}  # seconds of silence after half a sentence
 MOST_LANGUAGES = 20
 NO_REDUCTION = "noise_reduction has no effect: the models hear the audio as it is."
+LOGPROBS = "item.input_audio_transcription.logprobs"
 NO_KEYWORDS = "keywords are a part of the prompt here, and weigh as it does."
 
 
@@ -45,6 +48,16 @@ class Ulaw(_Fields):
 
 class Alaw(_Fields):
     type: Literal["audio/pcma"]
+
+
+class Webm(_Fields):
+    """Ours, as is the next: what MediaRecorder gives."""
+
+    type: Literal["audio/webm"]
+
+
+class Ogg(_Fields):
+    type: Literal["audio/ogg"]
 
 
 class Transcription(_Fields):
@@ -81,7 +94,7 @@ class NoiseReduction(BaseModel):
 
 
 class Input(_Fields):
-    format: Annotated[Pcm | Ulaw | Alaw, Field(discriminator="type")] = Pcm()
+    format: Annotated[Pcm | Ulaw | Alaw | Webm | Ogg, Field(discriminator="type")] = Pcm()
     transcription: Transcription | None = Transcription()
     noise_reduction: NoiseReduction | None = None
     turn_detection: Annotated[ServerVad | SemanticVad, Field(discriminator="type")] | None = ServerVad(
@@ -138,6 +151,8 @@ def changed(before: SessionFields, changes: object) -> tuple[SessionFields, list
         warnings.append(NO_REDUCTION)
     if (given.get("transcription") or {}).get("keywords"):
         warnings.append(NO_KEYWORDS)
+    if set(changes.get("include") or ()) - {LOGPROBS}:
+        warnings.append(f"include has {LOGPROBS}, and nothing else: the rest has no effect.")
     return after, warnings
 
 
@@ -150,7 +165,9 @@ def live_options(
     """How a session with these fields hears, that knows these voices. Raises `BadParameters`."""
     heard = fields.audio.input
     own = fields.turnscribe
-    style = Style(parse(parameters(fields)), own.rule)
+    request = parse(parameters(fields))
+    decoding = replace(request.decoding, token_logprobs=LOGPROBS in (fields.include or ()))
+    style = Style(replace(request, decoding=decoding), own.rule)
     delay = (heard.transcription or Transcription()).delay or "medium"
     return LiveOptions(
         style,
@@ -179,9 +196,13 @@ def parameters(fields: SessionFields) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
-def audio_format(fields: SessionFields) -> AudioFormat:
+def audio_format(fields: SessionFields) -> AudioFormat | ContainerFormat:
     """What the client sends."""
     match fields.audio.input.format:
+        case Webm():
+            return WEBM
+        case Ogg():
+            return OGG
         case Ulaw():
             return G711_ULAW
         case Alaw():

@@ -6,6 +6,7 @@ import re
 import secrets
 from typing import Any
 
+from turnscribe.formats.plain_values import known, token_logprobs
 from turnscribe.live.events import (
     Behind,
     Cleared,
@@ -58,13 +59,15 @@ def told(event: LiveEvent) -> list[dict[str, Any]]:
             problem.code = "input_audio_buffer_commit_empty"
             return [error(problem, event.cause)]
         case Delta():
-            return [_text("delta", event.item, delta=event.text, end=round(event.end, 3))]
+            delta = {"delta": event.text, "end": round(event.end, 3), "logprobs": token_logprobs(event.tokens)}
+            return [_text("delta", event.item, **known(delta))]
         case Segment():
             return [_segment(event)]
         case Completed():
             usage = {"type": "duration", "seconds": round(event.seconds, 3)}
-            languages = {"languages": [{"code": event.language}]} if event.language else {}
-            return [_text("completed", event.item, transcript=event.text, usage=usage, **languages)]
+            languages = [{"code": event.language}] if event.language else None
+            further = {"languages": languages, "logprobs": token_logprobs(event.tokens)}
+            return [_text("completed", event.item, transcript=event.text, usage=usage, **known(further))]
         case Failed():
             failure = {"type": "server_error", "code": "transcription_failed", "message": event.reason, "param": None}
             return [_text("failed", event.item, error=failure)]

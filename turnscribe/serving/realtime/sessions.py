@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import secrets
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnscribe.files import disk_is_full
+from turnscribe.live.container import ContainerFormat
 from turnscribe.live.ear import PipelineEar
-from turnscribe.live.events import LiveEvent
-from turnscribe.live.intake import Intake
+from turnscribe.live.events import LiveEvent, Segment
+from turnscribe.live.intake import intake_of
 from turnscribe.live.session import LiveSession
 from turnscribe.live.spool import Spool, recovered
+from turnscribe.live.told import note, noted
 from turnscribe.serving.jobs.runner import JobRunner
 from turnscribe.serving.jobs.store import JobStore
 from turnscribe.serving.problems import (
@@ -51,6 +54,7 @@ from turnscribe.serving.service import Service
 from turnscribe.speech.detector import SpeechDetector, load_speech_detector
 from turnscribe.speech.streaming import StreamingDetector
 from turnscribe.transcript import Turn
+from turnscribe.waveform import SAMPLE_RATE
 
 log = logging.getLogger("turnscribe.server")
 
@@ -62,7 +66,7 @@ AT_ONCE = 2**16  # bytes of audio that are taken without a look at what else the
 MOST_ORDERS = 1000  # that wait
 EXPIRES_AFTER_S = 60.0  # beside the audio that a session may have
 BYTES_A_SECOND = 32_000  # of the recording that is kept
-AUDIO, PARAMETERS = ".live", ".live.json"  # files of a session that is not over
+AUDIO, PARAMETERS, TOLD = ".live", ".live.json", ".live.told"  # files of a session that is not over
 
 
 class Session:
@@ -86,7 +90,8 @@ class Session:
         )
         self._sessions, self._similarity = sessions, similarity
         self._loop = asyncio.get_running_loop()
-        self._intake = Intake(audio_format(self.fields))
+        self._intake = intake_of(audio_format(self.fields))
+        self._keeping = threading.Lock()  # a container's bytes are decoded in another thread
         self._people: Mapping[str, NDArray[np.float32]] = {}  # known voices
         self._received = 0  # bytes of audio
         self._surplus = 0  # bytes that came and that a client which came back is not told of: it sends them again
@@ -116,7 +121,7 @@ class Session:
             raise Malformed("The format cannot change once there is audio: start another session.")
         self._sessions.note(self.id, fields)
         if format != self._intake.format:
-            self._intake = Intake(format)
+            self._intake = intake_of(format)
         self.fields, self._people = fields, people
         self.live.change(options)
         self.add(self.described("session.updated", warnings=warnings))
@@ -127,14 +132,16 @@ class Session:
         known = min(self._surplus, len(data))
         self._surplus -= known
         data = data[known:]
-        if not self._ended and self._intake.format.seconds(self._received + len(data)) > self._sessions.longest_s:
-            self.end()
-            raise Malformed(f"The session has {self._sessions.longest_s:g} s of audio, which is all it may have.")
+        self._check_length(len(data))
         for start in range(0, len(data), AT_ONCE):
             if self._ended:
                 return
-            self._keep(data[start : start + AT_ONCE])
-            self._received += len(data[start : start + AT_ONCE])
+            piece = data[start : start + AT_ONCE]
+            if isinstance(self._intake.format, ContainerFormat):
+                await asyncio.to_thread(self._keep, piece)
+                self._check_length(0)  # it is known only now
+            else:
+                self._keep(piece)
             self._due.set()
             await asyncio.sleep(0)
 
@@ -150,13 +157,16 @@ class Session:
         self.live.clear()
         self._due.set()
 
-    def go_on(self) -> dict[str, Any]:
+    async def go_on(self) -> dict[str, Any]:
         """For a client that comes back: `session.resumed`, with the whole milliseconds of its audio that have come.
 
-        What came beyond is sent again, and is not taken twice.
+        What came beyond is sent again, and is not taken twice. Of a container the bytes that have come are told.
         """
         format = self._intake.format
-        self._surplus = self._received - self._received_ms * format.sample_rate * format.sample_bytes // 1000
+        if isinstance(format, ContainerFormat):
+            await asyncio.to_thread(self._kept)
+        else:
+            self._surplus = self._received - self._received_ms * format.sample_rate * format.sample_bytes // 1000
         return self.described("session.resumed")
 
     def end(self) -> None:
@@ -183,6 +193,8 @@ class Session:
     def described(self, kind: str, **own: Any) -> dict[str, Any]:
         """The whole session, as `session.created` and others tell it."""
         own["received_ms"] = self._received_ms
+        if isinstance(self._intake.format, ContainerFormat):
+            own["received_bytes"] = self._received
         return protocol.session(kind, self.id, self.fields, expires_at=self.expires_at, **own)
 
     def add(self, event: dict[str, Any]) -> None:
@@ -196,7 +208,19 @@ class Session:
     @property
     def _received_ms(self) -> int:
         """Whole milliseconds of audio that have come."""
-        return int(self._intake.format.seconds(self._received) * 1000)
+        return int(self._seconds() * 1000)
+
+    def _seconds(self, further: int = 0) -> float:
+        """Of audio that has come, and what so many bytes more would be, where that is known."""
+        format = self._intake.format
+        if isinstance(format, ContainerFormat):
+            return self.live.spool.samples / SAMPLE_RATE
+        return format.seconds(self._received + further)
+
+    def _check_length(self, further: int) -> None:
+        if not self._ended and self._seconds(further) > self._sessions.longest_s:
+            self.end()
+            raise Malformed(f"The session has {self._sessions.longest_s:g} s of audio, which is all it may have.")
 
     def _check_orders(self) -> None:
         if self.live.waiting >= MOST_ORDERS:
@@ -204,15 +228,24 @@ class Session:
 
     def _keep(self, data: bytes | None) -> None:
         """`None` is the end."""
-        try:
-            self.live.append(self._intake.end() if data is None else self._intake.take(data))
-        except OSError as error:
-            if disk_is_full(error):
-                raise DiskFull("The server's disk is full: try again later, or tell its operator.") from error
-            raise
+        with self._keeping:
+            try:
+                self.live.append(self._intake.end() if data is None else self._intake.take(data))
+            except OSError as error:
+                if disk_is_full(error):
+                    raise DiskFull("The server's disk is full: try again later, or tell its operator.") from error
+                raise
+            self._received += len(data or b"")
+
+    def _kept(self) -> None:
+        """Wait until nothing is being kept: a connection that broke may have left something."""
+        with self._keeping:
+            pass
 
     def _tell(self, event: LiveEvent) -> None:
         """Called in the worker's thread."""
+        if isinstance(event, Segment) and event.speaker is not None:
+            self._sessions.note_told(self.id, event)
         for told in protocol.told(event):
             self._loop.call_soon_threadsafe(self.add, told)
 
@@ -229,6 +262,7 @@ class Session:
         finally:
             self._ended = True
             self._expiry.cancel()
+            self._intake.close()
             await self._sessions.keep(self)
 
 
@@ -315,6 +349,13 @@ class Sessions:
         given = json.dumps(_given(fields) if fields.turnscribe.keep else None)
         (self.folder / f"{id}{PARAMETERS}").write_text(given)
 
+    def note_told(self, id: str, segment: Segment) -> None:
+        """Who spoke, on disk as well; a disk that is full costs the names of a job after a kill, and no more."""
+        try:
+            note(self.folder / f"{id}{TOLD}", segment)
+        except OSError as error:
+            log.error("who speaks in a live session could not be noted: %s", reason(error))
+
     async def keep(self, session: Session) -> None:
         """A session that is over, as a job; its client is told. What cannot be kept now, the next server keeps."""
         job, failed = None, False
@@ -328,7 +369,8 @@ class Sessions:
             session.add(protocol.error(problem_of(error)))
         spool.close(keep=failed)
         if not failed:
-            (self.folder / f"{session.id}{PARAMETERS}").unlink(missing_ok=True)
+            for suffix in (PARAMETERS, TOLD):
+                (self.folder / f"{session.id}{suffix}").unlink(missing_ok=True)
         self._sessions.pop(session.id, None)
         self._stop_timer(session.id)
         self._recent[session.id] = session
@@ -363,15 +405,15 @@ class Sessions:
     def _recover(self) -> None:
         """What a server that did not end in order has left behind, as jobs."""
         for path in self.folder.glob(f"*{AUDIO}"):
-            noted = path.with_suffix(PARAMETERS)
+            parameters, told = path.with_suffix(PARAMETERS), path.with_suffix(TOLD)
             try:
-                given = json.loads(noted.read_text()) if noted.exists() else {}
+                given = json.loads(parameters.read_text()) if parameters.exists() else {}
                 file = None if given is None else recovered(path)
                 if file is not None:
                     with file:
-                        self._job(file, given)
-                path.unlink()
-                noted.unlink(missing_ok=True)
+                        self._job(file, given, noted(told))
+                for left in (path, parameters, told):
+                    left.unlink(missing_ok=True)
             except Exception as error:  # a full disk, a locked database
                 log.error("a live session's audio could not be kept, it stays in %s: %s", path.name, reason(error))
 

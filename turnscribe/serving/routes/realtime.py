@@ -42,7 +42,7 @@ def add_realtime_routes(app: FastAPI, sessions: Sessions) -> None:
             # Not among its events, since how much has come is true of this connection alone. Its id is that of the
             # last event that the client has, so that it can come back after this one, too.
             known = sent > session.told - len(session.events)
-            await websocket.send_json({"event_id": after if known else new_event_id(), **session.go_on()})
+            await websocket.send_json({"event_id": after if known else new_event_id(), **await session.go_on()})
             await connection.run(sessions)
 
     for prefix in ("/v1", "/api/v1"):
