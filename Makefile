@@ -212,8 +212,8 @@ $(BENCHMARK)/installed: requirements-benchmark.txt requirements-server.txt requi
 # The measures are in .venv, the peers on top.
 .venv-evaluation/installed: $(VENV)/installed-dev
 	$(call on_top_of,$(VENV))
-	.venv-evaluation/bin/python -m pip install faster-whisper==1.2.1 numba tiktoken more-itertools
-	.venv-evaluation/bin/python -m pip install --no-deps openai-whisper==20250625
+	.venv-evaluation/bin/python -m pip install faster-whisper==1.2.1 numba tiktoken more-itertools librosa soundfile
+	.venv-evaluation/bin/python -m pip install --no-deps openai-whisper==20250625 whisperlivekit==0.2.26
 	touch $@
 
 clean:

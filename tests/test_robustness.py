@@ -277,6 +277,25 @@ def test_unlikely_text_is_decoded_again(judge) -> None:
     assert isinstance(kept, Attempt)
 
 
+def test_without_fallback_a_window_is_decoded_once(judge) -> None:
+    doubted = attempt("a sentence", logprob=-1.2)
+    assert judge(doubted, fallback=False) == (doubted, [])
+    kept, warnings = judge(attempt(LOOP), fallback=False)
+    assert (kept.tokens, warnings) == ((), []), "it is soon heard again"
+
+
+@pytest.mark.parametrize(("urgent", "most"), [(False, 100), (True, 82)])
+def test_what_is_urgent_has_no_more_tokens_than_can_be_said(demo_handler, urgent: bool, most: int) -> None:
+    from turnscribe.asr.engine_backend import _Transcription
+
+    asr, window = demo_handler.pipeline.asr, Window(0, 2 * SAMPLE_RATE)
+    options = DecodingOptions(language="en", urgent=urgent)
+    recording = _Transcription(asr, np.zeros(2 * SAMPLE_RATE, np.float32), options, SILENT, None, ())
+    prompt = recording._prompt(window)
+    room = prompt.limit - len(prompt.initial)
+    assert room == most if urgent else room > most
+
+
 def test_unlikely_text_where_silence_is_likely_is_dropped(judge) -> None:
     kept, warnings = judge(attempt("thank you", logprob=-1.2, no_speech=0.9))
     assert (kept.tokens, warnings) == ((), [])

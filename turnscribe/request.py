@@ -48,9 +48,10 @@ class DecodingOptions:
     speech is known already, `speech` has it, and the detector is not asked.
 
     `prefix` is what the text of the first window is known to begin with; decoding goes on after it. `guess` is what
-    may come after it: the text is the same with it, and sooner there where it is right. What is `urgent` comes before
-    what is not. With `token_logprobs` words have their tokens. None is a parameter: the first three are for who
-    transcribes while people speak, the last for OpenAI's `include`.
+    may come after it: the text is the same with it, and sooner there where it is right. Without `fallback` a window
+    is decoded once, and a phrase over and over is no text. What is `urgent` comes before what is not, and has no more
+    tokens than can be said in its time. With `token_logprobs` words have their tokens. None is a parameter: the last
+    is for OpenAI's `include`, the others are for who transcribes while people speak.
     """
 
     task: Annotated[Task, Doc("'transcribe' or 'translate'")] = "transcribe"
@@ -89,6 +90,7 @@ class DecodingOptions:
     word_times: bool = True
     prefix: str | None = None
     guess: str | None = None
+    fallback: bool = True
     token_logprobs: bool = False
     urgent: bool = False
 

@@ -194,6 +194,23 @@ def test_every_format_can_be_written_side_by_side(talks: Path, tmp_path: Path, n
     assert name != "answer" or json.loads(text)["chunks"][0]["timestamp"] == [0.5, 2.0]
 
 
+def test_several_formats_in_one_run_and_only_what_is_missing(
+    talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    asked = (talks / "a.wav", "--format", "srt, vtt,answer,srt", "--output-dir", out)
+    assert run(*asked) == 0
+    assert files(out) == ["a.answer.json", "a.srt", "a.vtt"]
+    (out / "a.vtt").write_text("mended by hand")
+    (out / "a.srt").unlink()
+    assert run(*asked) == 0
+    assert (out / "a.srt").read_text().startswith("1\n00:00:00,500")
+    assert (out / "a.vtt").read_text() == "mended by hand"
+    capsys.readouterr()
+    assert run(*asked) == 0
+    assert capsys.readouterr().err.splitlines()[-1].endswith("exists")
+
+
 def test_what_exists_is_left_alone_so_a_batch_goes_on(
     talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -359,6 +376,13 @@ def test_wrong_usage_is_2_before_any_model_is_loaded(
         run(talks, "--format", "srt")
     assert stopped.value.code == 2
     assert "needs --output-dir" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        run(talks / "a.wav", "--format", "srt,vtt")
+    assert stopped.value.code == 2
+    assert "several formats need --output-dir" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(talks / "a.wav", "--format", "srt,docx", "--output-dir", tmp_path)
+    assert "'docx' is no format: give some of json, verbose_json," in capsys.readouterr().err
 
     def refuse(parameters: dict[str, Any]) -> None:
         raise BadParameters("language is 'klingon'; it must be a code such as en.")

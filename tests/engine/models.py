@@ -7,7 +7,7 @@ limit; `test_engine.py` asserts as much, so that its equalities keep meaning som
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import SimpleNamespace
@@ -340,6 +340,18 @@ class Windows:
 
     def unwanted(self, window: int) -> bool:
         return False
+
+
+class GuessedWindows(Windows):
+    """Each window with a guess at its text; `guesses` are by window."""
+
+    guesses: Mapping[int, tuple[int, ...]]
+
+    def prompts(
+        self, windows: Sequence[int], language_scores: Callable[[int, int], torch.Tensor]
+    ) -> Sequence[Prompt]:
+        prompts = zip(windows, super().prompts(windows, language_scores), strict=True)
+        return [replace(prompt, guess=self.guesses[window]) for window, prompt in prompts]
 
 
 class Encoded:

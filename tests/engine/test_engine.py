@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -19,6 +19,7 @@ from tests.engine.models import (
     FRAMES,
     DecodingCase,
     Encoded,
+    GuessedWindows,
     Letters,
     Reference,
     Windows,
@@ -448,18 +449,6 @@ def test_a_drafting_decoder_leaves_the_tokens_alone(layout: str, case: DecodingC
             assert 0.05 < result.accepted / result.proposed < 0.98
         else:
             assert result.accepted < 0.3 * result.proposed
-
-
-class GuessedWindows(Windows):
-    """Each window with a guess at its text; `guesses` are by window."""
-
-    guesses: Mapping[int, tuple[int, ...]]
-
-    def prompts(
-        self, windows: Sequence[int], language_scores: Callable[[int, int], torch.Tensor]
-    ) -> Sequence[Prompt]:
-        prompts = zip(windows, super().prompts(windows, language_scores), strict=True)
-        return [replace(prompt, guess=self.guesses[window]) for window, prompt in prompts]
 
 
 def guesses(kind: str, layout: str, case: DecodingCase) -> dict[int, tuple[int, ...]]:

@@ -13,9 +13,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.engine.models import (
+    AT,
     FRAMES,
     DecodingCase,
     Encoded,
+    GuessedWindows,
     Letters,
     Windows,
     batch_of,
@@ -39,6 +41,7 @@ from turnscribe.engine.decode import CHECK_EVERY, Decoding
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.engine import ENCODE_AT_ONCE, Engine, SharedOptions
 from turnscribe.engine.graphs import SWITCH, Graphs, Unrecorded
+from turnscribe.engine.lookup import LookupDraft
 from turnscribe.engine.model import Decoder, Encoder
 from turnscribe.engine.models import Models
 from turnscribe.errors import OutOfMemory
@@ -373,6 +376,27 @@ def test_a_batch_is_kept_with_what_it_recorded_and_memory_is_given_back_after_an
     assert processors.decoding(options(), 2, windows).encode_at_once == 1
 
 
+def test_guesses_over_recorded_passes_leave_the_tokens_alone(gpu: Device) -> None:
+    engine, prompt = engine_on(gpu), DecodingCase().prompt_of(model())
+    features = sound_features(80, WINDOWS)
+    plain = decoded(batch_of(model(), 3), Windows(features, Encoder.of(model()), prompt)).attempts
+    source = GuessedWindows(features.to(gpu.torch_device), Encoder.of(on(gpu)), prompt)
+    source.guesses = {
+        window: tuple(token for index, token in enumerate(attempt.tokens) if token < AT.end and index % 5)
+        for window, attempt in plain.items()
+    }
+    decoding = engine.decoding(options(guessed=True), 3, source)
+    found = dict(decoding.run())
+    assert {window: attempt.tokens for window, attempt in found.items()} == {
+        window: attempt.tokens for window, attempt in plain.items()
+    }
+    assert decoding.accepted > 0
+    assert isinstance(decoding.batch.draft, LookupDraft)
+    assert any(key[0] == "round" for key in decoding.batch.graphs.recorded)  # type: ignore[index]
+    assert engine.batch(3, assisted=False) is not decoding.batch
+    assert engine.batch(3, assisted=False, guessed=True) is not decoding.batch, "it made room for the other"
+
+
 def test_what_is_kept_for_other_windows_makes_room(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_on(gpu)
     full = engine.batch(4, assisted=False)
@@ -402,7 +426,7 @@ def test_what_is_kept_for_other_windows_makes_room(gpu: Device, monkeypatch: pyt
 def test_tokens_are_nearly_free_to_check_so_more_are_drafted(gpu: Device) -> None:
     wide = tiny_whisper(multilingual=True, mels=80, width=128)
     engine = Engine(Models.of(wide, Letters(), tiny_assistant(model(), seed=3)), device=gpu)
-    length = engine.draft_length()
+    length = engine.draft_length(options(assisted=True))
     assert isinstance(length, DraftLength)
     assert engine.models.draft is not None
     processors = DraftLength(engine.models.decoder, engine.models.draft, frames=FRAMES, kind="cpu")

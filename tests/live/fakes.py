@@ -59,12 +59,20 @@ class KnowingEar:
     error: Exception | None = None
 
     def hear(
-        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str, guess: str
+        self,
+        samples: Waveform,
+        request: Request,
+        *,
+        language: str | None,
+        earlier: str,
+        prefix: str,
+        guess: str,
+        final: bool,
     ) -> Transcript:
         first = (round(float(samples[0]) * FULL_SCALE) - 1) / 100
         stop = first + len(samples) / SAMPLE_RATE
         call = {"start": first, "stop": stop, "language": language, "earlier": earlier}
-        self.calls.append({**call, "prefix": prefix, "guess": guess})
+        self.calls.append({**call, "prefix": prefix, "guess": guess, "final": final})
         if self.error is not None:
             raise self.error
         heard = []

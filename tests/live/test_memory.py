@@ -26,7 +26,15 @@ class Ear:
     """A word for every 0.4 s, and two people by halves."""
 
     def hear(
-        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str, guess: str
+        self,
+        samples: Waveform,
+        request: Request,
+        *,
+        language: str | None,
+        earlier: str,
+        prefix: str,
+        guess: str,
+        final: bool,
     ) -> Transcript:
         return says_time(len(samples) / SAMPLE_RATE)
 

@@ -63,7 +63,8 @@ def test_a_pass_is_told_what_the_one_before_it_said() -> None:
     ear = KnowingEar(said(TEXT))
     grown(ear, 9.0, rule="alignatt")
     assert [call["guess"] for call in ear.calls[:3]] == ["", " w1 w~", " w3 w~"]
-    whole = [call for call in ear.calls if call["start"] == 0 and not call["prefix"]][-1]
+    assert [call["final"] for call in ear.calls[:3]] == [False] * 3
+    whole = [call for call in ear.calls if call["final"]][-1]
     assert whole["guess"].startswith(" w0 w1 w2 w3"), "the final text is heard whole, and most of it was heard before"
 
 

@@ -71,14 +71,9 @@ class Told:
             Turn(one.speaker, one.start, one.end) for one in segments.values() if one.speaker and one.end > one.start
         ]
 
-    def shown(self) -> Iterator[tuple[float, str]]:
+    def shown(self) -> list[tuple[float, str]]:
         """The words in the order in which they were shown, and when."""
-        text = ""
-        for at, event in self.events:
-            if isinstance(event, Delta):
-                for word in event.text.split():
-                    yield at, word
-                text += event.text
+        return [(at, word) for at, event in self.events if isinstance(event, Delta) for word in event.text.split()]
 
     def ends(self) -> Iterator[float]:
         """Of each utterance: seconds from its last word to its final text."""
@@ -126,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     models = fetch_models()
     names = {"asr_model": str(models / "whisper-base"), "diarization_model": str(models / "open-diarizer")}
     pipeline = load_pipeline(load_settings(ModelSettings, **names))
-    chosen = list(_chosen(options.minutes * 60))
-    pipeline.transcribe(to_wav(decode_audio(chosen[0][1].audio).mono[: 20 * SAMPLE_RATE]), ENGLISH)  # warm
+    talks = list(chosen(options.minutes * 60))
+    pipeline.transcribe(to_wav(decode_audio(talks[0][1].audio).mono[: 20 * SAMPLE_RATE]), ENGLISH)  # warm
     print(
         "| rule | a word comes after: median, 95 % | final text after | word errors: live, whole | work a second ",
         end="",
@@ -135,11 +130,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("| speakers: provisional, whole |\n|---|---|---|---|---|---|")
     for rule in options.rule or RULES:
         live = LiveOptions(Style(ENGLISH, rule), step=options.step, similarity=pipeline.voice_similarity or 1.0)
-        print(_measure(pipeline, live, chosen, options.streams).row(f"{rule}, {options.streams}"), flush=True)
+        print(_measure(pipeline, live, talks, options.streams).row(f"{rule}, {options.streams}"), flush=True)
     return 0
 
 
-def _chosen(seconds: float) -> Iterator[tuple[Recording, Spoken]]:
+def chosen(seconds: float) -> Iterator[tuple[Recording, Spoken]]:
+    """English recordings, of so many seconds in all."""
     found = recordings(fetch())
     for kind in KINDS:
         for recording in found:
@@ -151,10 +147,10 @@ def _chosen(seconds: float) -> Iterator[tuple[Recording, Spoken]]:
 
 
 def _measure(
-    pipeline: Pipeline, live: LiveOptions, chosen: Sequence[tuple[Recording, Spoken]], streams: int
+    pipeline: Pipeline, live: LiveOptions, talks: Sequence[tuple[Recording, Spoken]], streams: int
 ) -> Measured:
     measured = Measured()
-    groups = [chosen[first : first + streams] for first in range(0, len(chosen), streams)]
+    groups = [talks[first : first + streams] for first in range(0, len(talks), streams)]
     for group in tqdm(groups, desc=live.style.rule, disable=None, leave=False):
         waveforms = [decode_audio(spoken.audio).mono for _, spoken in group]
         told = [reckoned(pipeline, live, waveforms[0])] if streams == 1 else _together(pipeline, live, waveforms)
@@ -240,11 +236,11 @@ def add(
     whole = pipeline.transcribe(to_wav(waveform), request)
     reference = normalise(spoken.text or "", "en")
     measured.words += len(reference)
-    measured.errors += _errors(reference, told.text)
-    measured.offline_errors += _errors(reference, whole.text)
+    measured.errors += word_errors(reference, told.text)
+    measured.offline_errors += word_errors(reference, whole.text)
     measured.seconds += len(waveform) / SAMPLE_RATE
     measured.worked += told.worked
-    measured.delays += _delays(told, whole)
+    measured.delays += delays(told.shown(), whole)
     measured.ends += told.ends()
     if several:
         assert spoken.turns is not None
@@ -255,13 +251,14 @@ def add(
         measured.spoken += live[0].whole
 
 
-def _errors(reference: list[str], text: str) -> int:
+def word_errors(reference: list[str], text: str) -> int:
     aligned = align(reference, normalise(text, "en"))
     return aligned.substitutions + aligned.deletions + aligned.insertions
 
 
-def _delays(told: Told, whole: Transcript) -> list[float]:
-    shown, words = list(told.shown()), whole.words
+def delays(shown: Sequence[tuple[float, str]], whole: Transcript) -> list[float]:
+    """Of each word that was shown and is in the whole transcript: from its end there to when it was shown."""
+    words = whole.words
     matcher = difflib.SequenceMatcher(
         a=[plain(text) for _, text in shown], b=[plain(word.text) for word in words], autojunk=False
     )

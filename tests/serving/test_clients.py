@@ -267,6 +267,31 @@ def test_the_openai_sdk_translates(openai: dict[str, Any], demo_handler: Any, sp
     assert openai["sync"]["translation"] == {"text": directly.text, "usage": USAGE}
 
 
+@pytest.mark.parametrize(("name", "version"), [("openai_parameters", "3."), ("openai_parameters_2025", "2.8.")])
+def test_every_parameter_of_the_openai_sdk_is_honoured_or_named(
+    ask: Run, recording: Path, clips: dict[str, Path], name: str, version: str
+) -> None:
+    found = ask(name, recording, clips["Ann"])
+    assert found.pop("version").startswith(version)
+    assert len(found["transcriptions"]) > 10
+    assert set(found["translations"]) == {"model", "prompt", "response_format", "temperature"}
+    said = []
+    for parameters in found.values():
+        for parameter, answers in parameters.items():
+            for answer in answers:
+                assert answer["text"], parameter
+                said += [(parameter, warning) for warning in answer["warnings"]]
+    assert said == [
+        (
+            "chunking_strategy",
+            "chunking_strategy had no effect with prefix_padding_ms and silence_duration_ms: recordings are cut in "
+            "their pauses.",
+        ),
+        ("include", "include had no effect: srt has no place for probabilities."),
+        ("timestamp_granularities", "timestamp_granularities had no effect: json has its own."),
+    ]
+
+
 def test_the_openai_sdk_lists_the_model(openai: dict[str, Any]) -> None:
     (model,) = openai["sync"]["models"]
     assert model == openai["sync"]["model"] == openai["async"]["model"]

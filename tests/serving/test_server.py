@@ -252,6 +252,9 @@ def test_a_recording_in_which_nobody_speaks_has_no_language(client: httpx.Client
         ({"temperature": "9"}, "temperature is '9'"),
         ({"language": "klingon"}, "language is 'klingon'"),
         ({"stream": "maybe"}, "stream is 'maybe'"),
+        ({"chunking_strategy": "never"}, "chunking_strategy is 'never': give 'auto', or an object"),
+        ({"chunking_strategy": "{"}, "chunking_strategy is no JSON"),
+        ({"chunking_strategy[type]": "other"}, "chunking_strategy is not of the type server_vad"),
         ({"timestamp_granularities[]": "syllable"}, "timestamp_granularities"),
         ({"known_speaker_names[]": "Ann"}, "one reference for each name"),
         ({"known_speaker_names[]": "Ann", "known_speaker_references[]": "https://x"}, "data: URL"),
@@ -296,6 +299,32 @@ def test_what_is_asked_to_be_included_and_is_not_there_is_said(client: httpx.Cli
     ]
     pipeline.behave = lambda *_: Transcript("", (), duration=3.0)
     assert "warnings" not in transcribe(client, **{"include[]": "logprobs"}).json(), "nobody speaks"
+
+
+@pytest.mark.parametrize(
+    ("fields", "threshold", "warning"),
+    [
+        ({"chunking_strategy": "auto"}, 0.5, None),
+        ({"chunking_strategy[type]": "server_vad", "chunking_strategy[threshold]": "0.7"}, 0.7, None),
+        ({"chunking_strategy": '{"type": "server_vad", "threshold": 0.3}'}, 0.3, None),
+        (
+            {"chunking_strategy[type]": "server_vad", "chunking_strategy[silence_duration_ms]": "200"},
+            0.5,
+            "chunking_strategy had no effect with silence_duration_ms: recordings are cut in their pauses.",
+        ),
+        (
+            {"timestamp_granularities[]": "word"},
+            0.5,
+            "timestamp_granularities had no effect: json has its own.",
+        ),
+    ],
+)
+def test_what_is_not_honoured_is_said(
+    client: httpx.Client, pipeline: FakePipeline, fields: dict[str, str], threshold: float, warning: str | None
+) -> None:
+    answer = transcribe(client, **fields).json()
+    assert answer.get("warnings") == (None if warning is None else [warning])
+    assert pipeline.calls[-1].request.decoding.vad_threshold == threshold
 
 
 def test_known_speakers_reach_the_pipeline(client: httpx.Client, pipeline: FakePipeline) -> None:

@@ -43,6 +43,7 @@ from turnscribe.whisper.windows import Window
 
 WARMER = 0.2  # from one attempt's temperature to the next
 WARMEST = 1.0
+MOST_A_SECOND = 25  # tokens that anybody says, in writing in which a character takes several of them
 LEAST_FURTHER = 32  # tokens that there is room for after those that are forced
 SHORT_S = 8.0  # of the longest window of a recording that is encoded as it is
 SHORT_FRAMES = 512  # that are encoded of such a window: 10.24 s, as the decoder expects silence at the end
@@ -204,6 +205,8 @@ class _Transcription:
                 return _nothing(latest)
         elif not self._loops(latest) or self._takes_time(window, latest):
             return self._passed_over(window, latest) or latest
+        if not options.fallback:
+            return _nothing(latest) if self._loops(latest) else latest
         warmer = round(latest.temperature + WARMER, 6)
         if warmer <= WARMEST:
             return warmer
@@ -276,6 +279,8 @@ class _Transcription:
             language = config.lang_to_id[f"<|{self.language.of(window)}|>"]
             initial += [language, config.task_to_id[self.options.task]]
         limit = token_limit(config, len(initial), self.models.decoder.positions)
+        if self.options.urgent:
+            limit = min(limit, len(initial) + LEAST_FURTHER + round(MOST_A_SECOND * window.duration))
         prompt = Prompt(
             tuple(initial),
             len(self.earlier),

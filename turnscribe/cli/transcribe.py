@@ -1,7 +1,7 @@
 """Transcribe files from the command line: who said what, printed or written beside each other.
 
     python -m scripts.transcribe talk.mp3
-    python -m scripts.transcribe recordings/ --format srt --output-dir subtitles --language en
+    python -m scripts.transcribe recordings/ --format srt,verbose_json --output-dir transcripts --language en
 
 Recordings are files, folders (searched through for audio and video) or patterns. The models come from
 the options, else from the environment, as the endpoint's do. An output that is there already is left alone
@@ -20,7 +20,7 @@ import stat
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
         outputs = plan(args.recordings)
         if args.format and not args.output_dir and len(outputs) > 1:
             parser.error("--format with several recordings needs --output-dir.")
+        if len(args.format or ()) > 1 and not args.output_dir:
+            parser.error("several formats need --output-dir.")
         request = deployment.parse(build_parameters(args))
         outcomes = _run(outputs, args, request, load_models(args, deployment))
     except TurnscribeError as error:
@@ -189,18 +191,20 @@ def _run(outputs: dict[Path, Path], args: argparse.Namespace, request: Request, 
             def progress(share: float, index: int = index) -> None:
                 bar.update(index + min(1.0, max(0.0, share)) - bar.n)
 
-            output = _output(stem, args)
+            written = _outputs(stem, args)
+            left = {name: file for name, file in written.items() if args.overwrite or not file.exists()}
+            own = [file for file in written.values() if file.absolute() in outputs]
             if stop.is_set():
                 outcome = Outcome(source, "stopped")
-            elif output and output.absolute() in outputs:
-                outcome = Outcome(source, "failed", f"its output {output} is one of the recordings.")
-            elif output and output.exists() and not args.overwrite:
+            elif own:
+                outcome = Outcome(source, "failed", f"its output {own[0]} is one of the recordings.")
+            elif written and not left:
                 outcome = Outcome(source, "exists")
             else:
-                if not output and len(outputs) > 1:
+                if not written and len(outputs) > 1:
                     tqdm.write(f"== {_shown(source)}", file=sys.stdout)
                 listener = Listener(on_progress=progress, should_stop=stop.is_set)
-                outcome = _transcribe(source, output, args, request, pipeline, listener)
+                outcome = _transcribe(source, left, args, request, pipeline, listener)
                 if outcome.status == "stopped":
                     stop.set()
             progress(1.0)
@@ -214,26 +218,31 @@ def _run(outputs: dict[Path, Path], args: argparse.Namespace, request: Request, 
 
 def _transcribe(
     source: Path,
-    output: Path | None,
+    written: Mapping[str, Path],
     args: argparse.Namespace,
     request: Request,
     pipeline: Pipeline,
     listener: Listener,
 ) -> Outcome:
-    """One file from reading to writing; whatever goes wrong is this file's outcome and no other's."""
+    """One file from reading to writing, or printing where `written` has no file for a format; whatever goes wrong is
+    this file's outcome and no other's."""
     started = time.perf_counter()
+    appeared = 0
     try:
-        if output is not None and not has_room(output.parent):
-            return Outcome(source, "failed", f"the disk of {output.parent} is full: make room and start again.")
+        for folder in {file.parent for file in written.values()}:
+            if not has_room(folder):
+                return Outcome(source, "failed", f"the disk of {folder} is full: make room and start again.")
         transcript = pipeline.transcribe(_read(source, pipeline.limits), request, listener)
         seconds = time.perf_counter() - started
-        text = _rendered(transcript, args, request, name=source.stem)
-        if output is None:
-            tqdm.write(text, end="", file=sys.stdout)
-        else:
-            write_whole(output, text, overwrite=args.overwrite)
-    except FileExistsError:  # it appeared meanwhile
-        return Outcome(source, "exists", transcript=transcript, seconds=seconds)
+        if not written:
+            tqdm.write(_printed(transcript, args, request, name=source.stem), end="", file=sys.stdout)
+        for name, file in written.items():
+            try:
+                write_whole(file, _rendered(transcript, name, request, name=source.stem), overwrite=args.overwrite)
+            except FileExistsError:  # it appeared meanwhile
+                appeared += 1
+        if written and appeared == len(written):
+            return Outcome(source, "exists", transcript=transcript, seconds=seconds)
     except (KeyboardInterrupt, Cancelled):
         return Outcome(source, "stopped")
     except TurnscribeError as error:
@@ -257,20 +266,28 @@ def _read(source: Path, limits: Limits) -> bytes:
     return source.read_bytes()
 
 
-def _output(stem: Path, args: argparse.Namespace) -> Path | None:
-    suffix = ANSWER_SUFFIX if args.format == ANSWER else FORMATS[args.format or "text"].suffix
-    file = stem.with_name(f"{stem.name}.{suffix}")
-    return Path(args.output_dir) / file if args.output_dir else None
+def _outputs(stem: Path, args: argparse.Namespace) -> dict[str, Path]:
+    """By format, the files of a recording; none where it is printed."""
+    if not args.output_dir:
+        return {}
+    suffixes = {name: ANSWER_SUFFIX if name == ANSWER else FORMATS[name].suffix for name in args.format or ["text"]}
+    return {
+        name: Path(args.output_dir) / stem.with_name(f"{stem.name}.{suffix}") for name, suffix in suffixes.items()
+    }
 
 
-def _rendered(transcript: Transcript, args: argparse.Namespace, request: Request, *, name: str) -> str:
-    """What is written for a recording: in a terminal and without `--format`, lines with times."""
-    if not (args.format or args.output_dir) and sys.stdout.isatty():
+def _printed(transcript: Transcript, args: argparse.Namespace, request: Request, *, name: str) -> str:
+    """In a terminal and without `--format`, lines with times."""
+    if not args.format and sys.stdout.isatty():
         return listing(transcript)
-    if args.format == ANSWER:
+    return _rendered(transcript, (args.format or ["text"])[0], request, name=name)
+
+
+def _rendered(transcript: Transcript, wanted: str, request: Request, *, name: str) -> str:
+    if wanted == ANSWER:
         rendered: Rendered = to_answer(transcript, replace(request, response_format=None))
     else:
-        rendered = render(transcript, args.format or "text", words=request.word_times, name=name)
+        rendered = render(transcript, wanted, words=request.word_times, name=name)
     if isinstance(rendered, str):
         return rendered
     return json.dumps(rendered, ensure_ascii=False, indent=2) + "\n"
@@ -291,11 +308,28 @@ def load_models(args: argparse.Namespace, deployment: Deployment) -> Pipeline:
     return deployment.pipeline()
 
 
+def formats_in(given: str) -> list[str]:
+    """The formats that are named, with commas between them. Raises `ArgumentTypeError` for one that is none."""
+    names = list(dict.fromkeys(name.strip() for name in given.split(",")))
+    for name in names:
+        if name not in (*FORMATS, ANSWER):
+            raise argparse.ArgumentTypeError(
+                f"{name[:40]!r} is no format: give some of {', '.join(FORMATS)}, {ANSWER}"
+            )
+    return names
+
+
 def build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description="Transcribe recordings: who said what.")
     add = parser.add_argument
     add("recordings", nargs="+", metavar="RECORDING", help="file, folder or pattern")
-    add("--format", choices=[*FORMATS, ANSWER], help="default: text, with times when printed to a terminal")
+    add(
+        "--format",
+        type=formats_in,
+        metavar="FORMAT",
+        help=f"some of {', '.join(FORMATS)}, {ANSWER}, with commas between them; default: text, with times when "
+        "printed to a terminal",
+    )
     add("--output-dir", metavar="DIR", help="write a file for each recording; default: print")
     add("--overwrite", action="store_true", help="replace outputs that are there already")
     add("--quiet", action="store_true", help="no progress bar and no summary")

@@ -15,10 +15,18 @@ class Ear(Protocol):
     """Waveforms are `[samples]`, mono, 16 kHz."""
 
     def hear(
-        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str, guess: str
+        self,
+        samples: Waveform,
+        request: Request,
+        *,
+        language: str | None,
+        earlier: str,
+        prefix: str,
+        guess: str,
+        final: bool,
     ) -> Transcript:
         """`earlier` is the text before them, `prefix` what their own text is known to begin with, and `guess` what
-        it may go on with.
+        it may go on with. What is not `final` is heard once, and is soon heard again.
 
         Raises `TurnscribeError`.
         """
@@ -34,7 +42,15 @@ class PipelineEar:
     pipeline: Transcriber
 
     def hear(
-        self, samples: Waveform, request: Request, *, language: str | None, earlier: str, prefix: str, guess: str
+        self,
+        samples: Waveform,
+        request: Request,
+        *,
+        language: str | None,
+        earlier: str,
+        prefix: str,
+        guess: str,
+        final: bool,
     ) -> Transcript:
         decoding = replace(
             request.decoding,
@@ -42,6 +58,7 @@ class PipelineEar:
             prompt=earlier or None,
             prefix=prefix or None,
             guess=guess or None,
+            fallback=final,
             full_windows=False,
             urgent=True,
         )

@@ -103,7 +103,7 @@ class Utterance:
     def update(self, stop: int) -> str:
         """Hear what there is up to `stop`: the text that is further committed, "" where there is none."""
         prefix, guess = _joined(self._kept), _joined(self._unfinished)
-        transcript = self._hear(self._buffer, stop, earlier=self._cut_text, prefix=prefix, guess=guess)
+        transcript = self._hear(self._buffer, stop, earlier=self._cut_text, prefix=prefix, guess=guess, final=False)
         self.heard = stop
         self.ends_sentence = transcript.text.endswith(ENDS_SENTENCE)
         further = self._beyond(transcript.words)
@@ -160,14 +160,14 @@ class Utterance:
     def _hear_whole(self, stop: int) -> Transcript:
         """What is not final yet, from its beginning, whatever was committed of it."""
         guess = _joined([*self._cut, *self._kept, *self._unfinished])
-        return self._hear(self._anchor, stop, earlier=self._final_text, prefix="", guess=guess)
+        return self._hear(self._anchor, stop, earlier=self._final_text, prefix="", guess=guess, final=True)
 
-    def _hear(self, start: int, stop: int, *, earlier: str, prefix: str, guess: str) -> Transcript:
+    def _hear(self, start: int, stop: int, *, earlier: str, prefix: str, guess: str, final: bool) -> Transcript:
         request = self._style.request
         given = " ".join(filter(None, [request.decoding.prompt, earlier.strip()]))
         samples = self._spool.read(start, stop)
         transcript = self._ear.hear(
-            samples, request, language=self.language, earlier=given, prefix=prefix, guess=guess
+            samples, request, language=self.language, earlier=given, prefix=prefix, guess=guess, final=final
         )
         return _later(transcript, start / SAMPLE_RATE)
 

@@ -7,6 +7,7 @@ Every parameter of the endpoint may be sent beside them (`extra_body` in the SDK
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,9 +21,9 @@ LISTS = (
     *("timestamp_granularities", "known_speaker_names", "known_speaker_references", "include"),
     *("keywords", "languages"),
 )
-# Fields that mean nothing here, and are no reason to refuse: windows are always cut in pauses, and whatever model is
-# named, the one that is loaded answers.
-WITHOUT_EFFECT = ("model", "chunking_strategy")
+WITHOUT_EFFECT = ("model",)  # whatever model is named, the one that is loaded answers
+CHUNKING = "chunking_strategy"
+CHUNKING_HELP = "give 'auto', or an object of the type server_vad"
 SPEAKER_COUNTS = ("num_speakers", "min_speakers", "max_speakers")
 LOGPROBS = "logprobs"  # what `include` may have
 GRANULARITIES = ("segment", "word")
@@ -48,10 +49,13 @@ def read_transcription_form(
     """
     parameters: dict[str, Any] = {}
     lists: dict[str, list[str]] = {name: [] for name in LISTS}
+    chunking: dict[str, str] = {}
     for name, value in fields:
-        plain = name.partition("[")[0]
+        plain, _, inner = name.partition("[")
         if plain in LISTS:
             lists[plain].append(value)
+        elif plain == CHUNKING:
+            chunking[inner.rstrip("]")] = value
         elif plain not in WITHOUT_EFFECT:
             parameters[name] = value
     prompt = _prompt_with(lists["keywords"], parameters.get("prompt", ""))
@@ -69,10 +73,37 @@ def read_transcription_form(
         parameters.setdefault("diarize", "true" if diarize else "false")
     stream = _boolean(str(parameters.pop("stream", "")))
     logprobs, warnings = _included(lists["include"], answer_format)
+    threshold, without_effect = _chunking(chunking)
+    if threshold is not None:
+        parameters.setdefault("vad_threshold", threshold)
+    if any(lists["timestamp_granularities"]) and answer_format.name != "verbose_json":
+        without_effect += (f"timestamp_granularities had no effect: {answer_format.name} has its own.",)
     request = parse({**parameters, "task": task})
     decoding = replace(request.decoding, token_logprobs=logprobs)
     request = replace(request, decoding=decoding, known_speakers=known_speakers)
-    return TranscriptionForm(request, answer_format, stream, logprobs, warnings)
+    return TranscriptionForm(request, answer_format, stream, logprobs, (*warnings, *without_effect))
+
+
+def _chunking(given: dict[str, str]) -> tuple[str | None, tuple[str, ...]]:
+    """The threshold of speech, where one is set, and what of `chunking_strategy` has no effect.
+
+    Recordings are cut in their pauses, whatever it says. An object comes as `chunking_strategy[name]`, or as JSON.
+    Raises `BadParameters`.
+    """
+    whole = given.pop("", "auto").strip()
+    if whole.startswith("{"):
+        try:
+            given = {**json.loads(whole), **given}
+        except ValueError:
+            raise BadParameters(f"{CHUNKING} is no JSON: {CHUNKING_HELP}.") from None
+    elif whole not in ("", "auto"):
+        raise BadParameters(f"{CHUNKING} is {whole[:60]!r}: {CHUNKING_HELP}.")
+    if given and given.get("type") != "server_vad":
+        raise BadParameters(f"{CHUNKING} is not of the type server_vad: {CHUNKING_HELP}.")
+    threshold = given.get("threshold")
+    rest = [name for name in given if name not in ("type", "threshold")]
+    said = f"{CHUNKING} had no effect with {' and '.join(rest)}: recordings are cut in their pauses."
+    return None if threshold is None else str(threshold), (said[:300],) if rest else ()
 
 
 def _included(names: Sequence[str], answer_format: Format) -> tuple[bool, tuple[str, ...]]:
