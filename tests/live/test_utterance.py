@@ -64,8 +64,9 @@ def test_a_pass_is_told_what_the_one_before_it_said() -> None:
     grown(ear, 9.0, rule="alignatt")
     assert [call["guess"] for call in ear.calls[:3]] == ["", " w1 w~", " w3 w~"]
     assert [call["final"] for call in ear.calls[:3]] == [False] * 3
-    whole = [call for call in ear.calls if call["final"]][-1]
-    assert whole["guess"].startswith(" w0 w1 w2 w3"), "the final text is heard whole, and most of it was heard before"
+    whole = [call for call in ear.calls if call["final"]]
+    assert whole[0]["guess"].startswith(" w0 w1 w2 w3"), "what is final is heard whole, and was heard before"
+    assert whole[-1]["guess"].startswith(" w16 w17 w18")
 
 
 def test_the_language_of_what_is_shown_stays() -> None:

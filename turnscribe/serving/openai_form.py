@@ -27,6 +27,11 @@ CHUNKING_HELP = "give 'auto', or an object of the type server_vad"
 SPEAKER_COUNTS = ("num_speakers", "min_speakers", "max_speakers")
 LOGPROBS = "logprobs"  # what `include` may have
 GRANULARITIES = ("segment", "word")
+WITHOUT_GRANULARITIES = (
+    "json",
+    "text",
+    "diarized_json",
+)  # subtitles are cut by words where their times are asked for
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def read_transcription_form(
     threshold, without_effect = _chunking(chunking)
     if threshold is not None:
         parameters.setdefault("vad_threshold", threshold)
-    if any(lists["timestamp_granularities"]) and answer_format.name != "verbose_json":
+    if any(lists["timestamp_granularities"]) and answer_format.name in WITHOUT_GRANULARITIES:
         without_effect += (f"timestamp_granularities had no effect: {answer_format.name} has its own.",)
     request = parse({**parameters, "task": task})
     decoding = replace(request.decoding, token_logprobs=logprobs)
