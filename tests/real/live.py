@@ -3,6 +3,7 @@
     python -m tests.real.live                                  both rules, 10 minutes of English
     python -m tests.real.live --rule alignatt --minutes 3      one rule, 3 minutes
     python -m tests.real.live --streams 2                      two sessions at once, in real time
+    python -m tests.real.live --rule alignatt --log FOLDER     and what OmniSTEval reads (tests/real/latency_log.py)
 
 Each recording is a session of its own, which gets it in pieces of 100 ms. With one stream time is reckoned: a piece
 comes every 100 ms, and a pass takes as long as it takes, so that nobody has to wait for the talk. With several it is
@@ -27,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from tests.real.latency_log import LatencyLog
 from tests.real.models import fetch_models
 from tests.real.recording import SEVERAL_VOICES, Recording, Spoken
 from tests.real.recordings import fetch
@@ -117,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="of recordings (default: 10)")
     parser.add_argument("--step", type=float, default=1.0, help="seconds from pass to pass (default: 1)")
     parser.add_argument("--streams", type=int, default=1, help="sessions at once (default: 1)")
+    parser.add_argument("--log", type=Path, metavar="FOLDER", help="for OmniSTEval: of the last rule")
     options = parser.parse_args(argv)
     models = fetch_models()
     names = {"asr_model": str(models / "whisper-base"), "diarization_model": str(models / "open-diarizer")}
@@ -130,7 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("| speakers: provisional, whole |\n|---|---|---|---|---|---|")
     for rule in options.rule or RULES:
         live = LiveOptions(Style(ENGLISH, rule), step=options.step, similarity=pipeline.voice_similarity or 1.0)
-        print(_measure(pipeline, live, talks, options.streams).row(f"{rule}, {options.streams}"), flush=True)
+        measured = _measure(pipeline, live, talks, options.streams, LatencyLog(options.log))
+        print(measured.row(f"{rule}, {options.streams}"), flush=True)
     return 0
 
 
@@ -147,7 +151,11 @@ def chosen(seconds: float) -> Iterator[tuple[Recording, Spoken]]:
 
 
 def _measure(
-    pipeline: Pipeline, live: LiveOptions, talks: Sequence[tuple[Recording, Spoken]], streams: int
+    pipeline: Pipeline,
+    live: LiveOptions,
+    talks: Sequence[tuple[Recording, Spoken]],
+    streams: int,
+    log: LatencyLog,
 ) -> Measured:
     measured = Measured()
     groups = [talks[first : first + streams] for first in range(0, len(talks), streams)]
@@ -155,7 +163,7 @@ def _measure(
         waveforms = [decode_audio(spoken.audio).mono for _, spoken in group]
         told = [reckoned(pipeline, live, waveforms[0])] if streams == 1 else _together(pipeline, live, waveforms)
         for (recording, spoken), waveform, one in zip(group, waveforms, told, strict=True):
-            add(measured, pipeline, recording, spoken, waveform, one)
+            log.add(one.shown(), add(measured, pipeline, recording, spoken, waveform, one))
     return measured
 
 
@@ -230,7 +238,8 @@ def _pieces(waveform: Waveform) -> Iterator[tuple[float, Waveform]]:
 
 def add(
     measured: Measured, pipeline: Pipeline, recording: Recording, spoken: Spoken, waveform: Waveform, told: Told
-) -> None:
+) -> Transcript:
+    """The whole recording's transcript, with which it was compared."""
     several = recording.kind in SEVERAL_VOICES and spoken.turns is not None
     request = Request(decoding=ENGLISH.decoding, diarize=several)
     whole = pipeline.transcribe(to_wav(waveform), request)
@@ -249,6 +258,7 @@ def add(
         measured.wrong += sum(error.part for error in live)
         measured.offline_wrong += sum(error.part for error in offline)
         measured.spoken += live[0].whole
+    return whole
 
 
 def word_errors(reference: list[str], text: str) -> int:

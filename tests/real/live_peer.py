@@ -4,7 +4,8 @@
     python -m tests.real.live_peer --policy localagreement           its other way, with faster-whisper
     python -m tests.real.live_peer --minutes 10
 
-Its server runs in .venv-evaluation, on the folder of the same weights, without speakers. Each recording is a
+Its server runs in .venv-evaluation, on the same weights (in openai-whisper's names for the decoder, as they are for the
+encoder, which is faster-whisper's), without speakers. Each recording is a
 connection of its own. A word counts as shown once it is in `lines`; what its server shows as a buffer may change. A
 word that was in `lines` and is not any more is counted as taken back. Nothing else should run on the machine.
 """
@@ -22,15 +23,18 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 from websockets.sync.client import ClientConnection, connect
 
+from tests.real.latency_log import LatencyLog
 from tests.real.live import ENGLISH, PIECE, chosen, delays, word_errors
 from tests.real.models import fetch_models
+from tests.real.peers import openai_model
 from tests.real.scoring import normalise
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.pipeline import load_pipeline
@@ -38,6 +42,7 @@ from turnscribe.settings import ModelSettings, load_settings
 from turnscribe.waveform import SAMPLE_RATE, Waveform, to_int16, to_wav
 
 POLICIES = ("simulstreaming", "localagreement")
+WARM_UP_S = 10
 START_S, ANSWER_S = 120.0, 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -69,20 +74,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--policy", choices=POLICIES, default=POLICIES[0])
     parser.add_argument("--minutes", type=float, default=3.0, help="of recordings (default: 3)")
+    parser.add_argument("--log", type=Path, metavar="FOLDER", help="for OmniSTEval, see tests/real/latency_log.py")
     options = parser.parse_args(argv)
+    log = LatencyLog(options.log)
     model = fetch_models() / "whisper-base"
     pipeline = load_pipeline(load_settings(ModelSettings, asr_model=str(model)))
     late: list[float] = []
     words = errors = taken_back = 0
     seconds = 0.0
+    talks = [(spoken.text or "", decode_audio(spoken.audio).mono) for _, spoken in chosen(options.minutes * 60)]
     with server(model, options.policy) as (url, process):
+        streamed(url, talks[0][1][: WARM_UP_S * SAMPLE_RATE])
         before = processor_seconds(process)
-        for _, spoken in tqdm(list(chosen(options.minutes * 60)), disable=None, leave=False):
-            waveform = decode_audio(spoken.audio).mono
+        for text, waveform in tqdm(talks, disable=None, leave=False):
             shown = streamed(url, waveform)
             whole = pipeline.transcribe(to_wav(waveform), ENGLISH)
+            log.add(shown.words, whole)
             late += delays(shown.words, whole)
-            reference = normalise(spoken.text or "", "en")
+            reference = normalise(text, "en")
             words += len(reference)
             errors += word_errors(reference, shown.text)
             taken_back += shown.taken_back
@@ -102,14 +111,13 @@ def server(model: Path, policy: str) -> Iterator[tuple[str, subprocess.Popen[byt
     """Its URL and process. Raises `RuntimeError` where it does not start."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--model-path", str(model), "--language", "en"]
-    options += ["--pcm-input", "--backend-policy", policy, "--log-level", "ERROR"]
-    if policy == "localagreement":
-        options += ["--backend", "faster-whisper"]
     with (
+        tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryFile() as log,
         subprocess.Popen(
-            [sys.executable, "-m", "whisperlivekit.basic_server", *options], stdout=log, stderr=log
+            [sys.executable, "-m", "whisperlivekit.basic_server", *_options(model, policy, port, Path(folder))],
+            stdout=log,
+            stderr=log,
         ) as process,
     ):
         try:
@@ -124,6 +132,21 @@ def server(model: Path, policy: str) -> Iterator[tuple[str, subprocess.Popen[byt
             yield f"ws://127.0.0.1:{port}/asr", process
         finally:
             process.terminate()
+
+
+def _options(model: Path, policy: str, port: int, folder: Path) -> list[str]:
+    options = ["--host", "127.0.0.1", "--port", str(port), "--language", "en", "--pcm-input", "--log-level", "ERROR"]
+    options += ["--backend-policy", policy]
+    if policy == "localagreement":
+        return [*options, "--backend", "faster-whisper", "--model_dir", str(model)]
+    import whisper
+
+    loaded = openai_model(model.parent)
+    decoder = folder / "base.pt"
+    torch.save({"dims": asdict(loaded.dims), "model_state_dict": loaded.state_dict()}, decoder)
+    heads = whisper._ALIGNMENT_HEADS["base"].decode()
+    own = ["--decoder-model-path", str(decoder), "--encoder-model-path", str(model)]
+    return [*options, *own, "--custom-alignment-heads", heads]
 
 
 def streamed(url: str, waveform: Waveform) -> Shown:

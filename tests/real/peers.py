@@ -54,7 +54,7 @@ def openai_whisper(models: Path, *, beams: int) -> Transcriber:
     """Its own decoder. With five beams it is as its command is by default."""
     import whisper
 
-    model = _openai_model(models)
+    model = openai_model(models)
 
     def transcribe(recording: Recording, audio: bytes) -> Heard:
         waveform, timed = decode_audio(audio).mono, recording.kind in TIMED
@@ -77,7 +77,7 @@ def openai_whisper(models: Path, *, beams: int) -> Transcriber:
     return transcribe
 
 
-def _openai_model(models: Path) -> Any:
+def openai_model(models: Path) -> Any:
     """Its `Whisper`, with the weights that the product reads from the same file."""
     import whisper
     from whisper.model import ModelDimensions, Whisper
