@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.live.spool import Spool, recovered
@@ -25,6 +26,17 @@ def test_what_was_appended_is_read_and_is_a_wav_file_in_the_end(tmp_path: Path) 
     assert not path.exists()
     assert file == to_wav(samples)
     assert np.array_equal(decode_audio(file).mono, kept)
+
+
+def test_a_closed_spool_takes_and_gives_nothing(tmp_path: Path) -> None:
+    """Its descriptor may be another file's by then."""
+    spool = Spool(tmp_path / "spool")
+    spool.close(keep=True)
+    with pytest.raises(ValueError, match="closed"):
+        spool.append(np.zeros(10, np.float32))
+    with pytest.raises(ValueError, match="closed"):
+        spool.read(0, 1)
+    assert (tmp_path / "spool").stat().st_size == 44
 
 
 def test_what_a_process_left_behind_is_a_whole_file(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@
     python -m tests.real.live_peer --policy localagreement           its other way, with faster-whisper
     python -m tests.real.live_peer --minutes 10
 
-Its server runs in .venv-evaluation, on the same weights (in openai-whisper's names for the decoder, as they are for the
-encoder, which is faster-whisper's), without speakers. Each recording is a
-connection of its own. A word counts as shown once it is in `lines`; what its server shows as a buffer may change. A
-word that was in `lines` and is not any more is counted as taken back. Nothing else should run on the machine.
+Its server runs in .venv-evaluation, on the same weights (in openai-whisper's names for its decoder, as they are for
+its encoder, which is faster-whisper's), without speakers. Each recording is a connection of its own. A word counts as
+shown once it is in `lines`; what its server shows as a buffer may change. A word that was in `lines` and is not any
+more is counted as taken back. Nothing else should run on the machine.
 """
 
 from __future__ import annotations

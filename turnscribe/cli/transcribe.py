@@ -224,8 +224,8 @@ def _transcribe(
     pipeline: Pipeline,
     listener: Listener,
 ) -> Outcome:
-    """One file from reading to writing, or printing where `written` has no file for a format; whatever goes wrong is
-    this file's outcome and no other's."""
+    """One file from reading to writing, or to printing where there is nothing to write; whatever goes wrong is this
+    file's outcome and no other's."""
     started = time.perf_counter()
     appeared = 0
     try:

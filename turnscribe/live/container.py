@@ -15,7 +15,7 @@ import numpy as np
 from turnscribe.errors import BadAudio
 from turnscribe.waveform import SAMPLE_RATE, Waveform
 
-CODECS = ("opus", "vorbis")
+CODEC = "opus"
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ class ContainerIntake:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
         try:
             with av.open(self, "r", format=self.format.demuxer, metadata_errors="ignore") as container:
-                codecs = [stream.codec_context.name for stream in container.streams.audio[:1]]
-                if not set(codecs) & set(CODECS):
+                if container.streams.audio[0].codec_context.name != CODEC:
                     raise ValueError("its first audio track is not Opus")
                 for frame in container.decode(audio=0):
                     frame.pts = None

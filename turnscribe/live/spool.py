@@ -32,9 +32,13 @@ class Spool:
         _write(self._descriptor, bytes(HEADER), 0)
 
     def append(self, samples: Waveform) -> None:
-        """Raises `OSError` where the disk is full; the samples are none of it then."""
-        _write(self._descriptor, to_int16(samples).astype("<i2").tobytes(), HEADER + self.samples * SAMPLE_BYTES)
-        self.samples += len(samples)
+        """Raises `OSError` where the disk is full, and `ValueError` once it is closed; the samples are none of it."""
+        data = to_int16(samples).astype("<i2").tobytes()
+        with self._lock:
+            if self._closed:
+                raise ValueError("the spool is closed")
+            _write(self._descriptor, data, HEADER + self.samples * SAMPLE_BYTES)
+            self.samples += len(samples)
 
     def read(self, start: int, stop: int) -> Waveform:
         """The samples from `start` to before `stop`, as a decoded file has them."""

@@ -97,6 +97,7 @@ class Session:
         self._surplus = 0  # bytes that came and that a client which came back is not told of: it sends them again
         self._due = asyncio.Event()
         self._ended = False
+        self._ending: asyncio.Task[None] | None = None  # a container's last samples are on their way
         self._expiry = self._loop.call_later(sessions.longest_s + EXPIRES_AFTER_S, self.end)
         self._worker = asyncio.create_task(self._work())
 
@@ -174,6 +175,9 @@ class Session:
         if not self._ended:
             self._ended = True
             self._expiry.cancel()
+            if isinstance(self._intake.format, ContainerFormat):
+                self._ending = self._loop.create_task(self._end_container())
+                return
             try:
                 self._keep(None)
             except (Problem, OSError) as error:
@@ -236,6 +240,16 @@ class Session:
                     raise DiskFull("The server's disk is full: try again later, or tell its operator.") from error
                 raise
             self._received += len(data or b"")
+
+    async def _end_container(self) -> None:
+        try:
+            await asyncio.to_thread(self._keep, None)  # it may still be at what came before
+        except ValueError:
+            return  # it was given up meanwhile
+        except (Problem, OSError) as error:
+            self.add(protocol.error(problem_of(error)))
+        self.live.end()
+        self._due.set()
 
     def _kept(self) -> None:
         """Wait until nothing is being kept: a connection that broke may have left something."""
