@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.live.test_intake import pieces, tone
+from tests.serving.live import until
 from turnscribe.errors import BadAudio
 from turnscribe.inputs.decode import decode_audio
 from turnscribe.live.container import OGG, WEBM, ContainerFormat, ContainerIntake
@@ -103,17 +104,17 @@ def test_a_file_that_breaks_off_is_heard_as_far_as_it_goes() -> None:
 
 
 def test_nothing_is_left_running() -> None:
-    before = threading.active_count()
+    def running() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "live webm"]
+
+    until(lambda: not running())  # of other tests
     data = recorded("webm", tone(1.0, RATE))
     left, ended, unused = ContainerIntake(WEBM), ContainerIntake(WEBM), ContainerIntake(WEBM)
     left.take(data[:2000])
     ended.take(data)
-    assert threading.active_count() > before
+    assert running()
     left.close()
     ended.end()
     assert len(unused.end()) == 0
     unused.close()
-    for thread in threading.enumerate():
-        if thread.name == "live webm":
-            thread.join(5)
-    assert threading.active_count() == before
+    until(lambda: not running())

@@ -39,6 +39,7 @@ from tests.serving.test_page import (
 )
 from tests.serving.test_realtime import fake_pipeline
 from turnscribe.inputs.decode import decode_audio
+from turnscribe.live.container import WEBM, ContainerIntake
 from turnscribe.serving.routes.page import add_page_routes
 from turnscribe.serving.server import WEBSOCKETS
 from turnscribe.waveform import SAMPLE_RATE, to_wav
@@ -294,6 +295,38 @@ def test_a_file_is_played_in_in_real_time_and_whole(browser: LiveBrowser, server
     server.closed()
     browser.shown("#result")
     assert browser.text("#result-title") == "tone.wav"
+
+
+RECORDED = """
+const [seconds, done] = arguments;
+const plain = { autoGainControl: false, echoCancellation: false, noiseSuppression: false };
+navigator.mediaDevices.getUserMedia({ audio: plain }).then((stream) => {
+  const recorder = new MediaRecorder(stream, { mimeType: "audio/webm;codecs=opus" });
+  const pieces = [];
+  recorder.ondataavailable = ({ data }) => pieces.push(data.arrayBuffer());
+  recorder.onstop = async () => {
+    stream.getTracks().forEach((track) => track.stop());
+    done((await Promise.all(pieces)).map((piece) => [...new Uint8Array(piece)]));
+  };
+  recorder.start(200);
+  setTimeout(() => recorder.stop(), 1000 * seconds);
+});
+"""
+
+
+def test_what_a_browsers_recorder_gives_is_heard_piece_by_piece(browser: LiveBrowser, server: StandIn) -> None:
+    """Programs of others send that as audio/webm; the page has samples."""
+    browser.open(server.url)
+    browser.driver.set_script_timeout(30)
+    pieces = [bytes(piece) for piece in browser.driver.execute_async_script(RECORDED, 4)]
+    assert len(pieces) > 10
+    intake = ContainerIntake(WEBM)
+    heard = [intake.take(piece) for piece in pieces]
+    half = sum(map(len, heard[: len(heard) // 2])) / SAMPLE_RATE
+    assert half == pytest.approx(2.0, abs=0.8)
+    samples = np.concatenate([*heard, intake.end()])
+    assert len(samples) / SAMPLE_RATE == pytest.approx(4.0, abs=0.6)
+    assert np.abs(samples).max() > 0.02, "somebody speaks"
 
 
 RESAMPLED = """
