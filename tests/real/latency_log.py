@@ -2,7 +2,7 @@
 the field compares (arXiv 2509.17349).
 
     python -m tests.real.live --minutes 3 --log build/real/latency
-    omnisteval longform --speech_segmentation build/real/latency/segments.yaml --lang en --no_quality \\
+    omnisteval longform --speech_segmentation build/real/latency/segments.yaml --word_level --no_quality \\
         --ref_sentences_file build/real/latency/references.txt --hypothesis_file build/real/latency/shown.jsonl
 
 Segments and their times are those of the whole recording's transcript, as a word's end is in `tests.real.live`.
