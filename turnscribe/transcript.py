@@ -6,6 +6,7 @@ model's output resolves it first.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -106,3 +107,8 @@ class Transcript:
     def words(self) -> tuple[Word, ...]:
         """Every word in order; empty when word times were not computed."""
         return tuple(word for chunk in self.chunks for word in chunk.words)
+
+
+def tokens_of(words: Iterable[Word]) -> list[Token]:
+    """In order; none where they were not asked for."""
+    return [token for word in words for token in word.tokens]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from turnscribe.live.ear import Known
 from turnscribe.live.spool import Spool
 from turnscribe.pipeline import Voices
 from turnscribe.request import Request
@@ -58,21 +59,10 @@ class KnowingEar:
     calls: list[dict[str, object]] = field(default_factory=list)
     error: Exception | None = None
 
-    def hear(
-        self,
-        samples: Waveform,
-        request: Request,
-        *,
-        language: str | None,
-        earlier: str,
-        prefix: str,
-        guess: str,
-        final: bool,
-    ) -> Transcript:
+    def hear(self, samples: Waveform, request: Request, known: Known) -> Transcript:
         first = (round(float(samples[0]) * FULL_SCALE) - 1) / 100
         stop = first + len(samples) / SAMPLE_RATE
-        call = {"start": first, "stop": stop, "language": language, "earlier": earlier}
-        self.calls.append({**call, "prefix": prefix, "guess": guess, "final": final})
+        self.calls.append({"start": first, "stop": stop, **asdict(known)})
         if self.error is not None:
             raise self.error
         heard = []

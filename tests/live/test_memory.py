@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.live.fakes import new_spool, says_time
+from turnscribe.live.ear import Known
 from turnscribe.live.events import LiveEvent
 from turnscribe.live.session import LiveOptions, LiveSession
 from turnscribe.live.utterance import Style
@@ -25,17 +26,7 @@ FRAME = 512
 class Ear:
     """A word for every 0.4 s, and two people by halves."""
 
-    def hear(
-        self,
-        samples: Waveform,
-        request: Request,
-        *,
-        language: str | None,
-        earlier: str,
-        prefix: str,
-        guess: str,
-        final: bool,
-    ) -> Transcript:
+    def hear(self, samples: Waveform, request: Request, known: Known) -> Transcript:
         return says_time(len(samples) / SAMPLE_RATE)
 
     def voices(self, samples: Waveform) -> Voices:

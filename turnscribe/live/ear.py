@@ -11,25 +11,26 @@ from turnscribe.transcript import Transcript
 from turnscribe.waveform import SAMPLE_RATE, Waveform, to_int16
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a pass knows before it hears.
+
+    `earlier` is the text before its samples, `prefix` what their own begins with, and `guess` what it may go on with.
+    What is not `final` is heard once, and is soon heard again.
+    """
+
+    language: str | None
+    earlier: str
+    prefix: str
+    guess: str
+    final: bool
+
+
 class Ear(Protocol):
     """Waveforms are `[samples]`, mono, 16 kHz."""
 
-    def hear(
-        self,
-        samples: Waveform,
-        request: Request,
-        *,
-        language: str | None,
-        earlier: str,
-        prefix: str,
-        guess: str,
-        final: bool,
-    ) -> Transcript:
-        """`earlier` is the text before them, `prefix` what their own text is known to begin with, and `guess` what
-        it may go on with. What is not `final` is heard once, and is soon heard again.
-
-        Raises `TurnscribeError`.
-        """
+    def hear(self, samples: Waveform, request: Request, known: Known) -> Transcript:
+        """Their text. Raises `TurnscribeError`."""
 
     def voices(self, samples: Waveform) -> Voices:
         """Who speaks when in them, and what each sounds like; nothing where nobody is told apart."""
@@ -41,24 +42,14 @@ class PipelineEar:
 
     pipeline: Transcriber
 
-    def hear(
-        self,
-        samples: Waveform,
-        request: Request,
-        *,
-        language: str | None,
-        earlier: str,
-        prefix: str,
-        guess: str,
-        final: bool,
-    ) -> Transcript:
+    def hear(self, samples: Waveform, request: Request, known: Known) -> Transcript:
         decoding = replace(
             request.decoding,
-            language=language or request.decoding.language,
-            prompt=earlier or None,
-            prefix=prefix or None,
-            guess=guess or None,
-            fallback=final,
+            language=known.language or request.decoding.language,
+            prompt=known.earlier or None,
+            prefix=known.prefix or None,
+            guess=known.guess or None,
+            fallback=known.final,
             full_windows=False,
             urgent=True,
         )

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 
 from turnscribe.errors import TurnscribeError
 from turnscribe.live.commit import RULES, Rule, plain
-from turnscribe.live.ear import Ear
+from turnscribe.live.ear import Ear, Known
 from turnscribe.live.spool import Spool
 from turnscribe.request import Request
-from turnscribe.transcript import Chunk, Token, Transcript, Word
+from turnscribe.transcript import Chunk, Token, Transcript, Word, tokens_of
 from turnscribe.waveform import SAMPLE_RATE
 
 LONGEST_BUFFER = 6.5  # seconds; with a step more a window of it is still one that is encoded short
@@ -93,7 +93,7 @@ class Utterance:
     @property
     def tokens(self) -> tuple[Token, ...]:
         """Of what is final."""
-        return tuple(token for chunk in self.final for word in chunk.words for token in word.tokens)
+        return tuple(tokens_of(word for chunk in self.final for word in chunk.words))
 
     @property
     def settled(self) -> int:
@@ -166,9 +166,7 @@ class Utterance:
         request = self._style.request
         given = " ".join(filter(None, [request.decoding.prompt, earlier.strip()]))
         samples = self._spool.read(start, stop)
-        transcript = self._ear.hear(
-            samples, request, language=self.language, earlier=given, prefix=prefix, guess=guess, final=final
-        )
+        transcript = self._ear.hear(samples, request, Known(self.language, given, prefix, guess, final))
         return _later(transcript, start / SAMPLE_RATE)
 
     def _show(self, words: Sequence[Word]) -> str:
@@ -177,7 +175,7 @@ class Utterance:
         text = _joined(words) if self._shown else _joined(words).lstrip()
         self._shown = [*self._shown, *(plain(word.text) for word in words)][-MOST_REPEATED:]
         self._shown_until = max(self._shown_until, words[-1].end)
-        self._shown_tokens += [token for word in words for token in word.tokens]
+        self._shown_tokens += tokens_of(words)
         return text
 
     def _beyond(self, words: Sequence[Word]) -> list[Word]:

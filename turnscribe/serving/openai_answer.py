@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from turnscribe.formats import RenderOptions
 from turnscribe.formats.plain_values import known, token_logprobs
 from turnscribe.serving.openai_form import TranscriptionForm
-from turnscribe.transcript import Chunk, Token, Transcript, Word
+from turnscribe.transcript import Chunk, Transcript, Word, tokens_of
 
 NO_LOGPROBS = "include had no effect: this backend reports no probabilities of tokens."
 
@@ -31,19 +31,15 @@ def render_answer(transcript: Transcript, form: TranscriptionForm, *, name: str)
 
 def warnings_of(transcript: Transcript, form: TranscriptionForm) -> list[str]:
     """What there was to say, of the form first."""
-    missing = form.logprobs and transcript.text and token_logprobs(_tokens(transcript.words)) is None
+    missing = form.logprobs and transcript.text and not tokens_of(transcript.words)
     unknown = (NO_LOGPROBS,) if missing else ()
     return list(dict.fromkeys((*form.warnings, *unknown, *transcript.warnings)))
 
 
 def _beside(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
     """What JSON has beside the text where it was asked for, or is to be said."""
-    logprobs = token_logprobs(_tokens(transcript.words)) if form.logprobs else None
+    logprobs = token_logprobs(tokens_of(transcript.words)) if form.logprobs else None
     return known({"logprobs": logprobs, "warnings": warnings_of(transcript, form) or None})
-
-
-def _tokens(words: Iterable[Word]) -> Iterator[Token]:
-    return (token for word in words for token in word.tokens)
 
 
 class TranscriptEvents:
@@ -79,7 +75,7 @@ class TranscriptEvents:
     def _delta(self, text: str, words: Sequence[Word] = ()) -> Iterator[str]:
         if text:
             self._sent += text
-            logprobs = token_logprobs(_tokens(words))
+            logprobs = token_logprobs(tokens_of(words))
             yield event(known({"type": "transcript.text.delta", "delta": text, "logprobs": logprobs}))
 
 

@@ -27,11 +27,8 @@ CHUNKING_HELP = "give 'auto', or an object of the type server_vad"
 SPEAKER_COUNTS = ("num_speakers", "min_speakers", "max_speakers")
 LOGPROBS = "logprobs"  # what `include` may have
 GRANULARITIES = ("segment", "word")
-WITHOUT_GRANULARITIES = (
-    "json",
-    "text",
-    "diarized_json",
-)  # subtitles are cut by words where their times are asked for
+# Not subtitles, which are cut by words where their times are asked for.
+WITHOUT_GRANULARITIES = ("json", "text", "diarized_json")
 
 
 @dataclass(frozen=True)
