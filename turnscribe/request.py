@@ -14,6 +14,8 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from typing_extensions import Doc
 
 PROMPT_CHARACTERS = 10_000
+MOST_KEYWORDS = 200
+KEYWORD_CHARACTERS = 100
 MOST_STRETCHES = 100_000
 FOR_BEAMS = ("length_penalty", "patience")
 FOR_THE_DETECTOR = ("vad_threshold", "vad_min_speech_duration_ms")
@@ -67,6 +69,14 @@ class DecodingOptions:
     prompt: Annotated[
         str | None, MaxLen(PROMPT_CHARACTERS), Doc(f"text of at most {PROMPT_CHARACTERS} characters")
     ] = None
+    keywords: Annotated[
+        tuple[Annotated[str, MaxLen(KEYWORD_CHARACTERS)], ...],
+        MaxLen(MOST_KEYWORDS),
+        Doc(
+            f"at most {MOST_KEYWORDS} names or terms of at most {KEYWORD_CHARACTERS} characters, as a list or with "
+            "commas between them"
+        ),
+    ] = ()
     temperature: Annotated[float, Ge(0), Le(1), Doc("a number from 0 to 1")] = 0.0
     compression_ratio_threshold: Annotated[
         float | None, Gt(0), Doc("a number above 0 (a large one turns it off)")
