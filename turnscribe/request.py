@@ -111,7 +111,8 @@ class Request:
 
     `sampling_rate` (Hz) is the rate the input is decoded at before the models' 16 kHz, and that of headerless PCM.
     `audio_track=None` is the first that can be decoded and is not silent. `diarize=None` diarizes where a diarizer is
-    loaded. `known_speakers` are files with people's voices, by name: who sounds like one of them gets that name.
+    loaded. `known_speakers` are files with people's voices, by name: who sounds like one of them gets that name, and
+    with `known_voices` who sounds like somebody in the operator's folder of voices does.
     `response_format` is one of `formats.FORMATS`. `ignored` names what was sent and is not known.
     """
 
@@ -126,6 +127,7 @@ class Request:
     num_speakers: SpeakerCount = None
     min_speakers: SpeakerCount = None
     max_speakers: SpeakerCount = None
+    known_voices: Annotated[bool, Doc("true or false")] = True
     timestamps: Annotated[Literal["segment", "word"], Doc("'segment' or 'word'")] = "segment"
     response_format: Annotated[str | None, Doc("the name of a format")] = None
     known_speakers: Mapping[str, bytes] = field(default_factory=dict)

@@ -58,13 +58,13 @@ def test_turns_get_the_names() -> None:
         Turn("SPEAKER_02", 41, 42),
         Turn("SPEAKER_00", 42, 43),
     ]
-    clips = {"Ann": voice(3, 2), "Bob": voice(1, 2), "Cy": voice(0, 2)}
-    speakers = [turn.speaker for turn in name_known_speakers(turns, waveform, clips, embed=embed, threshold=0.5)]
+    people = {"Ann": embed(voice(3, 2)), "Bob": embed(voice(1, 2)), "Cy": embed(voice(0, 2))}
+    speakers = [turn.speaker for turn in name_known_speakers(turns, waveform, people, embed=embed, threshold=0.5)]
     assert speakers == ["Bob", "SPEAKER_01", "Ann", "Bob"]
 
 
 def test_nobody_speaks_or_nobody_is_known() -> None:
-    assert name_known_speakers([], voice(1, 1), {"Ann": voice(1, 2)}, embed=embed, threshold=0.5) == []
+    assert name_known_speakers([], voice(1, 1), {"Ann": embed(voice(1, 2))}, embed=embed, threshold=0.5) == []
     turns = [Turn("SPEAKER_00", 0, 1)]
     assert name_known_speakers(turns, voice(1, 1), {}, embed=embed, threshold=0.5) == turns
 
