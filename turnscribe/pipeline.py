@@ -390,7 +390,9 @@ def _voices_folder(settings: ModelSettings, diarizer: Diarizer | None) -> VoiceF
     if settings.voices_folder is None:
         return None
     if diarizer is None:
-        raise SettingsError("VOICES_FOLDER has voices and no diarizer is loaded: set DIARIZATION_MODEL, or leave it out.")
+        raise SettingsError(
+            "VOICES_FOLDER has voices and no diarizer is loaded: set DIARIZATION_MODEL, or leave it out."
+        )
     folder = VoiceFolder(settings.voices_folder)
     others = len(folder.voices()) - len(folder.people(partial(embed, diarizer)))
     if others:

@@ -47,7 +47,9 @@ def test_a_change_is_seen_while_the_folder_is_in_use(folder: VoiceFolder) -> Non
     assert list(folder.people(embed)) == ["Ann", "Bob"]
 
 
-@pytest.mark.parametrize("names", [("../Ann", "..\\Ann"), ("A/B", "A B"), ("Ann", "ann"), ("Žofie", "Zofie"), ("李", "王")])
+@pytest.mark.parametrize(
+    "names", [("../Ann", "..\\Ann"), ("A/B", "A B"), ("Ann", "ann"), ("Žofie", "Zofie"), ("李", "王")]
+)
 def test_every_name_has_a_file_of_its_own_in_the_folder(folder: VoiceFolder, names: tuple[str, str]) -> None:
     for name in names:
         assert folder.add(known_voice(name, [tone(200, 3)], embed)).parent == folder.path

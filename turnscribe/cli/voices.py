@@ -128,15 +128,17 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def compare(clips: Path, diarizer: Diarizer, threshold: float | None = None) -> Told:
-    """How well the clips in the folders of `clips`, a person's each, are told apart.
+    """How well the clips in the folders of `clips`, a person's each, are told apart; what cannot be used is said.
 
-    Raises `BadAudio` for a clip that cannot be used, `BadParameters` where there is nothing to compare.
+    Raises `BadParameters` where there is nothing to compare.
     """
-    heard = [
-        (person.name, unit(embed(diarizer, alone(path, diarizer))))
-        for person in sorted(path for path in clips.iterdir() if path.is_dir())
-        for path in sorted(path for path in person.iterdir() if is_recording(path.name))
-    ]
+    heard = []
+    for person in sorted(path for path in clips.iterdir() if path.is_dir()):
+        for path in sorted(path for path in person.iterdir() if is_recording(path.name)):
+            try:
+                heard.append((person.name, unit(embed(diarizer, alone(path, diarizer)))))
+            except BadAudio as error:
+                print(f"warning: {printable(str(error))}", file=sys.stderr)
     pairs = [(first == second, float(one @ other)) for (first, one), (second, other) in combinations(heard, 2)]
     same = np.array([likeness for is_same, likeness in pairs if is_same])
     different = np.array([likeness for is_same, likeness in pairs if not is_same])

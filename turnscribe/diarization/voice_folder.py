@@ -72,9 +72,7 @@ class VoiceFolder:
     def people(self, embed: Embed) -> dict[str, NDArray[np.float32]]:
         """The embeddings `[D]` of those whom the diarizer with this `embed` can compare, by name."""
         return {
-            voice.name: np.array(voice.embedding, np.float32)
-            for voice in self.voices()
-            if self.is_of(voice, embed)
+            voice.name: np.array(voice.embedding, np.float32) for voice in self.voices() if self.is_of(voice, embed)
         }
 
     def is_of(self, voice: KnownVoice, embed: Embed) -> bool:
@@ -108,9 +106,9 @@ def probe_sound() -> Waveform:
     random = np.random.default_rng(0)
     time = np.arange(PROBE_SECONDS * SAMPLE_RATE) / SAMPLE_RATE
     tones = sum(np.sin(2 * np.pi * pitch * time) for pitch in (120, 240, 730, 1090, 2440))
-    sound: Waveform = (0.05 * tones * (1 + np.sin(2 * np.pi * 4 * time)) + 0.02 * random.normal(size=len(time))).astype(
-        np.float32
-    )
+    sound: Waveform = (
+        0.05 * tones * (1 + np.sin(2 * np.pi * 4 * time)) + 0.02 * random.normal(size=len(time))
+    ).astype(np.float32)
     return sound
 
 

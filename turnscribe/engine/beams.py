@@ -58,9 +58,7 @@ class BeamBatch(Batch):
         graphs: Graphs,
         keywords: KeywordBias | None = None,
     ) -> None:
-        super().__init__(
-            decoder, rules, rows=rows, frames=frames, beams=beams, graphs=graphs, keywords=keywords
-        )
+        super().__init__(decoder, rules, rows=rows, frames=frames, beams=beams, graphs=graphs, keywords=keywords)
         self.beam_tokens = self.tokens[:, None].repeat(1, beams, 1)  # [rows, beams, positions]
         self.beam_logprobs = self.logprobs[:, None].repeat(1, beams, 1)
         self.tokens, self.logprobs = self.beam_tokens[:, 0], self.beam_logprobs[:, 0]
@@ -145,9 +143,7 @@ class BeamBatch(Batch):
         tokens = self.beam_tokens[rows].gather(2, positions)
         return RowEnds(tokens.flatten(0, 1), positions.flatten(0, 1), self.latest_time[rows].flatten(), generated)
 
-    def _drawn(
-        self, found: Candidates, scores: Tensor, rows: slice, bonus: Tensor | None = None
-    ) -> Candidates:
+    def _drawn(self, found: Candidates, scores: Tensor, rows: slice, bonus: Tensor | None = None) -> Candidates:
         """`found`, but in rows that have a temperature one token alone: drawn from the processed scores `[B, V]` of
         the first beam, whose keywords bring `bonus`. Its sum is of no use: the first hypothesis is the text."""
         if bonus is not None:

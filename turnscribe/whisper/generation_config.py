@@ -24,9 +24,7 @@ def languages(config: Any) -> frozenset[str]:
     return frozenset(name.strip("<|>") for name in named) if is_multilingual(config) else frozenset({"en"})
 
 
-def prompt_tokens(
-    tokenizer: Any, prompt: str | None, keywords: Sequence[str] = ()
-) -> tuple[list[int], list[str]]:
+def prompt_tokens(tokenizer: Any, prompt: str | None, keywords: Sequence[str] = ()) -> tuple[list[int], list[str]]:
     """The tokens of earlier text after Whisper's marker for it, and warnings; none without a prompt.
 
     As many of the keywords as there is room for come before the prompt, whose end stays next to what is said.
