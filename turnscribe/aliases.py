@@ -95,6 +95,8 @@ ALIASES: Mapping[str, Alias] = {
     "return_timestamps": _timestamps,
     "vad_filter": _same("vad"),
     "beam_size": _same("num_beams"),  # faster-whisper, openai-whisper
+    "hotwords": _same("keywords"),  # faster-whisper
+    "keyterms": _same("keywords"),  # ElevenLabs
     **OBJECTS,
 }
 

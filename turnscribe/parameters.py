@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
@@ -63,6 +64,16 @@ class Parameters(BaseModel):
     @classmethod
     def _language_codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(_known_language, value)))
+
+    @field_validator("keywords", mode="before", check_fields=False)
+    @classmethod
+    def _one_by_one(cls, value: object) -> object:
+        """Commas and new lines end one; none is empty or comes twice."""
+        listed = re.split("[,\n]", value) if isinstance(value, str) else value
+        if not isinstance(listed, Sequence) or not all(isinstance(keyword, str) for keyword in listed):
+            return listed
+        spaced = (" ".join(keyword.split()) for keyword in listed)
+        return tuple(dict.fromkeys(keyword for keyword in spaced if keyword))
 
     @field_validator("speech", mode="before", check_fields=False)
     @classmethod

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,8 @@ from turnscribe.devices import Device, Running
 from turnscribe.diarization.diarizer import Diarizer, HasFastTwin, count_warnings, diarize, embed, load_diarizer
 from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers, voice_of
 from turnscribe.diarization.merge import assign_speakers, group_turns
-from turnscribe.errors import BadParameters, InferenceFailed
+from turnscribe.diarization.voice_folder import VoiceFolder
+from turnscribe.errors import BadParameters, InferenceFailed, SettingsError
 from turnscribe.incidents import incidents
 from turnscribe.inputs.decode import Audio, decode_audio
 from turnscribe.inputs.limits import Limits
@@ -44,6 +46,8 @@ from turnscribe.stages import Stages
 from turnscribe.threads import limit_threads
 from turnscribe.transcript import Chunk, Transcript, Turn
 from turnscribe.waveform import SAMPLE_RATE, Waveform
+
+log = logging.getLogger("turnscribe")
 
 DIARIZATION_SHARE = 0.4  # of a request's time, for progress
 SPEECH_SHARE = 0.04  # of the same, for finding speech
@@ -121,6 +125,7 @@ class Pipeline:
         self._diarize, self._assign_speakers, self._group_turns = diarize, assign_speakers, group_turns
         self._process = os.getpid()
         self._diarizing = threading.Lock()  # a pyannote pipeline keeps state during a call
+        self._voices_folder = _voices_folder(settings, diarizer)
 
     @property
     def running(self) -> Running | None:
@@ -167,7 +172,7 @@ class Pipeline:
             self._diarizing.release()
 
     def known_voices(self, clips: Mapping[str, bytes]) -> dict[str, NDArray[np.float32]]:
-        """An embedding `[D]` of each person, by name, from files with their voices.
+        """An embedding `[D]` of each person, by name, from files with their voices, and of those in `VOICES_FOLDER`.
 
         Raises `BadParameters` and `BadAudio` as a request with `known_speakers` does, and `InferenceFailed`.
         """
@@ -175,12 +180,21 @@ class Pipeline:
 
         diarizer: Diarizer | None = self.diarizer
         decoded = _decoded_clips(clips, diarizer is not None)
-        if diarizer is None or not decoded:
+        if diarizer is None:
             return {}
         own: Diarizer = diarizer.fast if isinstance(diarizer, HasFastTwin) else diarizer
         alone = self._diarizing if own is diarizer else nullcontext()
         with alone, incidents(secret=self.settings.token), torch.inference_mode():
-            return {name: embed(own, clip) for name, clip in decoded.items()}
+            return self._people(own, decoded, folder=True)
+
+    def _people(
+        self, diarizer: Diarizer, clips: Mapping[str, Waveform], *, folder: bool
+    ) -> dict[str, NDArray[np.float32]]:
+        """Embeddings `[D]` by name: of clips, and with `folder` of the other people in `VOICES_FOLDER`."""
+        people = {name: embed(diarizer, clip) for name, clip in clips.items()}
+        if folder and self._voices_folder is not None:
+            people = self._voices_folder.people(partial(embed, diarizer)) | people
+        return people
 
     def _voices(self, diarizer: Diarizer, waveform: Waveform) -> Voices:
         import torch
@@ -312,12 +326,13 @@ class Pipeline:
         with self._diarizing, stages.timed("diarization"), torch.inference_mode():  # of this thread
             listener = replace(listener, on_progress=stages.part(DIARIZATION_SHARE))
             turns = self._diarize(self.diarizer, waveform, request, listener)
-            if not clips:
+            people = self._people(self.diarizer, clips, folder=request.known_voices)
+            if not people:
                 return turns
             threshold = self.voice_similarity
             assert threshold is not None
             return name_known_speakers(
-                turns, waveform, clips, embed=partial(embed, self.diarizer), threshold=threshold
+                turns, waveform, people, embed=partial(embed, self.diarizer), threshold=threshold
             )
 
     def _diarizes(self, request: Request) -> bool:
@@ -365,6 +380,25 @@ def best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _voices_folder(settings: ModelSettings, diarizer: Diarizer | None) -> VoiceFolder | None:
+    """The folder of known voices, once all in it can be read; those of another diarizer are told in the log.
+
+    Raises `SettingsError`.
+    """
+    if settings.voices_folder is None:
+        return None
+    if diarizer is None:
+        raise SettingsError(
+            "VOICES_FOLDER has voices and no diarizer is loaded: set DIARIZATION_MODEL, or leave it out."
+        )
+    folder = VoiceFolder(settings.voices_folder)
+    others = len(folder.voices()) - len(folder.people(partial(embed, diarizer)))
+    if others:
+        noun = "one voice" if others == 1 else f"{others} voices"
+        log.warning("VOICES_FOLDER has %s of another diarizer, which cannot be compared: add them again.", noun)
+    return folder
 
 
 def _decoded_clips(known_speakers: Mapping[str, bytes], diarizing: bool) -> dict[str, Waveform]:

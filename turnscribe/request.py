@@ -14,6 +14,8 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from typing_extensions import Doc
 
 PROMPT_CHARACTERS = 10_000
+MOST_KEYWORDS = 200
+KEYWORD_CHARACTERS = 100
 MOST_STRETCHES = 100_000
 FOR_BEAMS = ("length_penalty", "patience")
 FOR_THE_DETECTOR = ("vad_threshold", "vad_min_speech_duration_ms")
@@ -67,6 +69,14 @@ class DecodingOptions:
     prompt: Annotated[
         str | None, MaxLen(PROMPT_CHARACTERS), Doc(f"text of at most {PROMPT_CHARACTERS} characters")
     ] = None
+    keywords: Annotated[
+        tuple[Annotated[str, MaxLen(KEYWORD_CHARACTERS)], ...],
+        MaxLen(MOST_KEYWORDS),
+        Doc(
+            f"at most {MOST_KEYWORDS} names or terms of at most {KEYWORD_CHARACTERS} characters, as a list or with "
+            "commas between them"
+        ),
+    ] = ()
     temperature: Annotated[float, Ge(0), Le(1), Doc("a number from 0 to 1")] = 0.0
     compression_ratio_threshold: Annotated[
         float | None, Gt(0), Doc("a number above 0 (a large one turns it off)")
@@ -101,7 +111,8 @@ class Request:
 
     `sampling_rate` (Hz) is the rate the input is decoded at before the models' 16 kHz, and that of headerless PCM.
     `audio_track=None` is the first that can be decoded and is not silent. `diarize=None` diarizes where a diarizer is
-    loaded. `known_speakers` are files with people's voices, by name: who sounds like one of them gets that name.
+    loaded. `known_speakers` are files with people's voices, by name: who sounds like one of them gets that name, and
+    with `known_voices` who sounds like somebody in the operator's folder of voices does.
     `response_format` is one of `formats.FORMATS`. `ignored` names what was sent and is not known.
     """
 
@@ -116,6 +127,7 @@ class Request:
     num_speakers: SpeakerCount = None
     min_speakers: SpeakerCount = None
     max_speakers: SpeakerCount = None
+    known_voices: Annotated[bool, Doc("true or false")] = True
     timestamps: Annotated[Literal["segment", "word"], Doc("'segment' or 'word'")] = "segment"
     response_format: Annotated[str | None, Doc("the name of a format")] = None
     known_speakers: Mapping[str, bytes] = field(default_factory=dict)

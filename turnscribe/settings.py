@@ -48,6 +48,7 @@ class ModelSettings(BaseSettings):
     max_input_bytes: PositiveInt = 512 * 2**20
     allow_url_inputs: bool = False
     url_ports: str = "443"  # separated by commas: those that URLs, of webhooks too, may name
+    voices_folder: Path | None = None  # of `turnscribe voices`: who is known by voice
     speaker_similarity: float | None = Field(default=None, gt=0, lt=1)  # None: the diarizer's own
 
     @field_validator("asr_backend")

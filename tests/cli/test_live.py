@@ -316,7 +316,7 @@ def test_a_speaker_who_turns_out_to_be_another_is_told_once(
 
 def test_warnings_and_a_server_that_is_behind_are_told(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def talk(peer: Peer) -> None:
-        peer.agree("keywords are a part of the prompt here.")
+        peer.agree("noise_reduction has no effect.")
         peer.say("turnscribe.behind", seconds=3.5)
         peer.hear_until("session.close")
         peer.close(None)
@@ -324,7 +324,7 @@ def test_warnings_and_a_server_that_is_behind_are_told(recording: Path, capsys: 
     with scripted(talk) as script:
         assert run(script, recording) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "warning: keywords are a part of the prompt here.",
+        "warning: noise_reduction has no effect.",
         "note: the server is 3.5 s behind.",
     ]
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from config import parse_config
+from config import ModelSettings, parse_config
+from tests.diarization.pitches import PitchDiarizer, other_embed, tone
 from turnscribe.diarization.known_speakers import (
     MOST_SAMPLES,
     check_clip,
     check_names,
     match_voices,
     name_known_speakers,
+    voice_of,
 )
-from turnscribe.errors import BadAudio, BadParameters
+from turnscribe.diarization.voice_folder import VoiceFolder, known_voice
+from turnscribe.errors import BadAudio, BadParameters, SettingsError
+from turnscribe.pipeline import Pipeline
 from turnscribe.transcript import Turn
 from turnscribe.waveform import to_wav
 
@@ -58,13 +65,13 @@ def test_turns_get_the_names() -> None:
         Turn("SPEAKER_02", 41, 42),
         Turn("SPEAKER_00", 42, 43),
     ]
-    clips = {"Ann": voice(3, 2), "Bob": voice(1, 2), "Cy": voice(0, 2)}
-    speakers = [turn.speaker for turn in name_known_speakers(turns, waveform, clips, embed=embed, threshold=0.5)]
+    people = {"Ann": embed(voice(3, 2)), "Bob": embed(voice(1, 2)), "Cy": embed(voice(0, 2))}
+    speakers = [turn.speaker for turn in name_known_speakers(turns, waveform, people, embed=embed, threshold=0.5)]
     assert speakers == ["Bob", "SPEAKER_01", "Ann", "Bob"]
 
 
 def test_nobody_speaks_or_nobody_is_known() -> None:
-    assert name_known_speakers([], voice(1, 1), {"Ann": voice(1, 2)}, embed=embed, threshold=0.5) == []
+    assert name_known_speakers([], voice(1, 1), {"Ann": embed(voice(1, 2))}, embed=embed, threshold=0.5) == []
     turns = [Turn("SPEAKER_00", 0, 1)]
     assert name_known_speakers(turns, voice(1, 1), {}, embed=embed, threshold=0.5) == turns
 
@@ -115,3 +122,51 @@ def test_known_speakers_need_a_diarization(demo_handler, conversation: bytes) ->
         demo_handler.pipeline.transcribe(
             conversation, replace(parse_config({}), known_speakers={"Ann": conversation})
         )
+
+
+@pytest.mark.models
+def test_people_in_the_folder_of_voices_are_known_unless_the_request_does_not_want_it(
+    demo_handler, conversation: bytes, conversation_waveform, tmp_path: Path
+) -> None:
+    """A clip that is sent goes before the voice of that name in the folder."""
+    old = demo_handler.pipeline
+    plain = old.transcribe(conversation, parse_config({"num_speakers": 3}))
+    parts = {
+        speaker: voice_of(conversation_waveform, plain.turns, speaker)
+        for speaker in sorted({turn.speaker for turn in plain.turns})
+    }
+    ann, bob, stranger = parts
+    folder = VoiceFolder(tmp_path)
+    folder.add(known_voice("Ann", [parts[ann]], old.diarizer.embed))
+    folder.add(known_voice("Bob", [parts[stranger]], old.diarizer.embed))
+    settings = old.settings.model_copy(update={"voices_folder": tmp_path})
+    pipeline = Pipeline(settings, old.asr, old.diarizer, detector=old.detector, device=old.device)
+
+    def speakers(**changes: Any) -> list[str | None]:
+        request = replace(parse_config({"num_speakers": 3, **changes}), known_speakers=clips)
+        return [chunk.speaker for chunk in pipeline.transcribe(conversation, request).chunks]
+
+    def renamed(names: dict[str, str]) -> list[str | None]:
+        return [names[chunk.speaker] for chunk in plain.chunks]
+
+    clips: dict[str, bytes] = {}
+    assert speakers() == renamed({ann: "Ann", bob: bob, stranger: "Bob"})
+    assert speakers(known_voices=False) == renamed({ann: ann, bob: bob, stranger: stranger})
+    clips = {"Bob": to_wav(np.tile(parts[bob], 5)[: 5 * RATE])}
+    assert speakers() == renamed({ann: "Ann", bob: "Bob", stranger: stranger})
+    assert list(pipeline.known_voices({})) == ["Ann", "Bob"]
+
+
+def test_a_folder_of_voices_needs_a_diarizer_and_has_to_be_there(tmp_path: Path) -> None:
+    settings = ModelSettings(asr_model="any", voices_folder=tmp_path / "missing")
+    with pytest.raises(SettingsError, match="VOICES_FOLDER has voices and no diarizer is loaded"):
+        Pipeline(settings, SimpleNamespace())
+    with pytest.raises(SettingsError, match="VOICES_FOLDER .*missing cannot be read"):
+        Pipeline(settings, SimpleNamespace(), PitchDiarizer())
+
+
+def test_voices_of_another_diarizer_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    VoiceFolder(tmp_path).add(known_voice("Ann", [tone(200, 3)], other_embed))
+    Pipeline(ModelSettings(asr_model="any", voices_folder=tmp_path), SimpleNamespace(), PitchDiarizer())
+    assert "VOICES_FOLDER has one voice of another diarizer" in caplog.text
+    assert "Ann" not in caplog.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -96,15 +96,26 @@ class Text(NamedTuple):
 
     tokens: tuple[int, ...]  # the end token too
     logprobs: tuple[float, ...]
+    gained: float = 0.0  # of keywords
+
+    @property
+    def sum(self) -> float:
+        return sum(self.logprobs) + self.gained
 
     def score(self, length_penalty: float) -> float:
         length = len(self.tokens) - (self.tokens[-1] == AT.end)
-        return sum(self.logprobs) / length**length_penalty
+        return self.sum / length**length_penalty
 
 
 @torch.inference_mode()
-def searched(window: int, beams: int, prompt: Prompt) -> Text:
-    """Beam search over whole texts, one step after another, without a cache."""
+def searched(
+    window: int,
+    beams: int,
+    prompt: Prompt,
+    gain: Callable[[tuple[int, ...], int], float] = lambda said, token: 0.0,
+) -> Text:
+    """Beam search over whole texts, one step after another, without a cache; `gain` is what a token brings beside
+    its log-probability."""
     rules, texts, finished = rules_of(model()), [Text((), ())], list[Text]()
     wanted = max(int(beams * prompt.patience + 0.5), 1)
     for count in range(prompt.limit - len(prompt.initial)):
@@ -119,12 +130,12 @@ def searched(window: int, beams: int, prompt: Prompt) -> Text:
             history = rules.history(ids[:, -2:], torch.tensor(times), torch.full((len(texts),), count))
             scores = rules.process((logits + rules.bias)[:, None], history)[:, 0]
         candidates = [
-            Text((*text.tokens, int(token)), (*text.logprobs, float(logprob)))
+            Text((*text.tokens, token), (*text.logprobs, logprob), text.gained + gain(text.tokens, token))
             for text, row in zip(texts, scores.log_softmax(-1), strict=True)
-            for logprob, token in zip(*row.topk(2 * beams), strict=True)
+            for token, logprob in enumerate(row.tolist())
             if logprob > -torch.inf
         ]
-        candidates = sorted(candidates, key=lambda text: -sum(text.logprobs))[: 2 * beams]
+        candidates = sorted(candidates, key=lambda text: -text.sum)[: 2 * beams]
         ends = [text.tokens[-1] == AT.end for text in candidates]
         at_limit = len(prompt.initial) + count + 1 == prompt.limit
         finished += [text for text, end in list(zip(candidates, ends, strict=True))[:beams] if end or at_limit]

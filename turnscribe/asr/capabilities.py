@@ -32,6 +32,7 @@ class Capabilities:
     patience: bool = True
     short_windows: bool = False  # that are not filled up to `longest_window_s`
     prefix: bool = False  # of a text, to go on after
+    keywords: bool = False  # weigh while they are decoded, and not in the prompt alone
     assistant: bool = False  # one is loaded
     assisted_batch_size: int | None = None  # windows at a time with it; `None`: as many as without
     longest_window_s: float = 30.0
@@ -74,6 +75,12 @@ def adapt(options: DecodingOptions, capabilities: Capabilities) -> tuple[Decodin
         warnings.append("This backend encodes full windows: full_windows had no effect.")
     if not (capabilities.prefix and options.num_beams == 1):
         options = replace(options, prefix=None, guess=None)
+    if options.keywords and not capabilities.keywords:
+        if capabilities.prompt:
+            warnings.append("This backend has keywords in the prompt alone.")
+        else:
+            options = replace(options, keywords=())
+            warnings.append("This backend takes no keywords: they had no effect.")
     if options.prompt and not capabilities.prompt:
         options = replace(options, prompt=None)
         warnings.append("This backend takes no prompt: it had no effect.")

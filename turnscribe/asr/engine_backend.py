@@ -37,7 +37,7 @@ from turnscribe.transcript import Chunk, Speculation
 from turnscribe.waveform import Waveform
 from turnscribe.whisper.alignment import TokenAlignment, lead, token_starts
 from turnscribe.whisper.constants import SECONDS_PER_FRAME
-from turnscribe.whisper.generation_config import prompt_tokens, text_tokens, token_limit
+from turnscribe.whisper.generation_config import keyword_tokens, prompt_tokens, text_tokens, token_limit
 from turnscribe.whisper.reading import DecodedWindow, Reader, compression_ratio
 from turnscribe.whisper.windows import Window
 
@@ -90,7 +90,11 @@ class EngineAsr:
     @property
     def capabilities(self) -> Capabilities:
         return whisper_capabilities(
-            self.models.config, assistant=self.models.draft is not None, short_windows=True, prefix=True
+            self.models.config,
+            assistant=self.models.draft is not None,
+            short_windows=True,
+            prefix=True,
+            keywords=True,
         )
 
     @property
@@ -130,7 +134,7 @@ class _Transcription:
         self.options, self.listener = options, listener
         self.streams = listener.on_chunks is not SILENT.on_chunks  # somebody waits for the first text
         self.batch_size = 1 if self.streams else options.batch_size
-        self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt)
+        self.earlier, prompt_warnings = prompt_tokens(asr.models.tokenizer, options.prompt, options.keywords)
         self.warnings = [*warnings, *prompt_warnings]
         self.pending = deque(windows_to_decode(waveform, speech, options))
         self.first = next(iter(self.pending), None)
@@ -143,6 +147,7 @@ class _Transcription:
             frames=SHORT_FRAMES if is_short and not options.full_windows else None,
             urgent=options.urgent,
             guessed=options.urgent and not options.assisted and options.num_beams == 1,
+            keywords=keyword_tokens(asr.models.tokenizer, options.keywords),
         )
         self.language = SpokenLanguage(
             options,

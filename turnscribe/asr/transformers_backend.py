@@ -164,7 +164,7 @@ class _Transcription:
     def _prompt_ids(self) -> Any:
         import torch
 
-        ids, warnings = prompt_tokens(self.asr.tokenizer, self.options.prompt)
+        ids, warnings = prompt_tokens(self.asr.tokenizer, self.options.prompt, self.options.keywords)
         self.warnings += warnings
         return torch.tensor(ids, device=self.model.device) if ids else None
 

@@ -73,6 +73,7 @@ def whisper_capabilities(
     patience: bool = True,
     short_windows: bool = False,
     prefix: bool = False,
+    keywords: bool = False,
     assisted_batch_size: int | None = None,
 ) -> Capabilities:
     """What a Whisper with this generation configuration can do in a backend."""
@@ -85,6 +86,7 @@ def whisper_capabilities(
         patience=patience,
         short_windows=short_windows,
         prefix=prefix,
+        keywords=keywords,
         assistant=assistant,
         assisted_batch_size=assisted_batch_size,
     )

@@ -60,6 +60,7 @@ COMMANDS = {
         Command("live", "turnscribe.cli.live", "read what is being said, over a live session of a server", "server"),
         Command("doctor", "turnscribe.cli.doctor", "check whether these settings can be served from here"),
         Command("models", "turnscribe.cli.models", "get models ahead of their use, and see which are there"),
+        Command("voices", "turnscribe.cli.voices", "keep the voices of people who are to be known by name"),
         Command("evaluate", "turnscribe.cli.evaluate", "measure transcripts against references"),
         Command("deploy", "turnscribe.cli.deploy", "manage an Inference Endpoint of a repository"),
     )

@@ -1,6 +1,6 @@
-"""Names for diarized speakers, from a short clip of each person's voice.
+"""Names for diarized speakers, by what each person is known to sound like.
 
-A speaker and a clip belong together when their embeddings point the same way; each person is at most one speaker and
+A speaker and a voice belong together when their embeddings point the same way; each person is at most one speaker and
 each speaker at most one person, and below the threshold a stranger stays a stranger.
 """
 
@@ -53,22 +53,24 @@ def check_clip(name: str, clip: Waveform) -> None:
 def name_known_speakers(
     turns: Sequence[Turn],
     waveform: Waveform,
-    clips: Mapping[str, Waveform],
+    people: Mapping[str, NDArray[np.float32]],
     *,
     embed: Embed,
     threshold: float,
 ) -> list[Turn]:
-    """The turns of `waveform`, in which a speaker who sounds like one of the `clips` has that clip's name.
+    """The turns of `waveform`, in which a speaker who sounds like one of the `people` has that name.
+
+    `people` are embeddings `[D]` by name.
 
     `threshold` is the least cosine of the angle between two embeddings of one person.
     """
     speakers = sorted({turn.speaker for turn in turns})
-    if not speakers or not clips:
+    if not speakers or not people:
         return list(turns)
     voices = np.stack([_unit(embed(voice_of(waveform, turns, speaker))) for speaker in speakers])  # [S, D]
-    known_voices = np.stack([_unit(embed(clip)) for clip in clips.values()])  # [K, D]
-    people = list(clips)
-    names = {speakers[s]: people[k] for s, k in match_voices(voices @ known_voices.T, threshold)}
+    known_voices = np.stack([_unit(embedding) for embedding in people.values()])  # [K, D]
+    known = list(people)
+    names = {speakers[s]: known[k] for s, k in match_voices(voices @ known_voices.T, threshold)}
     return [replace(turn, speaker=names.get(turn.speaker, turn.speaker)) for turn in turns]
 
 

@@ -20,14 +20,19 @@ from turnscribe.engine.attempts import Prompt
 from turnscribe.engine.cache import Cache
 from turnscribe.engine.draft import LONGEST_DRAFT, Draft, RowEnds
 from turnscribe.engine.graphs import Graphs
+from turnscribe.engine.keywords import ROOT, KeywordBias
 from turnscribe.engine.model import Decoder
-from turnscribe.engine.rules import Choice, Rules
+from turnscribe.engine.rules import Choice, History, Rules
 
 BUCKETS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # batch sizes with a graph of their own
 
 
 class Batch:
-    """Room for `rows` rows. `draft`, of as many rows, proposes tokens where `speculate` is called."""
+    """Room for `rows` rows. `draft`, of as many rows, proposes tokens where `speculate` is called.
+
+    `keywords` choose among tokens of text alone. A bonus never stands against a timestamp or the end, so a keyword is
+    not said where the model has nothing more to say.
+    """
 
     def __init__(
         self,
@@ -39,10 +44,11 @@ class Batch:
         draft: Draft | None = None,
         beams: int = 1,
         graphs: Graphs,
+        keywords: KeywordBias | None = None,
     ) -> None:
         device = rules.bias.device
         self.decoder, self.rules, self.draft, self.graphs, self.rows = decoder, rules, draft, graphs, rows
-        self.beams, slack = beams, LONGEST_DRAFT + 1
+        self.beams, self.keywords, slack = beams, keywords, LONGEST_DRAFT + 1
         self.cache: Cache = decoder.cache(rows, frames=frames, slack=slack, fixed=graphs.enabled, beams=beams)
         room = decoder.positions + slack
         self.tokens = torch.zeros(rows, room, dtype=torch.long, device=device)
@@ -56,6 +62,7 @@ class Batch:
         self.proposed = torch.zeros(rows, dtype=torch.long, device=device)
         self.accepted = torch.zeros(rows, dtype=torch.long, device=device)
         self.refused = torch.zeros(rows, dtype=torch.long, device=device)  # rounds in which a proposal was
+        self.under_way = torch.full((rows,), ROOT, device=device)  # of the keywords, after the last token
         self._pair = torch.tensor([-2, -1], device=device)
         self._order = torch.arange(slack, device=device)
         self._samplers: list[tuple[float, int] | None] = [None] * rows  # temperature and seed
@@ -75,6 +82,7 @@ class Batch:
             self.proposed,
             self.accepted,
             self.refused,
+            self.under_way,
         )
 
     def load_audio(self, encoded: Tensor, draft_encoded: Tensor | None, rows: slice) -> None:
@@ -106,9 +114,7 @@ class Batch:
         if prompt.forced:
             ends, biased = self._ends(rows), (scores + rules.bias)[:, None]
             history = rules.history(ends.tokens, ends.latest_time, ends.generated)
-            choice = rules.choose(biased, history)
-            if temperature > 0:
-                choice = self._draw(rules.process(biased, history), choice, rows)
+            choice = self._decide(biased, history, rows, self.under_way[rows, None])
         else:
             choice = rules.choose_first(scores)
             if temperature > 0:
@@ -135,6 +141,7 @@ class Batch:
         self.limit[rows] = prompt.limit
         times = [token for token in prompt.forced if token >= self.rules.first_time]
         self.latest_time[rows] = max(times, default=0)
+        self.under_way[rows] = self.keywords.automaton.walk(prompt.forced) if self.keywords else ROOT
         if prompt.forced:  # without the rules: what is known may be what they forbid, and has to have a likelihood
             likely = vocabulary(hidden[:, begin - 1 : -1]).float().log_softmax(-1)  # [B, F, V]
             self.logprobs[rows, begin:length] = likely.gather(-1, tokens[:, begin:, None])[..., 0]
@@ -215,16 +222,35 @@ class Batch:
         vocabulary, rules = self.decoder.weights.vocabulary, self.rules
         scores = vocabulary.with_bias(hidden, rules.bias.to(hidden.dtype)).float()
         history = rules.history(tokens, ends.latest_time, ends.generated)
+        states = self.under_way[rows, None]  # [B, 1]
+        if self.keywords is not None and tokens.shape[1] > 2:
+            states = self.keywords.along(self.under_way[rows], tokens[:, 2:])  # [B, Q]
+        return self._decide(scores, history, rows, states)
+
+    def _decide(self, scores: Tensor, history: History, rows: slice, states: Tensor) -> Choice:
+        """What comes next, from scores `[B, Q, V]` to which the rules' `bias` was added, and where keywords are."""
+        rules = self.rules
         choice = rules.choose(scores, history)
+        bonus = None
+        if self.keywords is not None:
+            bonus = self._among_text(self.keywords.bonus(states), choice.tokens)
+            likeliest = (scores + bonus)[..., : rules.end].argmax(-1)
+            tokens = torch.where(choice.tokens < rules.end, likeliest, choice.tokens)
+            change = scores.gather(-1, tokens[..., None]) - scores.gather(-1, choice.tokens[..., None])
+            choice = Choice(tokens, choice.logprobs + change[..., 0])
         if self._any_sampled(rows.stop):
-            choice = self._draw(rules.process(scores, history), choice, rows)
+            choice = self._draw(rules.process(scores, history), choice, rows, bonus)
         return choice
 
-    def _draw(self, scores: Tensor, choice: Choice, rows: slice) -> Choice:
+    def _among_text(self, bonus: Tensor, chosen: Tensor) -> Tensor:
+        """The keywords' bonus `[B, Q, V]` where a token of text was chosen `[B, Q]` without it, and none elsewhere."""
+        return bonus.masked_fill(chosen[..., None] >= self.rules.end, 0.0)
+
+    def _draw(self, scores: Tensor, choice: Choice, rows: slice, bonus: Tensor | None = None) -> Choice:
         """`choice`, with tokens drawn from the processed scores `[B, Q, V]` in rows that have a temperature.
 
         By Gumbel's trick: the likeliest token after noise of that shape is a draw. Reported probabilities are those
-        without the temperature, as Whisper's are.
+        without the temperature, as Whisper's are, and without the keywords' `bonus`.
         """
         tokens, logprobs = choice.tokens.clone(), choice.logprobs.clone()
         for index, sampler in enumerate(self._samplers[rows]):
@@ -232,7 +258,8 @@ class Batch:
                 continue
             temperature, seed = sampler
             noise = self._noise(seed, int(self.length[rows.start + index]), scores.shape[1:])
-            drawn = (scores[index] / temperature + noise).argmax(-1)  # [Q]
+            likely = scores[index] if bonus is None else scores[index] + bonus[index]
+            drawn = (likely / temperature + noise).argmax(-1)  # [Q]
             tokens[index] = drawn
             logprobs[index] = scores[index].log_softmax(-1).gather(-1, drawn[:, None])[:, 0]
         return Choice(tokens, logprobs)
@@ -261,6 +288,9 @@ class Batch:
             room[rows].scatter_(1, places, torch.where(kept, new, room[rows].gather(1, places)))
         times = torch.where(kept & (choice.tokens >= self.rules.first_time), choice.tokens, 0).amax(dim=1)
         self.latest_time[rows] = torch.maximum(self.latest_time[rows], times)
+        if self.keywords is not None:
+            states = self.keywords.along(self.under_way[rows], choice.tokens)  # [B, Q + 1]
+            self.under_way[rows] = states.gather(1, counts[:, None])[:, 0]
         self.length[rows] = length + counts
         self.done[rows] |= (end & kept).any(dim=1) | (self.length[rows] >= self.limit[rows])
         return counts

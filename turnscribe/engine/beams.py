@@ -21,6 +21,7 @@ from turnscribe.engine.attempts import Prompt
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.draft import RowEnds
 from turnscribe.engine.graphs import Graphs
+from turnscribe.engine.keywords import KeywordBias
 from turnscribe.engine.model import Decoder
 from turnscribe.engine.rules import Choice, Rules
 
@@ -32,7 +33,7 @@ class Candidates:
     beams: Tensor  # [B, 2 k]; that they continue
     tokens: Tensor  # [B, 2 k]
     logprobs: Tensor  # [B, 2 k], of these tokens
-    sums: Tensor  # [B, 2 k], of the log-probabilities of all tokens
+    sums: Tensor  # [B, 2 k], of the log-probabilities of all tokens, and of what keywords bring
 
 
 class BeamBatch(Batch):
@@ -42,15 +43,27 @@ class BeamBatch(Batch):
     A hypothesis of n tokens, without the end token, has the score `sum of log-probabilities / n ** length_penalty`
     (openai-whisper divides by `((5 + n) / 6) ** length_penalty` where one is given), and `patience * beams` of them
     are wanted. Without a length penalty (0) a window is over once its likeliest candidate ends, since nothing that
-    comes later can be likelier.
+    comes later can be likelier. What `keywords` lend a beam that then says something else is taken back, so their
+    bonus may stand against any token.
     """
 
-    def __init__(self, decoder: Decoder, rules: Rules, *, rows: int, frames: int, beams: int, graphs: Graphs) -> None:
-        super().__init__(decoder, rules, rows=rows, frames=frames, beams=beams, graphs=graphs)
+    def __init__(
+        self,
+        decoder: Decoder,
+        rules: Rules,
+        *,
+        rows: int,
+        frames: int,
+        beams: int,
+        graphs: Graphs,
+        keywords: KeywordBias | None = None,
+    ) -> None:
+        super().__init__(decoder, rules, rows=rows, frames=frames, beams=beams, graphs=graphs, keywords=keywords)
         self.beam_tokens = self.tokens[:, None].repeat(1, beams, 1)  # [rows, beams, positions]
         self.beam_logprobs = self.logprobs[:, None].repeat(1, beams, 1)
         self.tokens, self.logprobs = self.beam_tokens[:, 0], self.beam_logprobs[:, 0]
         self.latest_time = self.latest_time[:, None].repeat(1, beams)
+        self.under_way = self.under_way[:, None].repeat(1, beams)
         self.sums = self.beam_logprobs.new_zeros(rows, beams)  # of the tokens' log-probabilities
         self.best_tokens, self.best_logprobs = self.tokens.clone(), self.logprobs.clone()
         self.best_length, self.best_score = self.length.clone(), self.logprobs.new_zeros(rows)
@@ -108,8 +121,10 @@ class BeamBatch(Batch):
         rules, width = self.rules, 2 * self.beams
         scores = self.decoder.weights.vocabulary.with_bias(hidden, rules.bias.to(hidden.dtype)).float()
         history = rules.history(ends.tokens, ends.latest_time, ends.generated)
-        each = rules.likeliest(scores, history, width)  # [B * k, 2 k]
-        of_window = (self.sums[rows].flatten()[:, None] + each.logprobs).view(-1, self.beams * width)
+        bonus = None if self.keywords is None else self.keywords.bonus(self.under_way[rows].flatten())  # [B * k, V]
+        each = rules.likeliest(scores, history, width, bonus)  # [B * k, 2 k]
+        likely = each.logprobs if bonus is None else each.logprobs + bonus.gather(1, each.tokens)
+        of_window = (self.sums[rows].flatten()[:, None] + likely).view(-1, self.beams * width)
         sums, places = of_window.topk(width)  # [B, 2 k]
         found = Candidates(
             beams=places // width,
@@ -118,7 +133,7 @@ class BeamBatch(Batch):
             sums=sums,
         )
         if self._any_sampled(rows.stop):
-            found = self._drawn(found, scores[:: self.beams, 0], rows)
+            found = self._drawn(found, scores[:: self.beams, 0], rows, bonus)
         self._extend(rows, found)
 
     def _ends(self, rows: slice) -> RowEnds:
@@ -128,10 +143,13 @@ class BeamBatch(Batch):
         tokens = self.beam_tokens[rows].gather(2, positions)
         return RowEnds(tokens.flatten(0, 1), positions.flatten(0, 1), self.latest_time[rows].flatten(), generated)
 
-    def _drawn(self, found: Candidates, scores: Tensor, rows: slice) -> Candidates:
+    def _drawn(self, found: Candidates, scores: Tensor, rows: slice, bonus: Tensor | None = None) -> Candidates:
         """`found`, but in rows that have a temperature one token alone: drawn from the processed scores `[B, V]` of
-        the first beam. Its sum is of no use: the first hypothesis is the text."""
-        drawn = self._draw(scores[:, None], Choice(found.tokens[:, :1], found.logprobs[:, :1]), rows)  # [B, 1]
+        the first beam, whose keywords bring `bonus`. Its sum is of no use: the first hypothesis is the text."""
+        if bonus is not None:
+            bonus = self._among_text(bonus[:: self.beams, None], scores.argmax(-1)[:, None])
+        choice = Choice(found.tokens[:, :1], found.logprobs[:, :1])
+        drawn = self._draw(scores[:, None], choice, rows, bonus)  # [B, 1]
         sampled = [index for index, sampler in enumerate(self._samplers[rows]) if sampler is not None]
         beams, tokens, logprobs, sums = (
             part.clone() for part in (found.beams, found.tokens, found.logprobs, found.sums)
@@ -155,6 +173,8 @@ class BeamBatch(Batch):
             room[rows] = torch.where(going_on[:, None, None], texts, room[rows])
         times = torch.where(tokens >= self.rules.first_time, tokens, 0)
         self.latest_time[rows] = torch.maximum(self.latest_time[rows].gather(1, beams), times)
+        if self.keywords is not None:
+            self.under_way[rows] = self.keywords.after(self.under_way[rows].gather(1, beams), tokens)
         self.sums[rows] = found.sums.gather(1, order)
         first = torch.arange(rows.start, rows.stop, device=beams.device)[:, None] * self.beams
         self._origins[rows.start * self.beams : rows.stop * self.beams] = (first + beams).flatten()

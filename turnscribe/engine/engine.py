@@ -15,6 +15,7 @@ from turnscribe.engine.decode import Decoding, WindowSource
 from turnscribe.engine.draft import Draft, DraftDecoder
 from turnscribe.engine.draft_length import DraftLength
 from turnscribe.engine.graphs import SWITCH, Graphs, switched_off
+from turnscribe.engine.keywords import Automaton, KeywordBias, automaton
 from turnscribe.engine.lookup import LookupDraft
 from turnscribe.engine.models import Models
 from turnscribe.engine.rows import WindowT
@@ -35,6 +36,7 @@ class SharedOptions:
     frames: int | None = None  # that the encoder makes of a window; `None`: Whisper's 1500 for 30 s
     urgent: bool = False  # a step of these comes before one of others
     guessed: bool = False  # prompts may have guesses; not with an assistant, or with beams
+    keywords: tuple[tuple[int, ...], ...] = ()  # each as its tokens
 
 
 class Engine:
@@ -87,6 +89,7 @@ class Engine:
                 frames=options.frames,
                 urgent=options.urgent,
                 guessed=options.guessed,
+                keywords=options.keywords,
             ),
             source,
             heads=self.models.heads if options.word_times else (),
@@ -115,6 +118,7 @@ class Engine:
         frames: int | None = None,
         urgent: bool = False,
         guessed: bool = False,
+        keywords: tuple[tuple[int, ...], ...] = (),
     ) -> Batch:
         """A batch with room for at least `rows` rows of `beams` each, and for so many frames of audio in each.
 
@@ -124,17 +128,22 @@ class Engine:
         key = (frames, urgent)
         kept = self._kept.get(key)
         draft = self._draft_type(assisted=assisted, guessed=guessed)
+        terms = automaton(keywords) if keywords else None
         if kept is not None and kept.rows >= rows and kept.beams == beams and type(kept.draft) is draft:
-            return kept
+            if terms is not None and kept.keywords is not None and kept.keywords.fits(terms):
+                kept.keywords.load(terms)
+                return kept
+            if terms is None and kept.keywords is None:
+                return kept
         kept = None
         self._kept.pop(key, None)  # its memory is free before more is asked for
         try:
-            return self._made(rows, draft, beams=beams, key=key)
+            return self._made(rows, draft, terms, beams=beams, key=key)
         except torch.OutOfMemoryError:
             if not self._kept:
                 raise
         self.forget_batch()  # of the other windows; only here: the error holds on to what it was raised in
-        return self._made(rows, draft, beams=beams, key=key)
+        return self._made(rows, draft, terms, beams=beams, key=key)
 
     def _draft_type(self, *, assisted: bool, guessed: bool) -> type[DraftDecoder | LookupDraft | None]:
         if assisted and self.models.draft is not None:
@@ -142,10 +151,19 @@ class Engine:
         return LookupDraft if guessed else type(None)
 
     def _made(
-        self, rows: int, drafts: type[DraftDecoder | LookupDraft | None], *, beams: int, key: tuple[int, bool]
+        self,
+        rows: int,
+        drafts: type[DraftDecoder | LookupDraft | None],
+        terms: Automaton | None,
+        *,
+        beams: int,
+        key: tuple[int, bool],
     ) -> Batch:
         frames, _ = key
         models = self.models
+        keywords = None
+        if terms is not None:
+            keywords = KeywordBias(terms, vocabulary=models.vocabulary, device=models.device)
         graphs = Graphs(self.device, allowed=self._graphs)
         draft: Draft | None = None
         if drafts is DraftDecoder:
@@ -155,9 +173,13 @@ class Engine:
             draft = LookupDraft(self.rules, rows=rows, room=models.decoder.positions)
         if beams > 1:
             assert draft is None, "beam search does not speculate"
-            made: Batch = BeamBatch(models.decoder, self.rules, rows=rows, frames=frames, beams=beams, graphs=graphs)
+            made: Batch = BeamBatch(
+                models.decoder, self.rules, rows=rows, frames=frames, beams=beams, graphs=graphs, keywords=keywords
+            )
         else:
-            made = Batch(models.decoder, self.rules, rows=rows, frames=frames, draft=draft, graphs=graphs)
+            made = Batch(
+                models.decoder, self.rules, rows=rows, frames=frames, draft=draft, graphs=graphs, keywords=keywords
+            )
         if graphs.enabled:
             self._kept[key] = made
         return made

@@ -117,13 +117,16 @@ class Rules:
         self._forbid(scores, history)
         return scores
 
-    def likeliest(self, scores: Tensor, history: History, count: int) -> Choice:
+    def likeliest(self, scores: Tensor, history: History, count: int, bonus: Tensor | None = None) -> Choice:
         """The `count` likeliest tokens after each row, best first: `[B, count]`.
 
-        From scores `[B, 1, V]` to which `bias` was added; they become those of `process`.
+        From scores `[B, 1, V]` to which `bias` was added; they become those of `process`. With `bonus` `[B, V]` they
+        are the likeliest by their scores and it; their log-probabilities are without it.
         """
         self._forbid(scores, history)
-        best, tokens = scores[:, 0].topk(count)
+        best, tokens = (scores[:, 0] if bonus is None else scores[:, 0] + bonus).topk(count)
+        if bonus is not None:
+            best = scores[:, 0].gather(1, tokens)
         return Choice(tokens, best - _total(scores))
 
     def _forbid(self, scores: Tensor, history: History) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from turnscribe.diarization.known_speakers import check_names
 from turnscribe.errors import BadParameters
 from turnscribe.formats import Format, find_format
-from turnscribe.request import PROMPT_CHARACTERS, Request, Task
+from turnscribe.request import Request, Task
 
 LISTS = (
     *("timestamp_granularities", "known_speaker_names", "known_speaker_references", "include"),
@@ -60,9 +60,8 @@ def read_transcription_form(
             chunking[inner.rstrip("]")] = value
         elif plain not in WITHOUT_EFFECT:
             parameters[name] = value
-    prompt = _prompt_with(lists["keywords"], parameters.get("prompt", ""))
-    if prompt:
-        parameters["prompt"] = prompt
+    if any(lists["keywords"]):
+        parameters["keywords"] = lists["keywords"][0] if len(lists["keywords"]) == 1 else lists["keywords"]
     if any(lists["languages"]):
         parameters["languages"] = ",".join(lists["languages"])
     answer_format = find_format(parameters.pop("response_format", "") or "json")
@@ -117,19 +116,6 @@ def _included(names: Sequence[str], answer_format: Format) -> tuple[bool, tuple[
     if LOGPROBS in given and not answer_format.is_json:
         warnings.append(f"include had no effect: {answer_format.name} has no place for probabilities.")
     return LOGPROBS in given and answer_format.is_json, tuple(warnings)
-
-
-def _prompt_with(keywords: Sequence[str], prompt: str) -> str:
-    """The keywords as a sentence before the prompt, whose end stays next to what is said."""
-    words = [word for word in (" ".join(keyword.split()) for keyword in keywords) if word]
-    if not words:
-        return prompt
-    text = f"{', '.join(words)}. {prompt}".rstrip()
-    if len(text) > PROMPT_CHARACTERS:
-        raise BadParameters(
-            f"keywords and prompt have {len(text)} characters together: give at most {PROMPT_CHARACTERS}."
-        )
-    return text
 
 
 def _has_word(granularities: Sequence[str]) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from turnscribe.whisper.constants import LONGEST_PROMPT
 
 PREVIOUS = "<|startofprev|>"
+WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # between words
 
 
 def is_multilingual(config: Any) -> bool:
@@ -22,10 +24,22 @@ def languages(config: Any) -> frozenset[str]:
     return frozenset(name.strip("<|>") for name in named) if is_multilingual(config) else frozenset({"en"})
 
 
-def prompt_tokens(tokenizer: Any, prompt: str | None) -> tuple[list[int], list[str]]:
-    """The tokens of earlier text after Whisper's marker for it, and warnings; none without a prompt."""
-    if not prompt:
-        return [], []
+def prompt_tokens(tokenizer: Any, prompt: str | None, keywords: Sequence[str] = ()) -> tuple[list[int], list[str]]:
+    """The tokens of earlier text after Whisper's marker for it, and warnings; none without a prompt.
+
+    As many of the keywords as there is room for come before the prompt, whose end stays next to what is said.
+    """
+    ids, warnings = _prompt_tokens(tokenizer, prompt) if prompt else ([], [])
+    marker, told = ids[:1] or [int(tokenizer.convert_tokens_to_ids(PREVIOUS))], ids[1:]
+    listed: list[int] = []
+    for count in range(len(keywords), 0, -1):
+        listed = text_tokens(tokenizer, f" {', '.join(keywords[:count])}.")
+        if len(listed) + len(told) <= LONGEST_PROMPT:
+            return [*marker, *listed, *told], warnings
+    return ids, warnings
+
+
+def _prompt_tokens(tokenizer: Any, prompt: str) -> tuple[list[int], list[str]]:
     # Whisper marks earlier text with <|startofprev|>, which get_prompt_ids puts first.
     try:
         ids = [int(token) for token in tokenizer.get_prompt_ids(prompt, return_tensors="np")]
@@ -43,6 +57,13 @@ def text_tokens(tokenizer: Any, text: str) -> list[int]:
     cuts = [0, *(found.start() + 1 for found in re.finditer(spelled, text)), len(text)]  # after a first character
     pieces = [text[first:stop] for first, stop in itertools.pairwise(cuts)]
     return [int(token) for piece in pieces for token in tokenizer.encode(piece, add_special_tokens=False)]
+
+
+def keyword_tokens(tokenizer: Any, keywords: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """The tokens of each keyword as it stands in a text, and as it begins a sentence."""
+    written = {way: None for keyword in keywords for way in (keyword, keyword[:1].upper() + keyword[1:])}
+    spaced = (way if WITHOUT_SPACES.match(way) else f" {way}" for way in written)
+    return tuple(dict.fromkeys(tuple(text_tokens(tokenizer, way)) for way in spaced))
 
 
 def token_limit(config: Any, initial: int, positions: int) -> int:

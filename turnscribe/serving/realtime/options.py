@@ -20,7 +20,7 @@ from turnscribe.live.endpoints import Endpointing
 from turnscribe.live.intake import G711_ALAW, G711_ULAW, PCM16, PCM16_16K, AudioFormat
 from turnscribe.live.session import LiveOptions
 from turnscribe.live.utterance import Style
-from turnscribe.request import PROMPT_CHARACTERS
+from turnscribe.request import KEYWORD_CHARACTERS, MOST_KEYWORDS, PROMPT_CHARACTERS
 from turnscribe.serving.openai_form import known_speaker_files
 from turnscribe.serving.problems import Malformed
 from turnscribe.serving.service import ParseParameters
@@ -30,7 +30,6 @@ EAGERNESS = {"low": 8.0, "medium": 4.0, "high": 2.0, "auto": 4.0}  # seconds of 
 MOST_LANGUAGES = 20
 NO_REDUCTION = "noise_reduction has no effect: the models hear the audio as it is."
 LOGPROBS = "item.input_audio_transcription.logprobs"
-NO_KEYWORDS = "keywords are a part of the prompt here, and weigh as it does."
 
 
 class _Fields(BaseModel):
@@ -65,7 +64,9 @@ class Transcription(_Fields):
     language: Annotated[str, Field(max_length=50)] | None = None
     languages: Annotated[list[Annotated[str, Field(max_length=50)]], Field(max_length=MOST_LANGUAGES)] | None = None
     prompt: Annotated[str, Field(max_length=PROMPT_CHARACTERS)] | None = None
-    keywords: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=200)] | None = None
+    keywords: (
+        Annotated[list[Annotated[str, Field(max_length=KEYWORD_CHARACTERS)]], Field(max_length=MOST_KEYWORDS)] | None
+    ) = None
     delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
 
@@ -149,8 +150,6 @@ def changed(before: SessionFields, changes: object) -> tuple[SessionFields, list
     given = _at(changes, "audio", "input")
     if given.get("noise_reduction"):
         warnings.append(NO_REDUCTION)
-    if (given.get("transcription") or {}).get("keywords"):
-        warnings.append(NO_KEYWORDS)
     if set(changes.get("include") or ()) - {LOGPROBS}:
         warnings.append(f"include has {LOGPROBS}, and nothing else: the rest has no effect.")
     return after, warnings
@@ -191,8 +190,12 @@ def further_known_speakers(before: SessionFields, after: SessionFields) -> dict[
 def parameters(fields: SessionFields) -> dict[str, Any]:
     """Those that a recording with these fields would be sent with."""
     heard = fields.audio.input.transcription or Transcription()
-    prompt = " ".join(filter(None, [heard.prompt, ", ".join(heard.keywords or ())]))
-    given = {"language": heard.language, "languages": heard.languages, "prompt": prompt or None}
+    given = {
+        "language": heard.language,
+        "languages": heard.languages,
+        "prompt": heard.prompt,
+        "keywords": heard.keywords,
+    }
     return {name: value for name, value in given.items() if value}
 
 

@@ -263,8 +263,17 @@ class Session:
         for told in protocol.told(event):
             self._loop.call_soon_threadsafe(self.add, told)
 
+    async def _know_voices(self) -> None:
+        """Those of the operator's folder."""
+        service = self._sessions.service
+        if self._similarity is None or service.pipeline.settings.voices_folder is None:
+            return
+        self._people = {**await asyncio.to_thread(service.pipeline.known_voices, {}), **self._people}
+        self.live.change(live_options(self.fields, service.parse, self._similarity, self._people))
+
     async def _work(self) -> None:
         try:
+            await self._know_voices()
             while not self.live.over:
                 await self._due.wait()
                 self._due.clear()
