@@ -108,7 +108,7 @@ def test_what_cannot_be_done_is_one_sentence(
 
 
 def test_clips_of_people_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bob's second clip sounds like Ann: of one person a pair of two is missed, and two pairs of two people are one."""
+    """Bob's second clip sounds like Ann: one of two pairs of one person is missed, and two of four pairs are one."""
     for name, pitches in {"Ann": (200, 201), "Bob": (400, 200)}.items():
         for number, pitch in enumerate(pitches):
             clip(tmp_path / "clips" / name / f"{number}.wav", tone(pitch, 3))

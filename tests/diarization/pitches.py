@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def embed(samples: Waveform) -> np.ndarray:
     """How much of the sound is in each band `[D]`, of any length."""
     power = np.abs(np.fft.rfft(samples, RATE)) ** 2
     edges = (100 * 2 ** (np.arange(BANDS + 1) / 3)).astype(int)
-    bands = [power[low:high].sum() for low, high in zip(edges, edges[1:], strict=False)]
+    bands = [power[low:high].sum() for low, high in pairwise(edges)]
     return (7 * np.array(bands) / max(sum(bands), 1e-9)).astype(np.float32)
 
 

@@ -161,7 +161,7 @@ def test_a_folder_of_voices_needs_a_diarizer_and_has_to_be_there(tmp_path: Path)
     settings = ModelSettings(asr_model="any", voices_folder=tmp_path / "missing")
     with pytest.raises(SettingsError, match="VOICES_FOLDER has voices and no diarizer is loaded"):
         Pipeline(settings, SimpleNamespace())
-    with pytest.raises(SettingsError, match="VOICES_FOLDER .*missing cannot be read"):
+    with pytest.raises(SettingsError, match=r"VOICES_FOLDER .*missing cannot be read"):
         Pipeline(settings, SimpleNamespace(), PitchDiarizer())
 
 

@@ -1,5 +1,5 @@
-"""Keywords: the automaton is held against a search of the text so far, and decoding with it against greedy decoding and
-beam search written plainly, however windows are batched and whatever is drafted."""
+"""Keywords: the automaton is held against a search of the text so far, and decoding with it against greedy decoding
+and beam search written plainly, however windows are batched and whatever is drafted."""
 
 from __future__ import annotations
 

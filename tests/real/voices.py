@@ -1,9 +1,9 @@
-"""Clips of real people for `turnscribe voices test`: a folder for each person, out of the recordings that were fetched.
+"""Clips of real people for `turnscribe voices test`: a folder for each person, out of the recordings there are.
 
     python -m tests.real.voices clips
     turnscribe voices test clips
 
-A clip is `CLIP_SECONDS` of one person alone, put together of prompts, of lines, or of turns that nobody else speaks in.
+A clip is `CLIP_SECONDS` of one person alone, put together of prompts, lines, or turns that nobody else speaks in.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ class Batch:
         return choice
 
     def _among_text(self, bonus: Tensor, chosen: Tensor) -> Tensor:
-        """The keywords' bonus `[B, Q, V]` where a token of text was chosen `[B, Q]` without it, and none elsewhere."""
+        """The keywords' bonus `[B, Q, V]` where a token of text was `chosen` `[B, Q]` without it; elsewhere none."""
         return bonus.masked_fill(chosen[..., None] >= self.rules.end, 0.0)
 
     def _draw(self, scores: Tensor, choice: Choice, rows: slice, bonus: Tensor | None = None) -> Choice:
