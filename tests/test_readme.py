@@ -54,6 +54,9 @@ RUN = {  # the blocks that each file runs: their language and a marker
     "tests/cli/test_models.py": [
         ("sh", "scripts.models get"),
     ],
+    "tests/cli/test_voices.py": [
+        ("sh", "turnscribe voices add"),
+    ],
     "tests/serving/test_server.py": [
         ("json", "No CUDA graphs"),
     ],

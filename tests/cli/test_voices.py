@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.diarization.pitches import PitchDiarizer, tone
+from tests.manual import block
 from turnscribe.cli.voices import main
 from turnscribe.waveform import Waveform, to_wav
 
@@ -52,6 +54,25 @@ def test_the_folder_may_be_named(tmp_path: Path, voices: Path) -> None:
     assert run("add", "Ann", clip(tmp_path / "a.wav", tone(200, 4)), "--folder", tmp_path / "others") == 0
     assert not voices.exists()
     assert len(list((tmp_path / "others").iterdir())) == 1
+
+
+def test_the_manuals_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ann-monday.wav", "ann-friday.mp3"):
+        clip(tmp_path / name, tone(200, 4))
+    for person, pitch in (("Ann", 200), ("Bob", 400)):
+        for number in range(2):
+            clip(tmp_path / "clips" / person / f"{number}.wav", tone(pitch, 3))
+    for line in block("sh", "turnscribe voices add").splitlines():
+        _, _, *words = shlex.split(line)
+        assert run(*words) == 0, line
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "Ann Lee: 8.0 s of speech from 2 clips",
+        "Ann Lee\t8.0 s from 2 clips",
+        "2 people, 4 clips",
+    ]
 
 
 @pytest.mark.parametrize(

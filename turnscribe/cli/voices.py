@@ -6,10 +6,11 @@
     turnscribe voices test clips
 
 `add` hears one person alone in each clip, 2 s of speech or more, and keeps numbers that tell the voice, not the
-audio; a person who is there already is replaced. `VOICES_FOLDER` or `--folder` names the folder. Who runs a server, an
-endpoint or `turnscribe transcribe` with the same `VOICES_FOLDER` and `DIARIZATION_MODEL` gets these names for speakers
-who sound like somebody in it. `test` wants a folder with a folder for each person, with two clips or more in each; it
-compares each clip with each other one, and says how often one person was taken for two, and two for one.
+audio; a person who is there already is replaced. `VOICES_FOLDER` or `--folder` names the folder. Who runs a
+server, an endpoint or `turnscribe transcribe` with the same `VOICES_FOLDER` and `DIARIZATION_MODEL` gets these
+names for speakers who sound like somebody in it. `test` wants a folder with a folder for each person, with two
+clips or more in each; it compares each clip with each other one, and says how often one person was taken for
+two, and two for one.
 
 Results go to stdout. Exit status: 0 done, 1 a clip or a voice could not be used, 2 wrong usage, 130 Ctrl-C.
 """

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 FIRST = 1.0
-FURTHER = 4.0
+FURTHER = 3.0
 ROOT = 0  # the state in which no keyword is under way
 
 
