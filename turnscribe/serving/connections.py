@@ -138,7 +138,7 @@ class BoundedConnection(H11Protocol):
     def _unread_bytes(self) -> int:
         """What waits here, and in the system, which may take no more from here for long while the client reads."""
         queued = b"\0" * 4
-        with contextlib.suppress(OSError, AttributeError):  # macOS has no such question
+        with contextlib.suppress(OSError, AttributeError):  # not every system tells
             if POSIX:
                 queued = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
         return self.transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
