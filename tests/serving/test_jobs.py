@@ -23,8 +23,8 @@ from tests.serving.live import serving, until
 from turnscribe.errors import BadAudio, Cancelled, SettingsError
 from turnscribe.listener import Listener
 from turnscribe.request import Request
-from turnscribe.serving.jobs.runner import JobRunner
 from turnscribe.serving.caller import Caller
+from turnscribe.serving.jobs.runner import JobRunner
 from turnscribe.serving.jobs.store import MOST_ATTEMPTS, WEBHOOK_DELAYS, Job, JobStore, TooManyJobs
 from turnscribe.serving.jobs.webhooks import SIGNATURE, Webhooks, webhook_headers
 from turnscribe.transcript import Turn
