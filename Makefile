@@ -55,7 +55,7 @@ check: $(VENV)/installed-dev
 # The image's packages, each version with the hashes of its files, for the image's Python. Asks the package index.
 .PHONY: lock
 lock: .venv-lock/installed
-	.venv-lock/bin/uv pip compile requirements-server.txt --output-file requirements-lock.txt --upgrade --quiet \
+	.venv-lock/bin/uv pip compile requirements-server.txt requirements-otel.txt --output-file requirements-lock.txt --upgrade --quiet \
 		--generate-hashes --only-binary :all: --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 		--custom-compile-command "make lock"
 
@@ -155,12 +155,13 @@ $(VENV)/installed-server: $(VENV)/installed requirements-server.txt
 	$(RUN) -m pip install -r requirements-server.txt
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-docs.txt requirements-server.txt
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-docs.txt requirements-otel.txt \
+		requirements-server.txt
 	$(RUN) -m pip install -r requirements-dev.txt
 	touch $@
 
 $(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-dev.txt requirements-docs.txt \
-		requirements-server.txt
+		requirements-otel.txt requirements-server.txt
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install -r requirements-oldest.txt -r requirements.txt -r requirements-dev.txt
 	touch $@

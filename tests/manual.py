@@ -14,6 +14,7 @@ PAGES = sorted(
         "SECURITY.md",
         "docs/**/*.md",
         "adapters/*/README.md",
+        "deploy/README.md",
         "demo/*.md",
     )
     for page in REPOSITORY.glob(pattern)

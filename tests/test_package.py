@@ -83,6 +83,15 @@ def test_beside_each_bound_of_the_server_is_the_advisory_that_sets_it(package: s
     assert re.search(r"CVE-\d{4}-\d{4,}", comment), package
 
 
+def test_the_package_is_python_alone() -> None:
+    """So that one wheel fits every system; `.ci/try_wheel` sees that it is called so."""
+    kinds = {file.suffix for file in (REPOSITORY / "turnscribe").rglob("*") if "__pycache__" not in file.parts}
+    assert not kinds & {".so", ".pyd", ".dylib", ".dll", ".c", ".cpp", ".pyx"}
+    build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert "hooks" not in build
+    assert "*-py3-none-any.whl" in (REPOSITORY / ".ci" / "try_wheel").read_text()
+
+
 def test_there_is_one_version() -> None:
     from turnscribe.cli.main import build_parser
 

@@ -82,6 +82,11 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("sh", "gcloud ai models upload"),
         ("json", "instances"),
     ],
+    "tests/deploy/test_commands.py": [
+        ("sh", "docker compose --file"),
+        ("sh", "kubectl create secret"),
+        ("sh", "helm upgrade"),
+    ],
     "tests/adapters/aws/test_readme_aws.py": [
         ("sh", "scripts.sagemaker choose"),
         ("sh", "scripts.sagemaker package"),

@@ -41,6 +41,21 @@ def test_a_stage_is_named_as_it_begins_and_when_one_beside_it_has_ended() -> Non
         assert seen == ["asr", "diarization", "asr"], "what still runs"
 
 
+def test_a_stage_is_named_once_as_it_ends_also_where_it_fails() -> None:
+    seen: list[str] = []
+    stages = Stages(on_stage=lambda stage: seen.append(f"{stage} begins"), on_stage_end=seen.append)
+
+    def fail() -> None:
+        with stages.timed("asr"):
+            with stages.timed("diarization"):
+                pass
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert seen == ["asr begins", "diarization begins", "diarization", "asr begins", "asr"]
+
+
 def test_a_stage_that_raises_is_timed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     stages = Stages()

@@ -28,15 +28,16 @@ class Listener:
     """Functions that a request calls, in the thread of whoever made it. What is left out does nothing.
 
     `on_progress` gets the share done, 0 to 1, never less than before. `on_stage` gets the name of a stage, as the
-    answer's `timings` have it, when it begins, and again when one beside it has ended; it may be called in another
-    thread. `on_chunks` gets further chunks in order of time as they are decoded, before their speakers are known.
-    `should_stop` is asked between batches.
+    answer's `timings` have it, when it begins, and again when one beside it has ended, and `on_stage_end` when it is
+    over; both may be called in another thread. `on_chunks` gets further chunks in order of time as they are decoded,
+    before their speakers are known. `should_stop` is asked between batches.
     """
 
     on_progress: OnProgress = _ignore
     on_chunks: OnChunks = _ignore
     should_stop: ShouldStop = _never
     on_stage: OnStage = _ignore
+    on_stage_end: OnStage = _ignore
 
     def stop_if_asked(self) -> None:
         """Raises `Cancelled` once `should_stop` answers true."""

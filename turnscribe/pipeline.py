@@ -226,7 +226,7 @@ class Pipeline:
             return self._transcribe(audio, request, listener)
 
     def _transcribe(self, audio: bytes, request: Request, listener: Listener) -> Transcript:
-        stages = Stages(listener.on_progress, listener.on_stage)
+        stages = Stages(listener.on_progress, listener.on_stage, listener.on_stage_end)
         diarizing = self._diarizes(request)
         with stages.timed("decode"):
             clips = _decoded_clips(request.known_speakers, diarizing)

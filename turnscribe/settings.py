@@ -1,15 +1,17 @@
 """What the environment says: which models, within which limits, and how the server serves.
 
-`ModelSettings` and `ServerSettings` are read from variables of their fields' names in upper case. A repository that
-is deployed may have a `ModelSettings` of its own with other defaults (`config.py` at its top).
+`ModelSettings` and `ServerSettings` are read from variables of their fields' names in upper case; a secret may be in
+a file instead, which a variable such as `API_KEYS_FILE` names. A repository that is deployed may have a
+`ModelSettings` of its own with other defaults (`config.py` at its top).
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -85,7 +87,7 @@ class ServerSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     devices: str = "auto"  # separated by commas: each has a process of its own
-    api_keys: SecretStr | None = None  # separated by commas; without any, everybody may call
+    api_keys: SecretStr | None = None  # separated by commas or line ends; without any, everybody may call
     max_concurrent_requests: int = Field(default=8, ge=1, le=256)
     max_queued_requests: int = Field(default=32, ge=0)
     request_timeout_s: float = Field(default=900, gt=0)
@@ -123,7 +125,7 @@ class ServerSettings(BaseSettings):
     @property
     def keys(self) -> tuple[str, ...]:
         given = self.api_keys.get_secret_value() if self.api_keys else ""
-        return tuple(key.strip() for key in given.split(",") if key.strip())
+        return tuple(key.strip() for key in re.split(r"[,\n]", given) if key.strip())
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -136,7 +138,7 @@ def load_settings(kind: type[Settings], **given: object) -> Settings:
     """
     try:
         load: Callable[..., Settings] = kind
-        return load(**given)
+        return load(**{**_secrets_in_files(kind), **given})
     except ValidationError as error:
         wrong = error.errors(include_input=False)[0]
         variable = f"{kind.model_config.get('env_prefix') or ''}{wrong['loc'][0]}".upper()
@@ -147,3 +149,23 @@ def load_settings(kind: type[Settings], **given: object) -> Settings:
             ) from None
         reason = wrong["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{variable} is wrong: {reason.lower()}.") from None
+
+
+def _secrets_in_files(kind: type[BaseSettings]) -> dict[str, str]:
+    """By field: what is in the files that `API_KEYS_FILE` and the like name. Raises `SettingsError`."""
+    found: dict[str, str] = {}
+    for name, field in kind.model_fields.items():
+        variable = f"{kind.model_config.get('env_prefix') or ''}{name}".upper()
+        path = os.environ.get(f"{variable}_FILE", "").strip()
+        if SecretStr not in get_args(field.annotation) or not path:
+            continue
+        if os.environ.get(variable, "").strip():
+            raise SettingsError(f"{variable} and {variable}_FILE are both set: leave one out.")
+        try:
+            found[name] = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise SettingsError(f"{variable}_FILE cannot be read ({why}): name a text file.") from None
+        if not found[name]:
+            raise SettingsError(f"{variable}_FILE names an empty file: write the secret into it, or leave it out.")
+    return found

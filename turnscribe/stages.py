@@ -13,8 +13,13 @@ from turnscribe.listener import SILENT, OnProgress, OnStage
 class Stages:
     """Seconds by stage, its name as it begins, and one rising share done (0 to 1) out of each stage's own."""
 
-    def __init__(self, on_progress: OnProgress = SILENT.on_progress, on_stage: OnStage = SILENT.on_stage) -> None:
-        self._on_progress, self._on_stage = on_progress, on_stage
+    def __init__(
+        self,
+        on_progress: OnProgress = SILENT.on_progress,
+        on_stage: OnStage = SILENT.on_stage,
+        on_stage_end: OnStage = SILENT.on_stage_end,
+    ) -> None:
+        self._on_progress, self._on_stage, self._on_stage_end = on_progress, on_stage, on_stage_end
         self._began = time.perf_counter()
         self._seconds: dict[str, float] = {}
         self._running: list[str] = []
@@ -30,6 +35,7 @@ class Stages:
             yield
         finally:
             self._running.remove(stage)
+            self._on_stage_end(stage)
             if self._running:
                 self._on_stage(self._running[-1])
             self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - began

@@ -17,6 +17,7 @@ import uvicorn
 from turnscribe.serving.app import create_app
 from turnscribe.serving.log import WebSocketLines
 from turnscribe.serving.server import configured
+from turnscribe.serving.tracing.spans import NO_TRACING, Tracing
 from turnscribe.settings import ServerSettings
 
 
@@ -32,10 +33,16 @@ def post_nothing(url: str, body: bytes, headers: Mapping[str, str]) -> int:
 
 @contextmanager
 def serving(
-    pipeline: Any, folder: Path, *, wait: bool = True, settings: dict[str, Any] | None = None
+    pipeline: Any,
+    folder: Path,
+    *,
+    wait: bool = True,
+    settings: dict[str, Any] | None = None,
+    tracing: Tracing = NO_TRACING,
 ) -> Iterator[httpx.Client]:
     """A client of a server on a free port, whose application is `client.app`."""
-    app = create_app(pipeline, ServerSettings(jobs_folder=folder / "jobs", **(settings or {})), post=post_nothing)
+    own = ServerSettings(jobs_folder=folder / "jobs", **(settings or {}))
+    app = create_app(pipeline, own, post=post_nothing, tracing=tracing)
     listener = socket.create_server(("127.0.0.1", 0))
     logging.getLogger("uvicorn.error").addFilter(WebSocketLines())
     server = Server(configured(app, log_config=None))

@@ -23,6 +23,7 @@ from tests.serving.live import serving, until
 from turnscribe.errors import BadAudio, Cancelled, SettingsError
 from turnscribe.listener import Listener
 from turnscribe.request import Request
+from turnscribe.serving.caller import Caller
 from turnscribe.serving.jobs.runner import JobRunner
 from turnscribe.serving.jobs.store import MOST_ATTEMPTS, WEBHOOK_DELAYS, Job, JobStore, TooManyJobs
 from turnscribe.serving.jobs.webhooks import SIGNATURE, Webhooks, webhook_headers
@@ -238,17 +239,20 @@ def test_a_job_over_which_the_server_dies_is_given_up_in_the_end(tmp_path: Path,
 
 
 def test_a_folder_of_an_earlier_version_goes_on(tmp_path: Path, clock: Clock) -> None:
-    """It has no column for what was told live."""
+    """It has no columns for what was told live, and for who brought a job."""
     store = store_in(tmp_path, clock)
     before = add(store).id
     store.close()
     with sqlite3.connect(tmp_path / "jobs.sqlite3") as database:
-        database.execute("ALTER TABLE jobs DROP COLUMN told")
+        for column in ("told", "caller_key", "traceparent"):
+            database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
     database.close()
     store = store_in(tmp_path, clock)
     turns = (Turn("SPEAKER_01", 0.5, 2.25),)
-    after = add(store, told=turns).id
+    caller = Caller("01234567", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    after = add(store, told=turns, caller=caller).id
     assert [store.get(id).told for id in (before, after)] == [(), turns]
+    assert [store.get(id).caller for id in (before, after)] == [Caller(), caller]
     assert store.claim().id == before
 
 

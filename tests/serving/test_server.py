@@ -842,6 +842,41 @@ def test_settings_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings(ServerSettings)
 
 
+def test_a_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("first-key\nsecond-key, third-key\n")
+    monkeypatch.setenv("API_KEYS_FILE", str(file))
+    monkeypatch.setenv("API_KEYS", "")
+    assert load_settings(ServerSettings).keys == ("first-key", "second-key", "third-key")
+    monkeypatch.setenv("WEBHOOK_SECRET_FILE", str(file))
+    secret = load_settings(ServerSettings).webhook_secret
+    assert secret is not None
+    assert secret.get_secret_value().startswith("first-key")
+    monkeypatch.setenv("PORT_FILE", str(file))  # no secret
+    assert load_settings(ServerSettings).port == 8000
+
+
+@pytest.mark.parametrize(
+    ("content", "beside", "said"),
+    [
+        (None, "", r"API_KEYS_FILE cannot be read \(No such file or directory\): name a text file"),
+        (b"\xff\xfe", "", "API_KEYS_FILE cannot be read"),
+        (b" \n", "", "API_KEYS_FILE names an empty file"),
+        (b"secret", "another", "API_KEYS and API_KEYS_FILE are both set: leave one out"),
+        ("schlüssel".encode(), "", "API_KEYS is wrong"),
+    ],
+)
+def test_a_file_without_a_secret_opens_nothing_to_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, beside: str, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "keys").write_bytes(content)
+    monkeypatch.setenv("API_KEYS_FILE", str(tmp_path / "keys"))
+    monkeypatch.setenv("API_KEYS", beside)
+    with pytest.raises(SettingsError, match=said):
+        load_settings(ServerSettings)
+
+
 def test_two_servers_do_not_share_a_folder(pipeline: FakePipeline, tmp_path: Path, client: httpx.Client) -> None:
     with pytest.raises(SettingsError, match="another server's"), serving(FakePipeline(), tmp_path):
         pass

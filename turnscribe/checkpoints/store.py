@@ -25,6 +25,7 @@ from turnscribe.checkpoints.catalogue import Catalogue, NamedModel, find
 from turnscribe.errors import SettingsError
 
 HOME_VARIABLE = "TURNSCRIBE_HOME"
+HAS_USERS = hasattr(os, "getuid")  # and a temporary directory that they share; Windows has neither
 
 
 def folder_of(
@@ -67,14 +68,20 @@ def home_to_write(environ: Mapping[str, str] | None = None) -> Path:
             return home
     if given:
         raise SettingsError(f"{HOME_VARIABLE} cannot be written: name a folder that this user can write.")
+    if not HAS_USERS:
+        raise _no_folder()
     private = _temporary_name()
     with contextlib.suppress(OSError):
         private.mkdir(mode=0o700, exist_ok=True)
     if not _is_private(private):
-        raise SettingsError(
-            f"There is no folder to keep models in: set {HOME_VARIABLE} to one that this user can write."
-        )
+        raise _no_folder()
     return private
+
+
+def _no_folder() -> SettingsError:
+    return SettingsError(
+        f"There is no folder to keep models in: set {HOME_VARIABLE} to one that this user can write."
+    )
 
 
 def _cache_folders(environ: Mapping[str, str]) -> Iterator[Path]:
@@ -90,6 +97,8 @@ def _cache_folders(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _temporary_folder() -> list[Path]:
     """Only if it is safe: a folder that another user could have made may hold anything under a model's name."""
+    if not HAS_USERS:
+        return []
     private = _temporary_name()
     return [private] if _is_private(private) else []
 

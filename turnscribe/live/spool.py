@@ -25,50 +25,54 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._file = open(path, "x+b", buffering=0, opener=_for_this_user)  # noqa: SIM115
         self._lock = threading.Lock()
-        self._closed = False
         self.samples = 0
-        _write(self._descriptor, bytes(HEADER), 0)
+        self._write(bytes(HEADER), 0)
 
     def append(self, samples: Waveform) -> None:
         """Raises `OSError` where the disk is full, and `ValueError` once it is closed; the samples are none of it."""
         data = to_int16(samples).astype("<i2").tobytes()
         with self._lock:
-            if self._closed:
-                raise ValueError("the spool is closed")
-            _write(self._descriptor, data, HEADER + self.samples * SAMPLE_BYTES)
+            self._check_open()
+            self._write(data, HEADER + self.samples * SAMPLE_BYTES)
             self.samples += len(samples)
 
     def read(self, start: int, stop: int) -> Waveform:
         """The samples from `start` to before `stop`, as a decoded file has them."""
         with self._lock:
-            if self._closed:
-                raise ValueError("the spool is closed")
-            data = os.pread(self._descriptor, (stop - start) * SAMPLE_BYTES, HEADER + start * SAMPLE_BYTES)
+            self._check_open()
+            self._file.seek(HEADER + start * SAMPLE_BYTES)
+            data = self._file.read((stop - start) * SAMPLE_BYTES)
         samples: Waveform = np.frombuffer(data, "<i2").astype(np.float32) / np.float32(FULL_SCALE)
         return samples
 
     def wav(self) -> IO[bytes]:
         """The file, with its header, opened anew; nothing may be appended any more."""
-        os.ftruncate(self._descriptor, HEADER + self.samples * SAMPLE_BYTES)
-        _write(self._descriptor, _header(self.samples * SAMPLE_BYTES), 0)
+        with self._lock:
+            self._file.truncate(HEADER + self.samples * SAMPLE_BYTES)
+            self._write(_header(self.samples * SAMPLE_BYTES), 0)
         return open(self.path, "rb")
 
     def close(self, *, keep: bool = False) -> None:
         """Deletes the file, unless it is to be kept."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                os.close(self._descriptor)
+            self._file.close()
         if not keep:
             self.path.unlink(missing_ok=True)
 
+    def _check_open(self) -> None:
+        if self._file.closed:
+            raise ValueError("the spool is closed")
 
-def _write(descriptor: int, data: bytes, place: int) -> None:
-    while data:
-        written = os.pwrite(descriptor, data, place)
-        data, place = data[written:], place + written
+    def _write(self, data: bytes, place: int) -> None:
+        self._file.seek(place)
+        while data:
+            data = data[self._file.write(data) :]
+
+
+def _for_this_user(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def recovered(path: Path) -> IO[bytes] | None:

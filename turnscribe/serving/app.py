@@ -32,6 +32,7 @@ from turnscribe.serving.routes.openai import add_openai_routes
 from turnscribe.serving.routes.page import add_page_routes
 from turnscribe.serving.routes.realtime import add_realtime_routes
 from turnscribe.serving.service import ParseParameters, Service
+from turnscribe.serving.tracing.spans import NO_TRACING, Tracing
 from turnscribe.settings import ServerSettings
 
 
@@ -42,15 +43,16 @@ def create_app(
     parse: ParseParameters = parse_parameters,
     post: Post | None = None,
     on_failure: Callable[[], None] = lambda: None,
+    tracing: Tracing = NO_TRACING,
 ) -> FastAPI:
     """The application. While a loader loads, `/health` answers 503; `on_failure` is called when that fails.
 
-    `parse` reads a request's parameters, `post` sends webhooks. Raises `SettingsError` where the jobs' folder cannot
-    be used, and `BadParameters` where the defaults of a request are wrong.
+    `parse` reads a request's parameters, `post` sends webhooks, `tracing` spans. Raises `SettingsError` where the
+    jobs' folder cannot be used, and `BadParameters` where the defaults of a request are wrong.
     """
     loader = pipeline if isinstance(pipeline, PipelineLoader) else PipelineLoader.of(pipeline)
     first_request = parse(FIRST_PARAMETERS)
-    service = Service(loader, settings, parse)
+    service = Service(loader, settings, parse, tracing)
     store = JobStore(settings.jobs_folder, retention_s=settings.job_retention_s)
     post = post or partial(post_webhook, ports=loader.settings.limits.url_ports)
     runner = create_job_runner(service, store, post=post)
@@ -79,7 +81,7 @@ def create_app(
     app.add_middleware(BodyLimit, largest=loader.settings.max_input_bytes)
     app.add_middleware(ApiKeys, keys=settings.keys)
     app.add_middleware(DiscardUnreadBody)
-    app.add_middleware(RequestObserver, metrics=service.metrics)
+    app.add_middleware(RequestObserver, metrics=service.metrics, tracing=tracing)
     for error_class in (Problem, TurnscribeError, HTTPException):  # `RequestObserver` answers what is none of these
         app.add_exception_handler(error_class, _explain)
     app.state.ending = ending

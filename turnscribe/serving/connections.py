@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
 import os
-import resource
 import socket
 import sys
-import termios
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +20,15 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from turnscribe.serving.problems import Busy, Problem, TooSlow
+
+try:
+    import fcntl
+    import resource
+    import termios
+
+    POSIX = True
+except ImportError:  # Windows: how much the system has queued is not known there, nor are files limited
+    POSIX = False
 
 HEAD_SECONDS = 15.0  # from a connection, or the first byte of a further request, to the end of the request's head
 UNREAD_SECONDS = 30.0  # after which a client has to have read some of its answer
@@ -132,8 +138,9 @@ class BoundedConnection(H11Protocol):
     def _unread_bytes(self) -> int:
         """What waits here, and in the system, which may take no more from here for long while the client reads."""
         queued = b"\0" * 4
-        with contextlib.suppress(OSError, AttributeError):
-            queued = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        with contextlib.suppress(OSError, AttributeError):  # not every system tells
+            if POSIX:
+                queued = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
         return self.transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
 
     def _refuse(self, problem: Problem) -> None:
@@ -178,12 +185,15 @@ def bounded_websocket() -> type[asyncio.Protocol]:
 
 def lengthen_queue(descriptor: int) -> None:
     """Let the system keep `QUEUED` connections that a listening socket has not taken yet."""
-    with socket.socket(fileno=os.dup(descriptor)) as listener:
-        listener.listen(QUEUED)
+    if POSIX:
+        with socket.socket(fileno=os.dup(descriptor)) as listener:
+            listener.listen(QUEUED)
 
 
 def most_connections(wanted: int) -> int:
     """As many as wanted, or as the process may have descriptors for; the soft limit is raised as far as need be."""
+    if not POSIX:
+        return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + OTHER_DESCRIPTORS
     if soft < needed:

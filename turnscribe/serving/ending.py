@@ -12,6 +12,7 @@ from turnscribe.serving.service import Service
 
 RESERVE = 0.1  # of the time, for what is stopped to notice it
 SHARE_OF_SESSIONS = 0.5  # of the time for answers
+MOST_FOR_TRACES_S = 2.0  # for the last spans: a receiver that is down is no reason to wait
 
 
 class Ending:
@@ -46,6 +47,7 @@ class Ending:
         jobs = await asyncio.to_thread(self._runner.join, self._seconds_left)
         self.in_order = self.in_order and requests and jobs
         await asyncio.to_thread(self._service.loader.end)
+        await asyncio.to_thread(self._service.tracing.end, min(self._seconds_left, MOST_FOR_TRACES_S))
 
     @property
     def _seconds_left(self) -> float:

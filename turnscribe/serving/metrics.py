@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from turnscribe.serving.devices.device import DeviceState
 from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST
+from turnscribe.serving.usage import Usage, label_of
 from turnscribe.transcript import Transcript
 
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
@@ -17,10 +18,11 @@ FACTORS = (0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
 class Metrics:
-    """Requests, audio, speed, stages, queues."""
+    """Requests, audio, speed, stages, queues, and how much each of the API keys is used."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Sequence[str] = ()) -> None:
         self.registry = registry = CollectorRegistry()
+        self.usage = Usage(registry, map(label_of, keys))
         self._requests = Counter(
             "turnscribe_requests_total", "Requests by route and outcome.", ["route", "outcome"], registry=registry
         )
@@ -53,8 +55,10 @@ class Metrics:
         """Those that have a process of their own, read when `/metrics` is."""
         self.registry.register(_Devices(states))
 
-    def count_answer(self, route: str, status: int, seconds: float) -> None:
+    def count_answer(self, route: str, status: int, seconds: float, key: str | None = None) -> None:
+        """`key` is the label of an API key."""
         self._requests.labels(route, _outcome(status)).inc()
+        self.usage.count_request(key, _outcome(status))
         self._seconds.labels(route).observe(seconds)
 
     def count_transcript(self, transcript: Transcript) -> None:

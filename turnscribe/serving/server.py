@@ -33,6 +33,7 @@ from turnscribe.serving.ending import Ending
 from turnscribe.serving.loading import FIRST_PARAMETERS, PipelineLoader
 from turnscribe.serving.log import WebSocketLines, start_log
 from turnscribe.serving.log_limit import LogLimit
+from turnscribe.serving.tracing.choice import chosen_tracing
 from turnscribe.settings import ServerSettings, load_settings
 
 SETTLING_ROUNDS = 6  # of the loop, before the listening socket is closed
@@ -97,7 +98,8 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
     try:
         settings = load_settings(ServerSettings)
         loader, settings = _loader(deployment, settings)
-        app = create_app(loader, settings, parse=deployment.parse, on_failure=give_up)
+        tracing = chosen_tracing()
+        app = create_app(loader, settings, parse=deployment.parse, on_failure=give_up, tracing=tracing)
     except TurnscribeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

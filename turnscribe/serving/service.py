@@ -1,4 +1,4 @@
-"""What all routes share: the pipeline, the workers, the metrics.
+"""What all routes share: the pipeline, the workers, the metrics, the traces.
 
 Hands requests to the models and ends them when nobody waits for them any more.
 """
@@ -20,10 +20,13 @@ from turnscribe.listener import SILENT, Listener, ShouldStop
 from turnscribe.pipeline import Transcriber
 from turnscribe.request import Request
 from turnscribe.serving.bodies import Body, contents
+from turnscribe.serving.caller import NOBODY, Caller, caller_of
 from turnscribe.serving.json_body import LongText
 from turnscribe.serving.loading import PipelineLoader
 from turnscribe.serving.metrics import Metrics
 from turnscribe.serving.problems import Busy, ClientGone, DeadlineExceeded, Problem, problem_of, reason
+from turnscribe.serving.tracing.spans import NO_TRACING, Tracing, stage_spans
+from turnscribe.serving.usage import Kind
 from turnscribe.serving.workers import QueueFull, Submission, Work, Workers
 from turnscribe.settings import ServerSettings
 from turnscribe.transcript import Transcript
@@ -37,9 +40,15 @@ ParseParameters: TypeAlias = Callable[[object], Request]  # raises `BadParameter
 class Service:
     """The pipeline of `loader` for the requests that `parse` understands."""
 
-    def __init__(self, loader: PipelineLoader, settings: ServerSettings, parse: ParseParameters) -> None:
-        self.loader, self.settings, self.parse = loader, settings, parse
-        self.metrics = Metrics()
+    def __init__(
+        self,
+        loader: PipelineLoader,
+        settings: ServerSettings,
+        parse: ParseParameters,
+        tracing: Tracing = NO_TRACING,
+    ) -> None:
+        self.loader, self.settings, self.parse, self.tracing = loader, settings, parse, tracing
+        self.metrics = Metrics(settings.keys)
         self._uploads = {True: 0, False: 0}  # requests whose bodies are coming in: for the queue, and jobs
         self.workers = Workers(running=settings.max_concurrent_requests, waiting=settings.max_queued_requests)
         self.metrics.gauge("requests_running", "Requests on the models.", lambda: self.workers.running)
@@ -87,10 +96,12 @@ class Service:
     ) -> Result:
         """What `render` makes of the transcript, unless the time is over or the client leaves before."""
 
-        def transcribe_and_render(should_stop: ShouldStop) -> Result:
-            return render(self._transcribe_body(body, request, Listener(should_stop=should_stop)))
+        caller = caller_of(http_request.scope)
 
-        submission = self._submit(body, transcribe_and_render)
+        def transcribe_and_render(should_stop: ShouldStop) -> Result:
+            return render(self._transcribe_body(body, request, Listener(should_stop=should_stop), caller))
+
+        submission = self._submit(body, transcribe_and_render, caller)
         result = asyncio.wrap_future(submission.future)
         gone = asyncio.create_task(disconnected(http_request))
         both: set[asyncio.Future[Any]] = {result, gone}
@@ -103,12 +114,15 @@ class Service:
             gone.cancel()
             submission.stop()
 
-    def submit(self, body: Body, request: Request, listener: Listener = SILENT) -> Submission[Transcript | Problem]:
+    def submit(
+        self, body: Body, request: Request, listener: Listener = SILENT, caller: Caller = NOBODY
+    ) -> Submission[Transcript | Problem]:
         """Take a request on, which has `body` from now on. Raises `Busy` where the queue is full."""
-        return self._submit(
-            body,
-            lambda should_stop: self._transcribe_body(body, request, replace(listener, should_stop=should_stop)),
-        )
+
+        def transcribe(should_stop: ShouldStop) -> Transcript:
+            return self._transcribe_body(body, request, replace(listener, should_stop=should_stop), caller)
+
+        return self._submit(body, transcribe, caller)
 
     def problem_of(self, error: BaseException) -> Problem:
         """What ended a request, as an answer; the log has what is our own fault."""
@@ -125,10 +139,19 @@ class Service:
             f"The request took over {self.settings.request_timeout_s:g} s: send a shorter recording, or use /v1/jobs."
         )
 
-    def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
-        """A recording's transcript, counted; in the caller's thread."""
-        transcript = self.pipeline.transcribe(audio, request, listener)
+    def transcribe(
+        self,
+        audio: bytes,
+        request: Request,
+        listener: Listener = SILENT,
+        caller: Caller = NOBODY,
+        kind: Kind = "request",
+    ) -> Transcript:
+        """A recording's transcript, counted, with a span for each stage; in the calling thread."""
+        with stage_spans(self.tracing, caller.traceparent, listener) as listening:
+            transcript = self.pipeline.transcribe(audio, request, listening)
         self.metrics.count_transcript(transcript)
+        self.metrics.usage.count_audio(caller.key, kind, transcript.duration)
         return transcript
 
     def fetch(self, inputs: object) -> bytes:
@@ -139,17 +162,30 @@ class Service:
         pipeline = self.pipeline
         return read(inputs, limits=pipeline.limits, allow_urls=pipeline.settings.allow_url_inputs)
 
-    def _submit(self, body: Body, call: Callable[[ShouldStop], Result]) -> Submission[Result | Problem]:
-        work: Work[Result | Problem] = Work(call, self.problem_of, body.close)
+    def _submit(
+        self, body: Body, call: Callable[[ShouldStop], Result], caller: Caller
+    ) -> Submission[Result | Problem]:
+        queued = self.tracing.begin("queue", caller.traceparent)
+
+        def call_in_turn(should_stop: ShouldStop) -> Result:
+            queued.end()
+            return call(should_stop)
+
+        def release() -> None:
+            queued.end()
+            body.close()
+
+        work: Work[Result | Problem] = Work(call_in_turn, self.problem_of, release)
         try:
             submission = self.workers.submit(work, seconds=self.settings.request_timeout_s)
         except QueueFull as full:
+            queued.end(failed=True)
             raise _queue_full(full.retry_after_s) from None
         body.hand_over()
         return submission
 
-    def _transcribe_body(self, body: Body, request: Request, listener: Listener) -> Transcript:
-        return self.transcribe(self._recording_in(body), request, listener)
+    def _transcribe_body(self, body: Body, request: Request, listener: Listener, caller: Caller) -> Transcript:
+        return self.transcribe(self._recording_in(body), request, listener, caller)
 
     def _recording_in(self, body: Body) -> bytes:
         if body.file is not None:

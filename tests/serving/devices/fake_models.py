@@ -77,6 +77,7 @@ class FakeModels(FakePipeline):
         if "breaks" in does:
             raise ValueError(does["breaks"])
         time.sleep(float(does.get("seconds", 0)))
+        listener.on_stage_end("asr")
         listener.on_chunks(CHUNKS[1:])
         listener.on_progress(0.9)
         return replace(TRANSCRIPT, text=str(os.getpid()))

@@ -188,13 +188,16 @@ def test_voices_come_through(devices: PipelineOnDevices) -> None:
 
 def test_the_answer_and_what_is_heard_before_it_come_through(devices: PipelineOnDevices) -> None:
     shares: list[float] = []
-    stages: list[str] = []
+    stages, ended = list[str](), list[str]()
     chunks: list[Any] = []
-    listener = Listener(on_progress=shares.append, on_stage=stages.append, on_chunks=chunks.extend)
+    listener = Listener(
+        on_progress=shares.append, on_stage=stages.append, on_stage_end=ended.append, on_chunks=chunks.extend
+    )
     transcript = devices.transcribe(recording(), REQUEST, listener)
     assert transcript.chunks == TRANSCRIPT.chunks
     assert transcript.timings == TRANSCRIPT.timings
     assert (shares, stages, chunks) == ([0.4, 0.9], ["asr"], list(CHUNKS))
+    assert ended == ["asr"]
     assert devices.capabilities == fake_models.load(SETTINGS).capabilities
     assert devices.has_diarizer
 

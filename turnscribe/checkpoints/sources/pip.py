@@ -121,6 +121,7 @@ def _run(command: Sequence[str], *, temporary: str) -> tuple[int, str]:
     """Exit status and last lines of a command, which does not outlive this call; its scratch goes to `temporary`."""
     last: deque[str] = deque(maxlen=LAST_LINES)
     environment = {**os.environ, "TMPDIR": temporary, "PYTHONUNBUFFERED": "1"}
+    environment.pop("PYTHONWARNINGS", None)  # an error in this program need not be one in pip
     with subprocess.Popen(
         command,
         env=environment,

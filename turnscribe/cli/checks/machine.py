@@ -5,6 +5,7 @@ Memory is reckoned from the models' shapes, not measured. Knows a model by its p
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -45,6 +46,8 @@ def check_memory(facts: Mapping[str, Facts], machine: Machine, bytes_each: int) 
     fixed = weights + RUNTIME[machine.device] + ("DIARIZATION_MODEL" in facts) * DIARIZER
     one, all_ = (fixed + count * window for count in (1, WINDOWS))
     has = f"{machine.name} has {machine.memory / GB:.1f} GB"
+    if math.isinf(machine.memory):
+        has = f"what {machine.name} has is not known"
     if machine.idle_gpu:
         return Result(name, "warning", f"there is a GPU, and torch cannot use it; {has}", "update the NVIDIA driver")
     if not weights:
@@ -77,7 +80,9 @@ def this_machine(gpu: Device | None = None) -> Machine:
     gpu = gpu or (device_of("cuda") if torch.cuda.is_available() else None)
     if gpu is not None:
         return Machine("cuda", gpu.name, gpu.free_memory, disk)
-    memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    memory = math.inf  # not known on Windows
+    if hasattr(os, "sysconf"):
+        memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     limit = Path("/sys/fs/cgroup/memory.max")  # a container's
     if limit.is_file() and (text := limit.read_text().strip()).isdigit():
         memory = min(memory, float(text))

@@ -96,6 +96,7 @@ class Progress:
 class Stage:
     number: int
     name: str
+    over: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,12 @@ THREADS = "OMP_NUM_THREADS"
 def chosen_devices(setting: str) -> tuple[str, ...]:
     """The devices of `DEVICES`, such as `("cuda:0", "cuda:1")`; none where the server's own process runs the models.
 
-    With `auto` that is where there are fewer than two GPUs.
+    With `auto` that is where there are fewer than two GPUs. Raises `SettingsError` where recordings cannot be handed
+    to another process, which only Linux can.
     """
     if setting != AUTO:
+        if not hasattr(os, "memfd_create"):
+            raise SettingsError("DEVICES needs Linux: leave it out, and the server's own process has the models.")
         return tuple(name.strip() for name in setting.split(","))
     if not any(driver.exists() for driver in DRIVERS):
         return ()  # without importing torch: the server answers the sooner

@@ -250,7 +250,7 @@ class Call:
                 case Progress():
                     listener.on_progress(news.share)
                 case Stage():
-                    listener.on_stage(news.name)
+                    (listener.on_stage_end if news.over else listener.on_stage)(news.name)
                 case Further():
                     listener.on_chunks(news.chunks)
                 case Answer():

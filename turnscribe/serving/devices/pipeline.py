@@ -8,6 +8,7 @@ import os
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,4 +214,4 @@ class _Heard:
                 self._until = max(self._until, further[-1].end)
                 self._listener.on_chunks(further)
 
-        return Listener(on_progress, on_chunks, self._listener.should_stop, self._listener.on_stage)
+        return replace(self._listener, on_progress=on_progress, on_chunks=on_chunks)

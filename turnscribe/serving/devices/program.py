@@ -123,6 +123,7 @@ class Program:
         return Listener(
             on_progress=lambda share: self._send(Progress(number, share)),
             on_stage=lambda name: self._send(Stage(number, name)),
+            on_stage_end=lambda name: self._send(Stage(number, name, over=True)),
             on_chunks=lambda chunks: self._send(Further(number, tuple(chunks))),
             should_stop=self._stops[number].is_set,
         )

@@ -7,7 +7,6 @@ again, unless the server ended three times over it. One process at a time has a 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -21,8 +20,11 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
 
+from filelock import FileLock, Timeout
+
 from turnscribe.errors import SettingsError
 from turnscribe.files import whole
+from turnscribe.serving.caller import NOBODY, Caller
 from turnscribe.transcript import Turn
 
 Status: TypeAlias = Literal["queued", "running", "done", "failed"]
@@ -51,7 +53,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     webhook_tries INTEGER NOT NULL DEFAULT 0,
     webhook_at REAL,             -- when to try next
     webhook_told INTEGER NOT NULL DEFAULT 0,
-    told TEXT                    -- JSON: speaker, start and end of each turn that was told of live
+    told TEXT,                   -- JSON: speaker, start and end of each turn that was told of live
+    caller_key TEXT,             -- the label of the API key that it came with
+    traceparent TEXT             -- W3C's, of the request that it came in
 );
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, created_at);
 CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (ended_at);
@@ -78,6 +82,13 @@ class Job:
     webhook_at: float | None
     webhook_told: int
     told: tuple[Turn, ...] = ()
+    caller_key: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Who brought it."""
+        return Caller(self.caller_key, self.traceparent)
 
     @property
     def webhook_state(self) -> str:
@@ -86,6 +97,7 @@ class Job:
         return "told" if self.webhook_told else "pending" if waiting else "given up"
 
 
+ADDED = ("told", "caller_key", "traceparent")  # that an earlier version's database lacks
 COLUMNS = ", ".join(Job.__dataclass_fields__)
 
 
@@ -100,27 +112,25 @@ class JobStore:
         self.folder, self.retention_s, self.clock = folder, retention_s, clock
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._owner = open(folder / "owner", "a")  # noqa: SIM115
+            self._owner = FileLock(folder / "owner", thread_local=False)
+            self._owner.acquire(timeout=0)
+        except Timeout as error:
+            raise SettingsError("JOBS_FOLDER is another server's: give every server its own.") from error
         except OSError as error:
             raise SettingsError(f"JOBS_FOLDER cannot be written to ({error}): name another folder.") from error
-        try:
-            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._owner.close()
-            raise SettingsError("JOBS_FOLDER is another server's: give every server its own.") from error
         self._lock, self._closed = threading.RLock(), False
         try:
             self._db = _open_database(folder / "jobs.sqlite3")
             self._resume()
         except sqlite3.Error as error:
-            self._owner.close()
+            self._owner.release()
             raise SettingsError(f"JOBS_FOLDER's database cannot be used ({error}): name another folder.") from error
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             self._db.close()
-            self._owner.close()
+            self._owner.release()
 
     def add(
         self,
@@ -132,6 +142,7 @@ class JobStore:
         webhook: str | None,
         most_queued: int | None = None,
         told: Sequence[Turn] = (),
+        caller: Caller = NOBODY,
     ) -> Job:
         """Accept a job; when this returns, it is on the disk. Raises `TooManyJobs` where `most_queued` wait.
 
@@ -147,6 +158,8 @@ class JobStore:
             "created_at": self.clock(),
             "webhook": webhook,
             "told": json.dumps([[turn.speaker, turn.start, turn.end] for turn in told]) if told else None,
+            "caller_key": caller.key,
+            "traceparent": caller.traceparent,
         }
         columns, places = ", ".join(row), ", ".join("?" * len(row))
         try:
@@ -314,9 +327,10 @@ class JobStore:
             shutil.copyfileobj(file, upload, 2**20)
             upload.flush()
             os.fsync(upload.fileno())
-        folder = os.open(self.folder, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        if os.name == "posix":  # Windows opens no folder
+            folder = os.open(self.folder, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
 
     def _resume(self) -> None:
         """What the last server left: jobs in the middle, and files of jobs that were never accepted."""
@@ -343,8 +357,10 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute(f"PRAGMA journal_size_limit={LARGEST_JOURNAL}")
         database.execute("PRAGMA synchronous=FULL")
         database.executescript(SCHEMA)
-        if "told" not in {row["name"] for row in database.execute("PRAGMA table_info(jobs)")}:  # an earlier version's
-            database.execute("ALTER TABLE jobs ADD COLUMN told TEXT")
+        there = {row["name"] for row in database.execute("PRAGMA table_info(jobs)")}
+        for column in ADDED:
+            if column not in there:
+                database.execute(f"ALTER TABLE jobs ADD COLUMN {column} TEXT")
     except sqlite3.Error:
         database.close()
         raise

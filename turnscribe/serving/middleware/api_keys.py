@@ -1,4 +1,4 @@
-"""API keys: requests and WebSockets without one are refused."""
+"""API keys: requests and WebSockets without one are refused; what goes on knows the label of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from turnscribe.serving.caller import note_caller
 from turnscribe.serving.problems import Unauthorized, problem_response
+from turnscribe.serving.usage import label_of
 
 OPEN_TO_ALL = ("/health", "/ui")
 IN_SUBPROTOCOL = "openai-insecure-api-key."  # how OpenAI's SDK has a browser send a key, which can set no header
@@ -21,14 +23,14 @@ class ApiKeys:
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self.app, self.digests = app, [_digest(key) for key in keys]
+        self._labels = [label_of(key) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] not in ("http", "websocket")
-            or not self.digests
-            or _is_open(scope["path"])
-            or self._has_key(Headers(scope=scope), scope.get("subprotocols", ()))
-        ):
+        if scope["type"] not in ("http", "websocket") or not self.digests or _is_open(scope["path"]):
+            return await self.app(scope, receive, send)
+        label = self._label_of_key(Headers(scope=scope), scope.get("subprotocols", ()))
+        if label is not None:
+            note_caller(scope, key=label)
             return await self.app(scope, receive, send)
         refusal = Unauthorized(
             "The API key is missing or wrong: send it as Authorization: Bearer KEY.",
@@ -40,7 +42,8 @@ class ApiKeys:
         else:
             await response(scope, receive, send)
 
-    def _has_key(self, headers: Headers, subprotocols: Sequence[str]) -> bool:
+    def _label_of_key(self, headers: Headers, subprotocols: Sequence[str]) -> str | None:
+        """Of the key that was sent, if it is one."""
         scheme, _, key = headers.get("authorization", "").partition(" ")
         named = next((one for one in subprotocols if one.startswith(IN_SUBPROTOCOL)), IN_SUBPROTOCOL)
         sent = [
@@ -50,8 +53,8 @@ class ApiKeys:
         ]
         # Every key is compared, always, so that the time says nothing. Both headers count: a gateway may have put a
         # token of its own into Authorization.
-        equal = [hmac.compare_digest(one, digest) for one in sent for digest in self.digests]
-        return any(equal)
+        equal = [[hmac.compare_digest(one, digest) for one in sent] for digest in self.digests]
+        return next((label for label, same in zip(self._labels, equal, strict=True) if any(same)), None)
 
 
 def _is_open(path: str) -> bool:

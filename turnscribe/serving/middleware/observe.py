@@ -1,4 +1,4 @@
-"""One line of log and of metrics for each request, and for each WebSocket once it is closed.
+"""One line of log and of metrics for each request, and for each WebSocket once it is closed; and a span, if traced.
 
 Neither bodies, query strings nor keys are logged; of a path, only its route. Pure ASGI, so that streams and
 disconnections pass through untouched.
@@ -12,29 +12,33 @@ import time
 import traceback
 from http import HTTPStatus
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from turnscribe.serving.caller import caller_of, note_caller
 from turnscribe.serving.metrics import Metrics
 from turnscribe.serving.problems import CLIENT_CLOSED_REQUEST, Busy, ClientGone, problem_of, problem_response, reason
+from turnscribe.serving.tracing.spans import NO_TRACING, Span, Tracing
 
 log = logging.getLogger("turnscribe.server")
 
 NOT_LOGGED = ("/health", "/metrics")  # machines ask for these every few seconds
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class RequestObserver:
-    """Counts and logs requests by route and outcome; answers 500 where nothing below it did."""
+    """Counts, logs and traces requests by route and outcome; answers 500 where nothing below it did."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing = NO_TRACING) -> None:
+        self.app, self.metrics, self.tracing = app, metrics, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             return await self._observe_websocket(scope, receive, send)
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        began = time.perf_counter()
+        began, span = time.perf_counter(), self._begin_span(scope)
         status: int | None = None
 
         async def send_and_note_status(message: Message) -> None:
@@ -62,11 +66,12 @@ class RequestObserver:
             else:
                 status = 500
         finally:
-            self._note(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - began)
+            self._note(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - began, span)
 
     async def _observe_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Its status is 101 where it was accepted."""
         began, status = time.perf_counter(), CLIENT_CLOSED_REQUEST
+        span = self._begin_span(scope)
 
         async def send_and_note_status(message: Message) -> None:
             nonlocal status
@@ -88,10 +93,35 @@ class RequestObserver:
                 refusal = problem_response(problem_of(error), scope["path"])
                 await WebSocket(scope, receive, send).send_denial_response(refusal)
         finally:
-            self._note(scope, status, time.perf_counter() - began)
+            self._note(scope, status, time.perf_counter() - began, span)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _begin_span(self, scope: Scope) -> Span | None:
+        """Named by the method until the route is known. A method that is none of HTTP's may be any text."""
+        if scope["path"] in NOT_LOGGED:
+            return None
+        span = self.tracing.begin(_method(scope), Headers(scope=scope).get("traceparent"), incoming=True)
+        note_caller(scope, traceparent=span.traceparent)
+        return span
+
+    def _note(self, scope: Scope, status: int, seconds: float, span: Span | None) -> None:
         route = getattr(scope.get("route"), "path", "none")
-        self.metrics.count_answer(route, status, seconds)
+        if span is not None:
+            method, known = _method(scope), route != "none"
+            span.end(
+                name=f"{method} {route}" if known else method,
+                failed=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+                attributes={
+                    "http.request.method": method,
+                    "http.response.status_code": int(status),
+                    **({"http.route": route} if known else {}),
+                },
+            )
+        self.metrics.count_answer(route, status, seconds, caller_of(scope).key)
         if route not in NOT_LOGGED:
             log.info("%s %s %d %.3f s", scope.get("method", "WebSocket"), route, status, seconds)
+
+
+def _method(scope: Scope) -> str:
+    """A WebSocket begins as a GET."""
+    method = scope.get("method", "GET")
+    return method if method in METHODS else "_OTHER"

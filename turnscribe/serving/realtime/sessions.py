@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from turnscribe.files import disk_is_full
 from turnscribe.live.container import ContainerFormat
 from turnscribe.live.ear import PipelineEar
-from turnscribe.live.events import LiveEvent, Segment
+from turnscribe.live.events import Failed, LiveEvent, Segment
 from turnscribe.live.intake import intake_of
 from turnscribe.live.session import LiveSession
 from turnscribe.live.spool import Spool, recovered
 from turnscribe.live.told import note, noted
+from turnscribe.serving.caller import NOBODY, Caller
 from turnscribe.serving.jobs.runner import JobRunner
 from turnscribe.serving.jobs.store import JobStore
 from turnscribe.serving.problems import (
@@ -72,8 +73,9 @@ AUDIO, PARAMETERS, TOLD = ".live", ".live.json", ".live.told"  # files of a sess
 class Session:
     """One client's, over one or more connections. All but the work is done in the loop's thread."""
 
-    def __init__(self, sessions: Sessions, similarity: float | None) -> None:
+    def __init__(self, sessions: Sessions, similarity: float | None, caller: Caller) -> None:
         self.id = f"sess_{secrets.token_urlsafe(18)}"
+        self.caller = caller  # whoever began it
         self.fields = SessionFields()
         self.expires_at = int(time.time() + sessions.longest_s)
         self.connections = 0  # that it has had; the last one is its
@@ -89,6 +91,7 @@ class Session:
             spool=Spool(sessions.folder / f"{self.id}{AUDIO}"),
         )
         self._sessions, self._similarity = sessions, similarity
+        self._usage = sessions.service.metrics.usage
         self._loop = asyncio.get_running_loop()
         self._intake = intake_of(audio_format(self.fields))
         self._keeping = threading.Lock()  # a container's bytes are decoded in another thread
@@ -233,6 +236,7 @@ class Session:
     def _keep(self, data: bytes | None) -> None:
         """`None` is the end."""
         with self._keeping:
+            before = self.live.spool.samples
             try:
                 self.live.append(self._intake.end() if data is None else self._intake.take(data))
             except OSError as error:
@@ -240,6 +244,8 @@ class Session:
                     raise DiskFull("The server's disk is full: try again later, or tell its operator.") from error
                 raise
             self._received += len(data or b"")
+            seconds = (self.live.spool.samples - before) / SAMPLE_RATE
+            self._usage.count_audio(self.caller.key, "live", seconds)
 
     async def _end_container(self) -> None:
         try:
@@ -258,6 +264,8 @@ class Session:
 
     def _tell(self, event: LiveEvent) -> None:
         """Called in the worker's thread."""
+        if isinstance(event, Failed):
+            self._usage.count_error(self.caller.key, "live")
         if isinstance(event, Segment) and event.speaker is not None:
             self._sessions.note_told(self.id, event)
         for told in protocol.told(event):
@@ -281,6 +289,7 @@ class Session:
                     pass
         except Exception as error:
             log.error("a live session failed: %s", reason(error))
+            self._usage.count_error(self.caller.key, "live")
             self.add(protocol.error(InternalError("The session failed; what it told stays true.")))
         finally:
             self._ended = True
@@ -321,7 +330,7 @@ class Sessions:
             self._detector = load_speech_detector()
         return self._detector
 
-    async def begin(self) -> Session:
+    async def begin(self, caller: Caller = NOBODY) -> Session:
         """Raises `Busy`."""
         self.service.check_ready()
         if self._detector is None:
@@ -332,7 +341,7 @@ class Sessions:
             raise Busy(f"There are {self._most} live sessions, which is all there may be.", retry_after_s=30)
         if self._store.count("queued") >= self.service.settings.max_queued_jobs:
             raise Busy("Too many jobs are waiting, and a session becomes one: try again later.", retry_after_s=60)
-        session = Session(self, self.service.pipeline.voice_similarity)
+        session = Session(self, self.service.pipeline.voice_similarity, caller)
         self._sessions[session.id] = session
         return session
 
@@ -385,7 +394,7 @@ class Sessions:
         spool = session.live.spool
         try:
             if session.fields.turnscribe.keep and spool.samples:
-                job = await asyncio.to_thread(self._job_of, spool, _given(session.fields), session.live.told)
+                job = await asyncio.to_thread(self._job_of, session)
         except Exception as error:
             failed = True
             log.error("a live session's audio could not be kept, it stays in %s: %s", spool.path.name, reason(error))
@@ -440,13 +449,13 @@ class Sessions:
             except Exception as error:  # a full disk, a locked database
                 log.error("a live session's audio could not be kept, it stays in %s: %s", path.name, reason(error))
 
-    def _job_of(self, spool: Spool, given: dict[str, Any], told: Sequence[Turn]) -> str:
-        with spool.wav() as file:
-            return self._job(file, given, told)
+    def _job_of(self, session: Session) -> str:
+        with session.live.spool.wav() as file:
+            return self._job(file, _given(session.fields), session.live.told, session.caller)
 
-    def _job(self, file: IO[bytes], given: dict[str, Any], told: Sequence[Turn] = ()) -> str:
+    def _job(self, file: IO[bytes], given: dict[str, Any], told: Sequence[Turn] = (), caller: Caller = NOBODY) -> str:
         name = time.strftime("live %Y-%m-%d %H.%M.%S.wav", time.gmtime())
-        job = self._store.add(file, name=name, url=None, parameters=given, webhook=None, told=told)
+        job = self._store.add(file, name=name, url=None, parameters=given, webhook=None, told=told, caller=caller)
         self._runner.wake()
         return job.id
 

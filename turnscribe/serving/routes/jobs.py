@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,13 +16,14 @@ from starlette.requests import Request as HttpRequest
 from turnscribe.aliases import ALIASES, SHOWN_CHARACTERS
 from turnscribe.answer import to_answer
 from turnscribe.diarization.renaming import named_as
-from turnscribe.errors import BadAudio, BadParameters
+from turnscribe.errors import BadAudio, BadParameters, Cancelled
 from turnscribe.formats import Format, RenderOptions, find_format
 from turnscribe.inputs.fetch import check_url
 from turnscribe.listener import Listener
 from turnscribe.parameters import PARAMETERS
 from turnscribe.serving import documents
 from turnscribe.serving.bodies import Body, media_type_of, parameters_of, read_body, read_form
+from turnscribe.serving.caller import Caller, caller_of
 from turnscribe.serving.jobs.runner import JobRunner
 from turnscribe.serving.jobs.store import Job, JobStore, TooManyJobs
 from turnscribe.serving.jobs.webhooks import Post, Webhooks
@@ -43,8 +44,19 @@ def create_job_runner(service: Service, store: JobStore, *, post: Post) -> JobRu
     settings = service.settings
 
     def transcribe(job: Job, listener: Listener) -> str:
-        audio = service.fetch(job.url) if job.url else store.upload(job.id).read_bytes()
-        transcript = service.transcribe(audio, service.parse(job.parameters), listener)
+        span = service.tracing.begin("job", job.traceparent)
+        caller = replace(job.caller, traceparent=span.traceparent)
+        try:
+            audio = service.fetch(job.url) if job.url else store.upload(job.id).read_bytes()
+            transcript = service.transcribe(audio, service.parse(job.parameters), listener, caller, "job")
+        except Cancelled:
+            span.end()
+            raise
+        except Exception:
+            service.metrics.usage.count_error(job.caller_key, "job")
+            span.end(failed=True)
+            raise
+        span.end()
         return to_json(named_as(transcript, job.told)).decode()
 
     service.metrics.gauge("jobs_running", "Jobs on the models.", lambda: store.count("running"))
@@ -76,7 +88,7 @@ class JobRoutes:
         try:
             order = JobOrder.read(body, self.service.pipeline.limits.url_ports)
             self._check(order, body)
-            job = await asyncio.to_thread(self._accept, order, body)
+            job = await asyncio.to_thread(self._accept, order, body, caller_of(http_request.scope))
         finally:
             body.release()
         await asyncio.to_thread(self.runner.wake)
@@ -111,7 +123,7 @@ class JobRoutes:
         if self.service.parse(order.parameters).diarize and not pipeline.has_diarizer:
             raise BadParameters("diarize is true and no diarizer is loaded: leave it out.")
 
-    def _accept(self, order: JobOrder, body: Body) -> dict[str, Any]:
+    def _accept(self, order: JobOrder, body: Body, caller: Caller) -> dict[str, Any]:
         try:
             job = self.store.add(
                 body.file,
@@ -120,6 +132,7 @@ class JobRoutes:
                 parameters=kept_parameters(order.parameters),
                 webhook=order.webhook,
                 most_queued=self.service.settings.max_queued_jobs,
+                caller=caller,
             )
         except TooManyJobs:
             raise Busy("Too many jobs are waiting: try again later.", retry_after_s=60) from None

@@ -12,6 +12,7 @@ from starlette.requests import Request as HttpRequest
 
 from turnscribe.listener import Listener
 from turnscribe.serving.bodies import Body
+from turnscribe.serving.caller import caller_of
 from turnscribe.serving.openai_answer import TranscriptEvents, event
 from turnscribe.serving.openai_form import TranscriptionForm
 from turnscribe.serving.problems import ClientGone, openai_error
@@ -30,7 +31,8 @@ class TranscriptionStream:
         self._service, self._form = service, form
         self._loop = asyncio.get_running_loop()
         self._further: Further = asyncio.Queue()
-        self._submission = service.submit(body, form.request, Listener(on_chunks=self._add))
+        caller = caller_of(http_request.scope)
+        self._submission = service.submit(body, form.request, Listener(on_chunks=self._add), caller)
         self._submission.future.add_done_callback(partial(_end_of, self._loop, self._further))
         self._gone = asyncio.create_task(disconnected(http_request))
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 from starlette.websockets import WebSocket
 
+from turnscribe.serving.caller import caller_of
 from turnscribe.serving.problems import Forbidden, Problem, problem_response
 from turnscribe.serving.realtime.connection import Connection
 from turnscribe.serving.realtime.protocol import closed, new_event_id, place_of
@@ -21,7 +22,7 @@ def add_realtime_routes(app: FastAPI, sessions: Sessions) -> None:
         id, session, job = websocket.query_params.get("session_id"), None, None
         try:
             _check_origin(websocket, has_keys=bool(sessions.service.settings.keys))
-            session = await sessions.begin() if id is None else sessions.find(id)
+            session = await sessions.begin(caller_of(websocket.scope)) if id is None else sessions.find(id)
             if session is None and id is not None:
                 job = sessions.job_of(id)
         except Problem as problem:
