@@ -16,8 +16,8 @@ LOCK = (REPOSITORY / "requirements-lock.txt").read_text()
 ENTRY = re.compile(r"^([a-z0-9-]+)==(\S+) \\\n((?: {4}--hash=\S+(?: \\)?\n)+)", re.MULTILINE)
 PINS = {name: version for name, version, _ in ENTRY.findall(LOCK)}
 PYTHON = "3.11"
-WANTED = [Requirement(line) for file in ("requirements.txt", "requirements-server.txt") for line in requirements(file)
-          if not line.startswith("-")]  # fmt: skip
+FILES = ("requirements.txt", "requirements-formats.txt", "requirements-server.txt")
+WANTED = [Requirement(line) for file in FILES for line in requirements(file) if not line.startswith("-")]
 
 
 def environment() -> dict[str, str]:
