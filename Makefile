@@ -64,7 +64,8 @@ lock: .venv-lock/installed
 .PHONY: audit
 audit: .venv-lock/installed
 	mkdir -p build
-	sed -n 's/^\([a-z0-9-]*\)>=\([0-9.]*\).*/\1==\2/p' requirements-server.txt > build/oldest-server.txt
+	sed -n 's/^\([a-z0-9-]*\)>=\([0-9.]*\).*/\1==\2/p' requirements-formats.txt requirements-server.txt \
+		> build/oldest-server.txt
 	.venv-lock/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements-lock.txt
 	.venv-lock/bin/pip-audit --strict --disable-pip --no-deps --requirement build/oldest-server.txt
 
@@ -151,17 +152,17 @@ $(VENV)/installed: requirements.txt
 	$(RUN) -m pip install -r requirements.txt
 	touch $@
 
-$(VENV)/installed-server: $(VENV)/installed requirements-server.txt
+$(VENV)/installed-server: $(VENV)/installed requirements-server.txt requirements-formats.txt
 	$(RUN) -m pip install -r requirements-server.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-docs.txt requirements-otel.txt \
-		requirements-server.txt
+		requirements-server.txt requirements-formats.txt
 	$(RUN) -m pip install -r requirements-dev.txt
 	touch $@
 
 $(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-dev.txt requirements-docs.txt \
-		requirements-otel.txt requirements-server.txt
+		requirements-otel.txt requirements-server.txt requirements-formats.txt
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install -r requirements-oldest.txt -r requirements.txt -r requirements-dev.txt
 	touch $@
@@ -205,7 +206,7 @@ $(OLDEST)/installed-dev: requirements-oldest.txt requirements.txt requirements-d
 on_top_of = test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D); \
 	cd $(@D)/lib/python3*/site-packages && ls -d $(CURDIR)/$(1)/lib/python3*/site-packages > below.pth
 
-$(BENCHMARK)/installed: requirements-benchmark.txt requirements-server.txt requirements.txt
+$(BENCHMARK)/installed: requirements-benchmark.txt requirements-server.txt requirements-formats.txt requirements.txt
 	test -x $(BENCHMARK)/bin/python || $(PYTHON) -m venv $(BENCHMARK)
 	$(BENCHMARK)/bin/python -m pip install -r requirements-benchmark.txt
 	touch $@

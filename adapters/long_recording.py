@@ -81,13 +81,14 @@ def merge_parts(
 
     Raises `PlaceError`, `SettingsError`.
     """
+    request = deployment.parse(entry.parameters)
     transcript = merge(
         parts,
-        deployment.parse(entry.parameters),
+        request,
         threshold=deployment.load_settings().speaker_similarity,
         assign_speakers=assign_speakers,
         group_turns=group_turns,
     )
     transcript = replace(transcript, warnings=tuple(dict.fromkeys((*warnings, *transcript.warnings))))
-    write_results(entry, transcript, formats=formats)
+    write_results(entry, transcript, formats=formats, subtitles=request.subtitles)
     return replace(entry, status="done", duration=transcript.duration)

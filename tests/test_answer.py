@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
+import sys
 from typing import Any
 
+import mammoth
 import numpy as np
 import pytest
 
 from turnscribe.answer import to_answer
 from turnscribe.errors import BadParameters
 from turnscribe.formats import FORMATS
+from turnscribe.parameters import parse_parameters
 from turnscribe.request import Request
 from turnscribe.transcript import Chunk, SpeakerText, Speculation, Transcript, Turn, Word
 
@@ -89,9 +94,38 @@ def test_formatted_stands_beside_the_other_keys() -> None:
     assert len(to_answer(CALL, Request(timestamps="word", response_format="verbose_json"))["formatted"]["words"]) == 3
 
 
+def test_a_binary_format_is_base64() -> None:
+    formatted = to_answer(CALL, Request(response_format="docx"))["formatted"]
+    assert CALL.chunks[0].text.strip() in mammoth.extract_raw_text(io.BytesIO(base64.b64decode(formatted))).value
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "package"), [("docx", "docx", "python-docx"), ("ass", "pysubs2", "pysubs2")]
+)
+def test_a_format_whose_library_is_missing_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, name: str, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    sentence = (
+        f"^response_format is '{name}', and {package} is not installed here: pip install {package}, "
+        r"or choose another format\.$"
+    )
+    with pytest.raises(BadParameters, match=sentence):
+        to_answer(CALL, Request(response_format=name))
+    with pytest.raises(BadParameters, match=sentence):  # before anything is transcribed
+        parse_parameters({"response_format": name})
+
+
+def test_formatted_subtitles_keep_to_the_requests_limits() -> None:
+    request = parse_parameters({"response_format": "vtt", "max_line_width": 10, "max_line_count": 1})
+    cues = to_answer(CALL, request)["formatted"].split("\n\n")[1:]
+    assert all(len(cue.splitlines()) == 2 for cue in cues)
+    assert len(cues) > len(CALL.chunks)
+
+
 def test_an_unknown_format_is_one_sentence() -> None:
-    with pytest.raises(BadParameters, match=f"^response_format is 'docx': give one of {', '.join(FORMATS)}.$"):
-        to_answer(CALL, Request(response_format="docx"))
+    with pytest.raises(BadParameters, match=f"^response_format is 'pdf': give one of {', '.join(FORMATS)}.$"):
+        to_answer(CALL, Request(response_format="pdf"))
 
 
 def test_numpy_and_nan_do_not_reach_the_answer() -> None:

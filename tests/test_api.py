@@ -34,8 +34,8 @@ def test_wrong_parameters_and_formats_are_one_sentence() -> None:
     transcriber = Transcriber(FakePipeline())  # type: ignore[arg-type]
     with pytest.raises(BadParameters, match="batch_size is 'many'"):
         transcriber.transcribe(b"sound", batch_size="many")
-    with pytest.raises(BadParameters, match="response_format is 'docx'"):
-        transcriber.transcribe(b"sound").to("docx")
+    with pytest.raises(BadParameters, match="response_format is 'pdf'"):
+        transcriber.transcribe(b"sound").to("pdf")
 
 
 def test_without_a_model_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,11 @@ ADDED = {
     "length_penalty": 1.0,
     "patience": 1.0,
     "full_windows": True,
+    "max_line_width": 42,
+    "max_line_count": 2,
+    "max_cue_duration_s": 7.0,
+    "max_characters_per_second": None,
+    "min_cue_gap_s": 0.0,
 }
 
 
@@ -151,9 +156,16 @@ def test_a_config_cannot_be_changed() -> None:
         ("encoding", "pcm_s16le", "pcm_s16le"),
         ("channels", "split", "split"),
         ("audio_track", "2", 2),
+        ("max_line_width", "32", 32),
+        ("max_line_count", 1.0, 1),
+        ("max_cue_duration_s", 6, 6.0),
+        ("max_characters_per_second", "17", 17.0),
+        ("min_cue_gap_s", "0.083", 0.083),
         *(
             ("response_format", name, name)
-            for name in "json verbose_json diarized_json text srt vtt tsv rttm".split()
+            for name in (
+                "json verbose_json diarized_json text srt vtt tsv rttm ass lrc md docx ctm stm textgrid eaf".split()
+            )
         ),
     ],
 )
@@ -212,6 +224,11 @@ WRONG = {
     "beam_size": ["wide", 0, 11, "1.5", True],
     "vad_parameters": ["0.5", "{", 7, [], "[]", "[" * 100_000, {"threshold": 2}, '{"speech_pad_ms": true}'],
     "audio_track": ["second", 0, "-1", 1.5, 101, True],
+    "max_line_width": ["wide", 9, 1001, 32.5, True],
+    "max_line_count": ["two", 0, 11, "1.5", True],
+    "max_cue_duration_s": ["long", 0.5, 61, "nan", True],
+    "max_characters_per_second": ["fast", 0, 101, "inf", True],
+    "min_cue_gap_s": ["two frames", -0.1, 2.1, "nan", False],
 }
 RIGHT = {  # what the sentence has to offer instead
     "task": "'transcribe' or 'translate'",
@@ -249,6 +266,11 @@ RIGHT = {  # what the sentence has to offer instead
     "beam_size": "1 to 10",
     "vad_parameters": "give ",
     "audio_track": "from 1, the first track",
+    "max_line_width": "10 to 1000",
+    "max_line_count": "1 to 10",
+    "max_cue_duration_s": "seconds from 1 to 60",
+    "max_characters_per_second": "a number from 1 to 100",
+    "min_cue_gap_s": "seconds from 0 to 2",
 }
 
 

@@ -16,7 +16,7 @@ LOCK = (REPOSITORY / "requirements-lock.txt").read_text()
 ENTRY = re.compile(r"^([a-z0-9-]+)==(\S+) \\\n((?: {4}--hash=\S+(?: \\)?\n)+)", re.MULTILINE)
 PINS = {name: version for name, version, _ in ENTRY.findall(LOCK)}
 PYTHON = "3.11"
-FILES = ("requirements.txt", "requirements-server.txt", "requirements-otel.txt")
+FILES = ("requirements.txt", "requirements-formats.txt", "requirements-server.txt", "requirements-otel.txt")
 WANTED = [Requirement(line) for file in FILES for line in requirements(file) if not line.startswith("-")]
 
 

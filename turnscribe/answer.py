@@ -1,11 +1,12 @@
 """The endpoint's answer to a request: a transcript as one JSON object of plain Python values.
 
 Both serving containers and the hub's client need `text` and `chunks` at the top. The rendering in `formatted`
-is one of `formats`.
+is one of `formats`; JSON has no bytes, so one that is binary is base64 there.
 """
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from turnscribe.formats import render
@@ -22,12 +23,12 @@ def to_answer(transcript: Transcript, request: Request) -> dict[str, Any]:
     `speculation` only when an assistant ran, `formatted` only with a `response_format`; chunks have a `language`
     where each window has its own. A chunk's and a word's text keep the space before them, so that, joined, they are
     the text.
-    Raises `BadParameters` for a `response_format` that is not in `formats.FORMATS`.
+    Raises `BadParameters` for a `response_format` that is not in `formats.FORMATS`, or cannot be rendered here.
     """
     run = transcript.speculation
     formatted = None
     if request.response_format:
-        formatted = render(transcript, request.response_format, words=request.word_times)
+        formatted = render(transcript, request.response_format, words=request.word_times, subtitles=request.subtitles)
     answer = known(
         {
             "text": transcript.text,
@@ -54,7 +55,9 @@ def to_answer(transcript: Transcript, request: Request) -> dict[str, Any]:
     )
     answer.setdefault("language", None)
     if formatted is not None:
-        answer["formatted"] = formatted
+        answer["formatted"] = (
+            base64.b64encode(formatted).decode("ascii") if isinstance(formatted, bytes) else formatted
+        )
     return answer
 
 

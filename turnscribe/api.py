@@ -19,18 +19,23 @@ from turnscribe import parameters, settings, transcript
 from turnscribe.formats import Rendered, render
 from turnscribe.listener import SILENT, Listener
 from turnscribe.pipeline import Pipeline, load_pipeline
+from turnscribe.subtitle_limits import USUAL_LIMITS, SubtitleLimits
 
 
 @dataclass(frozen=True)
 class Transcript(transcript.Transcript):
     """A transcript that renders itself."""
 
-    def to(self, format: str, *, words: bool = True, name: str = "audio") -> Rendered:
-        """In one of `formats.FORMATS`: text, or an object for the JSON ones. Raises `BadParameters` for another.
+    def to(
+        self, format: str, *, words: bool = True, name: str = "audio", subtitles: SubtitleLimits = USUAL_LIMITS
+    ) -> Rendered:
+        """In one of `formats.FORMATS`: text, an object for the JSON ones, bytes for docx. Raises `BadParameters` for
+        another, and for one whose library is not installed.
 
-        `words=False` keeps word times out of JSON; `name` is the recording's where a format names it.
+        `words=False` keeps word times out of JSON; `name` is the recording's where a format names it; `subtitles`
+        are the limits of those, by default the usual ones.
         """
-        return render(self, format, words=words, name=name)
+        return render(self, format, words=words, name=name, subtitles=subtitles)
 
 
 class Transcriber:

@@ -1,7 +1,7 @@
 """A request's parameters, as they come from outside, to a `Request`.
 
-Every field of `Request` and `DecodingOptions` that says how to give it is a parameter; so a new one is a new field
-there. What is wrong is one sentence: what was wrong, and what would be right.
+Every field of `Request`, and of what is nested in it, that says how to give it is a parameter; so a new one is a new
+field there. What is wrong is one sentence: what was wrong, and what would be right.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from typing_extensions import Doc
 
 from turnscribe.aliases import SHOWN_CHARACTERS, Sent, is_missing, resolve, shown
 from turnscribe.errors import BadParameters, SettingsError
-from turnscribe.formats import FORMATS
-from turnscribe.request import MULTI, DecodingOptions, Request
+from turnscribe.formats import FORMATS, find_format
+from turnscribe.request import MULTI, DecodingOptions, Request, SubtitleOptions
 from turnscribe.whisper.languages import language_code
 
+NESTED = {"decoding": DecodingOptions, "subtitles": SubtitleOptions}  # parts of a `Request`, by their fields
 EXCLUSIVE = (("vad", "speech"), ("num_beams", "assisted"))  # where one says something, the other must not
 DEFAULTS_PREFIX = "INFERENCE_"
 AUTO = "auto"  # as `language`: judged by the recording, whatever the operator's default is
@@ -37,8 +38,10 @@ class Parameters(BaseModel):
 
     def request(self) -> Request:
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        decoding = {name: values.pop(name) for name in _documented(DecodingOptions)}
-        return Request(decoding=DecodingOptions(**decoding), **values)
+        nested: dict[str, Any] = {
+            field: kind(**{name: values.pop(name) for name in _documented(kind)}) for field, kind in NESTED.items()
+        }
+        return Request(**nested, **values)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -106,7 +109,7 @@ def inference_config(defaults: Mapping[str, object] | None = None) -> type[Param
     'de'
     """
     given = dict(defaults or {})
-    known = _documented(DecodingOptions) | _documented(Request)
+    known = _all_documented()
     hint, default, _ = known["response_format"]
     *others, last = map(repr, FORMATS)
     known["response_format"] = (hint, default, f"{', '.join(others)} or {last}")
@@ -152,12 +155,18 @@ def check_defaults(config: type[Parameters] | None = None) -> None:
 
 def parameters_of(request: Request) -> dict[str, object]:
     """The parameters that `parse_parameters` makes `request` of, those that say nothing left out."""
-    values = {name: getattr(request.decoding, name) for name in _documented(DecodingOptions)}
-    values |= {name: getattr(request, name) for name in _documented(Request)}
+    values = {name: getattr(request, name) for name in _documented(Request)}
+    for field, kind in NESTED.items():
+        values |= {name: getattr(getattr(request, field), name) for name in _documented(kind)}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _documented(kind: type[DecodingOptions] | type[Request]) -> dict[str, tuple[object, object, str]]:
+def _all_documented() -> dict[str, tuple[object, object, str]]:
+    """Every parameter."""
+    return {name: found for kind in (*NESTED.values(), Request) for name, found in _documented(kind).items()}
+
+
+def _documented(kind: type[Any]) -> dict[str, tuple[object, object, str]]:
     """The fields that are parameters: their types, defaults, and what to give."""
     hints = get_type_hints(kind, include_extras=True)
     found = {}
@@ -171,7 +180,7 @@ def _documented(kind: type[DecodingOptions] | type[Request]) -> dict[str, tuple[
 @cache
 def _numbers() -> frozenset[str]:
     """The parameters that are numbers."""
-    hints = {name: hint for kind in (DecodingOptions, Request) for name, (hint, _, _) in _documented(kind).items()}
+    hints = {name: hint for name, (hint, _, _) in _all_documented().items()}
     return frozenset(name for name, hint in hints.items() if {int, float} & _alternatives(hint))
 
 
@@ -256,6 +265,8 @@ def _shown_name(name: str) -> str:
 
 
 def _check_pairs(request: Request) -> None:
+    if request.response_format is not None:
+        find_format(request.response_format)  # so that nothing is transcribed that cannot be written
     language, languages = request.decoding.language, request.decoding.languages
     decoding = request.decoding
     if decoding.num_beams > 1 and decoding.assisted:
@@ -287,4 +298,5 @@ def _check_pairs(request: Request) -> None:
 DEFAULTS = {name: default for name, (_, default, _) in _documented(DecodingOptions).items()}
 InferenceConfig = inference_config()
 PARAMETERS = frozenset(InferenceConfig.model_fields)
+SUBTITLES = tuple(_documented(SubtitleOptions))
 LISTS = frozenset(name for name, (hint, _, _) in _documented(DecodingOptions).items() if _is_list(hint))

@@ -13,6 +13,8 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from typing_extensions import Doc
 
+from turnscribe.subtitle_limits import SubtitleLimits
+
 PROMPT_CHARACTERS = 10_000
 MOST_KEYWORDS = 200
 KEYWORD_CHARACTERS = 100
@@ -106,6 +108,23 @@ class DecodingOptions:
 
 
 @dataclass(frozen=True)
+class SubtitleOptions(SubtitleLimits):
+    """`SubtitleLimits` as a request may set them."""
+
+    max_line_width: Annotated[int, Ge(10), Le(1000), Doc("a whole number from 10 to 1000")] = (
+        SubtitleLimits.max_line_width
+    )
+    max_line_count: Annotated[int, Ge(1), Le(10), Doc("a whole number from 1 to 10")] = SubtitleLimits.max_line_count
+    max_cue_duration_s: Annotated[float, Ge(1), Le(60), Doc("seconds from 1 to 60")] = (
+        SubtitleLimits.max_cue_duration_s
+    )
+    max_characters_per_second: Annotated[
+        float | None, Ge(1), Le(100), Doc("a number from 1 to 100, or nothing (cues end with their words)")
+    ] = SubtitleLimits.max_characters_per_second
+    min_cue_gap_s: Annotated[float, Ge(0), Le(2), Doc("seconds from 0 to 2")] = SubtitleLimits.min_cue_gap_s
+
+
+@dataclass(frozen=True)
 class Request:
     """What is done with one recording: how it is read, decoded and diarized, and how the answer looks.
 
@@ -113,7 +132,8 @@ class Request:
     `audio_track=None` is the first that can be decoded and is not silent. `diarize=None` diarizes where a diarizer is
     loaded. `known_speakers` are files with people's voices, by name: who sounds like one of them gets that name, and
     with `known_voices` who sounds like somebody in the operator's folder of voices does.
-    `response_format` is one of `formats.FORMATS`. `ignored` names what was sent and is not known.
+    `response_format` is one of `formats.FORMATS`, and `subtitles` are the limits of those that are subtitles.
+    `ignored` names what was sent and is not known.
     """
 
     decoding: DecodingOptions = DecodingOptions()
@@ -130,6 +150,7 @@ class Request:
     known_voices: Annotated[bool, Doc("true or false")] = True
     timestamps: Annotated[Literal["segment", "word"], Doc("'segment' or 'word'")] = "segment"
     response_format: Annotated[str | None, Doc("the name of a format")] = None
+    subtitles: SubtitleOptions = SubtitleOptions()
     known_speakers: Mapping[str, bytes] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
 

@@ -26,7 +26,7 @@ from uuid import uuid4
 
 from adapters.flyte.failures import TryAgain, of_the_file
 from adapters.repository import REPOSITORY
-from turnscribe.bulk.entries import TEXT_FORMATS, attempt, transcribe_entry
+from turnscribe.bulk.entries import FILE_FORMATS, attempt, transcribe_entry
 from turnscribe.bulk.manifest import (
     REPORT,
     Entry,
@@ -41,6 +41,7 @@ from turnscribe.bulk.manifest import (
 from turnscribe.bulk.places import PlaceError, Refused, shown, version
 from turnscribe.deployment import Deployment
 from turnscribe.errors import BadParameters
+from turnscribe.formats import find_format
 from turnscribe.parameters import parameters_of
 
 SHARD_BYTES = 2**27  # files of one shard are in memory together: five hours of mp3 are 1 GB of samples
@@ -205,8 +206,10 @@ def request_parameters(text: str, deployment: Deployment = REPOSITORY) -> dict[s
 def format_names(text: str) -> list[str]:
     """`"srt vtt"` or `"srt,vtt"` to names of formats. Raises `BadParameters`."""
     names = re.findall(r"[^\s,]+", text)
-    if wrong := [name for name in names if name not in TEXT_FORMATS]:
-        raise BadParameters(f"formats has {wrong[0][:40]!r}: choose from {', '.join(TEXT_FORMATS)}.")
+    if wrong := [name for name in names if name not in FILE_FORMATS]:
+        raise BadParameters(f"formats has {wrong[0][:40]!r}: choose from {', '.join(FILE_FORMATS)}.")
+    for name in names:
+        find_format(name)  # raises where what it needs is not installed
     return names
 
 

@@ -27,11 +27,12 @@ from adapters.ray.cluster import build_actor, build_environment, join_cluster
 from adapters.ray.passes import Pool, WorkersDie, transcribe_all, transcribe_parts
 from adapters.ray.report import Report
 from adapters.repository import REPOSITORY
-from turnscribe.bulk.entries import TEXT_FORMATS
+from turnscribe.bulk.entries import FILE_FORMATS
 from turnscribe.bulk.manifest import Entry, ManifestError, left_to_do, list_entries, merge_report, read_report
 from turnscribe.bulk.places import PlaceError
-from turnscribe.errors import TurnscribeError
+from turnscribe.errors import BadParameters, TurnscribeError
 from turnscribe.files import printable
+from turnscribe.formats import find_format
 from turnscribe.interrupts import interrupt, two_step_interrupt
 
 
@@ -107,7 +108,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="file, folder, s3:// prefix, https:// URL, or manifest (.jsonl)")
     add("--output", required=True, metavar="DIR", help="folder that all nodes share, or s3:// prefix")
-    add("--format", nargs="+", choices=TEXT_FORMATS, default=[], help="beside the answers")
+    add("--format", nargs="+", choices=FILE_FORMATS, default=[], help="beside the answers")
     add("--parameters", type=_parameters, default={}, metavar="JSON", help="""a request's: '{"language": "en"}'""")
     add("--part-minutes", type=float, metavar="N", help="cut longer recordings, and share their parts out")
     add("--files-per-bundle", type=_positive, default=16, metavar="N", help="sharing batches (default: 16)")
@@ -138,6 +139,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     own("--object-store-memory", type=_positive, metavar="BYTES", help="default: Ray's")
     own("--temp-dir", metavar="DIR", help="Ray's sockets and logs; a short path (default: /tmp/ray)")
     args = parser.parse_args(argv)
+    for name in args.format:
+        try:
+            find_format(name)  # what it needs is installed
+        except BadParameters as error:
+            parser.error(str(error))
     if (args.address or "").startswith("ray://"):
         parser.error("Ray Data cannot be driven over ray://: run this on the cluster, with --address auto.")
     if args.address and (args.cpus or args.object_store_memory or args.temp_dir):

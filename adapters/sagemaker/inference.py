@@ -12,6 +12,7 @@ none leaves this file that is not one of our sentences.
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -93,8 +94,9 @@ def transform_fn(
     content_type: str | None,
     accept: str | None,
     context: Any = None,
-) -> str:
-    """The answer in the form `accept` asks for. `body` is a `str` where the container decoded it.
+) -> str | bytes:
+    """The answer in the form `accept` asks for: bytes where that is binary. `body` is a `str` where the container
+    decoded it.
 
     Raises `TurnscribeError`, its text fit for the caller: the PyTorch container would send an error's causes too.
     """
@@ -103,7 +105,8 @@ def transform_fn(
         request = build_request(body, content_type, parse_attributes(_header(context, ATTRIBUTES)))
         if response_format is None:
             return json.dumps(model(request), ensure_ascii=False)
-        return str(model(_in_format(request, response_format))["formatted"])
+        formatted = str(model(_in_format(request, response_format))["formatted"])
+        return base64.b64decode(formatted) if FORMATS[response_format].is_binary else formatted
     except TurnscribeError as error:
         raise error from None
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import mammoth
 import pytest
 
 from config import parse_config
 from tests.fakes import TRANSCRIPT, FakePipeline, deployed
 from turnscribe.bulk import entries as entries_module
 from turnscribe.bulk import places
-from turnscribe.bulk.entries import TEXT_FORMATS, attempt, transcribe_bundle, transcribe_entry, transcribe_file
+from turnscribe.bulk.entries import FILE_FORMATS, attempt, transcribe_bundle, transcribe_entry, transcribe_file
 from turnscribe.bulk.manifest import Entry
 from turnscribe.bulk.places import PlaceError
 from turnscribe.errors import BadAudio, BadParameters
@@ -60,8 +63,8 @@ def test_on_a_full_disk_nothing_is_transcribed(entry: Entry, monkeypatch: pytest
 def test_the_answer_is_written_last(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(entries_module, "write", lambda uri, text: (written.append(uri), places.write(uri, text)))
-    done = transcribe_entry(entry, deployed(FakePipeline()), formats=TEXT_FORMATS)
-    suffixes = [FORMATS[name].suffix for name in TEXT_FORMATS]
+    done = transcribe_entry(entry, deployed(FakePipeline()), formats=FILE_FORMATS)
+    suffixes = [FORMATS[name].suffix for name in FILE_FORMATS]
     assert written == [f"{entry.output}.{suffix}" for suffix in [*suffixes, "json"]]
     assert (done.status, done.duration, done.uri) == ("done", 3.0, entry.uri)
     answer = json.loads(Path(entry.answer).read_text())
@@ -69,6 +72,19 @@ def test_the_answer_is_written_last(entry: Entry, monkeypatch: pytest.MonkeyPatc
     assert [word["speaker"] for word in answer["words"]] == ["SPEAKER_00"] * 2 + ["SPEAKER_01"] * 2
     assert "SPEAKER_01: good morning" in Path(entry.output + ".srt").read_text()
     assert Path(entry.output + ".rttm").read_text().startswith("SPEAKER talk 1 ")
+    assert "good morning" in mammoth.extract_raw_text(io.BytesIO(Path(entry.output + ".docx").read_bytes())).value
+
+
+def test_subtitles_keep_to_the_limits_of_the_entry(entry: Entry) -> None:
+    narrow = replace(entry, parameters={"max_line_width": 10, "max_line_count": 1})
+    transcribe_entry(narrow, deployed(FakePipeline()), formats=["vtt"])
+    cues = Path(entry.output + ".vtt").read_text().split("\n\n")[1:]
+    assert [cue.splitlines()[1:] for cue in cues] == [
+        ["<v SPEAKER_00>hello"],
+        ["<v SPEAKER_00>there"],
+        ["<v SPEAKER_01>good"],
+        ["<v SPEAKER_01>morning"],
+    ]
 
 
 def test_files_of_a_bundle_go_together_and_a_bad_one_is_reported(tmp_path: Path) -> None:
@@ -107,11 +123,11 @@ def test_whoever_attempts_an_entry_may_get_its_error(entry: Entry) -> None:
 def test_a_signature_is_in_no_output(entry: Entry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(entries_module, "read", lambda uri, **_: AUDIO)
     signed = Entry("https://h.example/y.mp3?sig=S3CRET&x=a/b.c", str(tmp_path / "out" / "y"))
-    transcribe_entry(signed, deployed(FakePipeline()), formats=TEXT_FORMATS)
-    written = [path.read_text() for path in (tmp_path / "out").iterdir()]
-    assert len(written) == 6
-    assert not any("S3CRET" in text for text in written)
-    assert any(text.startswith("SPEAKER y 1 ") for text in written)
+    transcribe_entry(signed, deployed(FakePipeline()), formats=FILE_FORMATS)
+    written = [path.read_bytes() for path in (tmp_path / "out").iterdir()]
+    assert len(written) == len(FILE_FORMATS) + 1
+    assert not any(b"S3CRET" in content for content in written)
+    assert any(content.startswith(b"SPEAKER y 1 ") for content in written)
 
 
 def test_a_transcript_survives_json() -> None:

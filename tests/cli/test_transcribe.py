@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mammoth
 import pytest
 
 from config import parse_config
@@ -185,9 +187,14 @@ def test_every_format_can_be_written_side_by_side(talks: Path, tmp_path: Path, n
         "verbose_json": "a.verbose.json",
         "diarized_json": "a.diarized.json",
         "answer": "a.answer.json",
+        "textgrid": "a.TextGrid",
     }
     assert written == suffix.get(name, f"a.{name}")
-    text = (tmp_path / "out" / written).read_text()
+    content = (tmp_path / "out" / written).read_bytes()
+    if name == "docx":
+        assert "a.wav" in mammoth.extract_raw_text(io.BytesIO(content)).value
+        return
+    text = content.decode()
     if written.endswith(".json"):
         assert json.loads(text)["text"] == " a.wav"
     assert name != "rttm" or text.startswith("SPEAKER a 1 0.500 1.500")
@@ -368,7 +375,7 @@ def test_warnings_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_wrong_usage_is_2_before_any_model_is_loaded(
     talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for argv in ([], ["a.wav", "--format", "docx"], ["a.wav", "--num-speakers", "two"]):
+    for argv in ([], ["a.wav", "--format", "pdf"], ["a.wav", "--num-speakers", "two"]):
         with pytest.raises(SystemExit) as stopped:
             main(argv)
         assert stopped.value.code == 2
@@ -381,8 +388,26 @@ def test_wrong_usage_is_2_before_any_model_is_loaded(
     assert stopped.value.code == 2
     assert "several formats need --output-dir" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        run(talks / "a.wav", "--format", "srt,docx", "--output-dir", tmp_path)
-    assert "'docx' is no format: give some of json, verbose_json," in capsys.readouterr().err
+        run(talks / "a.wav", "--format", "srt,pdf", "--output-dir", tmp_path)
+    assert "'pdf' is no format: give some of json, verbose_json," in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(talks / "a.wav", "--format", "docx")
+    assert "docx is no text to be printed: it needs --output-dir." in capsys.readouterr().err
+
+
+def test_a_format_whose_library_is_missing_is_refused_before_any_model_is_loaded(
+    talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "docx", None)
+    with pytest.raises(SystemExit):
+        main([str(talks / "a.wav"), "--format", "srt,docx", "--output-dir", str(tmp_path)])
+    assert "python-docx is not installed here: pip install python-docx" in capsys.readouterr().err
+
+
+def test_subtitles_keep_to_the_limits_of_the_options(talks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--max-line-width", "16", "--max-line-count", "3", "--max-cue-duration-s", "5")
+    assert run(talks / "a.wav", "--format", "srt", *options) == 0
+    assert capsys.readouterr().out == "1\n00:00:00,500 --> 00:00:02,000\nSPEAKER_00:\na.wav\n"
 
     def refuse(parameters: dict[str, Any]) -> None:
         raise BadParameters("language is 'klingon'; it must be a code such as en.")

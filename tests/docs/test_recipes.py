@@ -58,8 +58,8 @@ def test_the_rule_that_gives_a_word_its_speaker_is_one_function(monkeypatch: pyt
 
 
 def test_a_format_is_one_file_and_the_line_that_registers_it(copy: Path) -> None:
-    (copy / "turnscribe" / "formats" / "markdown.py").write_text(block("python", "needs_speakers=True"))
-    replace_once(copy / FORMATS, '    "rttm",\n', '    "rttm",\n    "markdown",\n')
+    (copy / "turnscribe" / "formats" / "html.py").write_text(block("python", "needs_speakers=True"))
+    replace_once(copy / FORMATS, '    "rttm",\n', '    "rttm",\n    "html",\n')
     printed = python(
         copy,
         """
@@ -68,10 +68,10 @@ from turnscribe.parameters import parse_parameters
 from turnscribe.transcript import Chunk, SpeakerText, Transcript
 ada = SpeakerText("Ada", "Hi.", 0.0, 0.5)
 transcript = Transcript(" Hi.", (Chunk(" Hi.", 0.0, 0.5),), duration=1.0, speakers=(ada,))
-print(to_answer(transcript, parse_parameters({"response_format": "markdown"}))["formatted"])
+print(to_answer(transcript, parse_parameters({"response_format": "html"}))["formatted"])
 """,
     )
-    assert printed == "**Ada:** Hi."
+    assert printed == "<p><b>Ada:</b> Hi."
 
 
 def test_a_backend_is_one_file_and_the_line_that_registers_it(monkeypatch: pytest.MonkeyPatch) -> None:

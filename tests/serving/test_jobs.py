@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import mammoth
 import pytest
 
 from tests.fakes import AUDIO, TRANSCRIPT, FakePipeline
@@ -94,9 +95,25 @@ def test_a_result_in_every_format_is_a_file(client: httpx.Client) -> None:
     assert subtitles.headers["content-disposition"] == "attachment; filename*=UTF-8''my%20talk.srt"
     assert client.get(f"/v1/jobs/{id}/result?response_format=vtt").text.startswith("WEBVTT")
     assert client.get(f"/v1/jobs/{id}/result?response_format=verbose_json").json()["duration"] == 3.0
+    document = client.get(f"/v1/jobs/{id}/result?response_format=docx")
+    assert document.headers["content-disposition"] == "attachment; filename*=UTF-8''my%20talk.docx"
+    assert "good morning" in mammoth.extract_raw_text(io.BytesIO(document.content)).value
     assert client.get(f"/v1/jobs/{id}/result").json()["text"] == TRANSCRIPT.text
     assert "words" not in client.get(f"/v1/jobs/{id}/result").json()
     assert client.get(f"/v1/jobs/{id}/result?response_format=pdf").status_code == 400
+
+
+def test_subtitles_keep_to_the_limits_of_the_job_and_of_who_asks_anew(client: httpx.Client) -> None:
+    def lines(id: str, **query: str) -> list[str]:
+        answer = client.get(f"/v1/jobs/{id}/result", params={"response_format": "vtt", **query})
+        return [cue.split("\n", 1)[1].strip() for cue in answer.text.split("\n\n")[1:]]
+
+    id = upload(client, max_line_width="10", max_line_count="1", response_format="vtt").json()["id"]
+    narrow = ["<v SPEAKER_00>hello", "<v SPEAKER_00>there", "<v SPEAKER_01>good", "<v SPEAKER_01>morning"]
+    assert ended(client, id)["result"]["formatted"].count("-->") == 4
+    assert lines(id) == narrow
+    assert lines(id, max_line_width="42") == ["<v SPEAKER_00>hello there", "<v SPEAKER_01>good morning"]
+    assert client.get(f"/v1/jobs/{id}/result?response_format=vtt&max_line_width=no").status_code == 400
 
 
 def test_a_job_that_fails_says_why(client: httpx.Client, pipeline: FakePipeline) -> None:

@@ -534,15 +534,15 @@ def test_a_format_that_needs_speakers_is_not_offered_without_them(browser: Brows
 def test_a_new_format_needs_no_line_in_the_page(browser: Browser, server: StandIn) -> None:
     """Its speakers are renamed too, where they stand first in a line."""
     server.states = [done(answer())]
-    server.formats.append({"name": "lyrics", "suffix": "lrc", "media_type": "text/plain", "needs_speakers": False})
-    server.renderings = {"lyrics": "SPEAKER_01: hello team\nSPEAKER_00: hello\n"}
+    server.formats.append({"name": "play", "suffix": "play", "media_type": "text/plain", "needs_speakers": False})
+    server.renderings = {"play": "SPEAKER_01: hello team\nSPEAKER_00: hello\n"}
     browser.open(f"{server.url}#job={JOB}")
     browser.shown("#downloads button")
     browser("[aria-label='Name of SPEAKER_01']").send_keys(Keys.CONTROL, "a")
     browser("[aria-label='Name of SPEAKER_01']").send_keys("Ann", Keys.ENTER)
-    assert browser("[data-format=lrc]").text == "LRC"
-    assert browser.downloaded("lrc") == "Ann: hello team\nSPEAKER_00: hello\n"
-    assert browser.text("#status") == "LRC downloaded."
+    assert browser("[data-format=play]").text == "PLAY"
+    assert browser.downloaded("play") == "Ann: hello team\nSPEAKER_00: hello\n"
+    assert browser.text("#status") == "PLAY downloaded."
 
 
 def test_tables_and_json_shapes_have_the_new_names_too(browser: Browser, server: StandIn) -> None:
@@ -573,9 +573,8 @@ def test_the_server_lists_the_formats_of_the_registry() -> None:
     assert response.headers["content-type"] == "application/json"
     assert response.headers["content-security-policy"] == POLICY
     assert [each["name"] for each in response.json()] == list(FORMATS)
-    assert {"name": "srt", "suffix": "srt", "media_type": FORMATS["srt"].media_type, "needs_speakers": False} in (
-        response.json()
-    )
+    srt = {"name": "srt", "suffix": "srt", "media_type": FORMATS["srt"].media_type, "needs_speakers": False}
+    assert {**srt, "is_binary": False} in response.json()
 
 
 def test_the_page_works_below_the_prefix_of_a_proxy(browser: Browser, server: StandIn, recording: Path) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import contextlib
 import errno
+import io
 import json
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import mammoth
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -154,10 +157,44 @@ def test_every_format(client: httpx.Client, prefix: str) -> None:
         ("vtt", "text/vtt", "WEBVTT"),
         ("tsv", "text/tab-separated-values", "start\tend"),
         ("rttm", "text/plain", "SPEAKER talk 1"),
+        ("ass", "text/x-ssa", "[Script Info]"),
+        ("lrc", "text/plain", "[ti:talk]"),
+        ("md", "text/markdown", "# talk"),
+        ("ctm", "text/plain", ";; speaker SPEAKER_00\ntalk 1 "),
+        ("stm", "text/plain", "talk 1 SPEAKER_00 "),
+        ("textgrid", "text/praat-textgrid", 'File type = "ooTextFile"'),
+        ("eaf", "text/x-eaf+xml", "<?xml"),
     ):
         answer = ask(wanted)
         assert answer.headers["content-type"].startswith(kind)
         assert answer.text.startswith(begins)
+
+
+def test_a_word_document_is_sent_as_a_file(client: httpx.Client) -> None:
+    answer = transcribe(client, response_format="docx")
+    assert answer.headers["content-type"].startswith("application/vnd.openxmlformats-officedocument")
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''a.docx"
+    assert "good morning" in mammoth.extract_raw_text(io.BytesIO(answer.content)).value
+    own = client.post("/?response_format=docx", content=AUDIO).json()["formatted"]
+    assert "good morning" in mammoth.extract_raw_text(io.BytesIO(base64.b64decode(own))).value
+
+
+def test_subtitles_keep_to_the_limits_of_the_form(client: httpx.Client) -> None:
+    narrow = transcribe(client, response_format="vtt", max_line_width="10", max_line_count="1").text
+    assert [cue.splitlines()[1] for cue in narrow.split("\n\n")[1:]] == [
+        *("<v SPEAKER_00>hello", "<v SPEAKER_00>there", "<v SPEAKER_01>good", "<v SPEAKER_01>morning")
+    ]
+
+
+def test_a_format_whose_library_is_missing_is_refused_at_once(
+    client: httpx.Client, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "docx", None)
+    answer = transcribe(client, response_format="docx")
+    assert answer.status_code == 400
+    assert "pip install python-docx" in answer.json()["error"]["message"]
+    assert not pipeline.calls
+    assert "docx" not in [each["name"] for each in client.get("/ui/formats.json").json()]
 
 
 def test_segments_have_every_field_of_openais_types(client: httpx.Client, pipeline: FakePipeline) -> None:

@@ -23,9 +23,10 @@ from turnscribe.errors import TurnscribeError
 from turnscribe.formats import FORMATS, render
 from turnscribe.listener import SILENT, Listener
 from turnscribe.request import Request
+from turnscribe.subtitle_limits import USUAL_LIMITS, SubtitleLimits
 from turnscribe.transcript import Transcript
 
-TEXT_FORMATS = tuple(name for name, known in FORMATS.items() if not known.is_json)  # to be had beside the answer
+FILE_FORMATS = tuple(name for name, known in FORMATS.items() if not known.is_json)  # to be had beside the answer
 ANSWER = Request(timestamps="word")  # what an answer has: everything, so that nobody transcribes again for word times
 
 TranscribeEntry: TypeAlias = Callable[[Entry], Entry]  # to the entry, done; raises where it failed
@@ -63,17 +64,20 @@ def transcribe_entry(
     began = time.perf_counter()
     check_room(entry.answer)
     transcript = transcribe_file(entry.uri, entry.parameters, deployment, audio=audio)
-    write_results(entry, transcript, formats=formats)
+    write_results(entry, transcript, formats=formats, subtitles=deployment.parse(entry.parameters).subtitles)
     return replace(
         entry, status="done", error=None, duration=transcript.duration, seconds=round(time.perf_counter() - began, 3)
     )
 
 
-def write_results(entry: Entry, transcript: Transcript, *, formats: Sequence[str] = ()) -> None:
+def write_results(
+    entry: Entry, transcript: Transcript, *, formats: Sequence[str] = (), subtitles: SubtitleLimits = USUAL_LIMITS
+) -> None:
     """The answer at `entry.answer`, and before it every one of `formats`, each with its suffix."""
     stem = Path(shown(entry.uri)).stem
     for name in formats:
-        write(entry.rendering(name), str(render(transcript, name, name=stem)))
+        rendered = render(transcript, name, name=stem, subtitles=subtitles)
+        write(entry.rendering(name), rendered if isinstance(rendered, bytes) else str(rendered))
     write(entry.answer, json.dumps(to_answer(transcript, ANSWER), ensure_ascii=False, indent=1) + "\n")
 
 

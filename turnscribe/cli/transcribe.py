@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from turnscribe.answer import to_answer
 from turnscribe.deployment import Deployment, package_deployment
-from turnscribe.errors import BadAudio, Cancelled, TurnscribeError
+from turnscribe.errors import BadAudio, BadParameters, Cancelled, TurnscribeError
 from turnscribe.files import has_room, printable, write_whole
 from turnscribe.formats import FORMATS, Rendered, render
 from turnscribe.formats.times import timestamp
@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None, *, deployment: Deployment | None = N
             parser.error("--format with several recordings needs --output-dir.")
         if len(args.format or ()) > 1 and not args.output_dir:
             parser.error("several formats need --output-dir.")
+        if args.format and not args.output_dir and _is_binary(args.format[0]):
+            parser.error(f"{args.format[0]} is no text to be printed: it needs --output-dir.")
         request = deployment.parse(build_parameters(args))
         outcomes = _run(outputs, args, request, load_models(args, deployment))
     except TurnscribeError as error:
@@ -235,7 +237,7 @@ def _transcribe(
         transcript = pipeline.transcribe(_read(source, pipeline.limits), request, listener)
         seconds = time.perf_counter() - started
         if not written:
-            tqdm.write(_printed(transcript, args, request, name=source.stem), end="", file=sys.stdout)
+            tqdm.write(str(_printed(transcript, args, request, name=source.stem)), end="", file=sys.stdout)
         for name, file in written.items():
             try:
                 write_whole(file, _rendered(transcript, name, request, name=source.stem), overwrite=args.overwrite)
@@ -276,19 +278,23 @@ def _outputs(stem: Path, args: argparse.Namespace) -> dict[str, Path]:
     }
 
 
-def _printed(transcript: Transcript, args: argparse.Namespace, request: Request, *, name: str) -> str:
+def _printed(transcript: Transcript, args: argparse.Namespace, request: Request, *, name: str) -> str | bytes:
     """In a terminal and without `--format`, lines with times."""
     if not args.format and sys.stdout.isatty():
         return listing(transcript)
     return _rendered(transcript, (args.format or ["text"])[0], request, name=name)
 
 
-def _rendered(transcript: Transcript, wanted: str, request: Request, *, name: str) -> str:
+def _is_binary(wanted: str) -> bool:
+    return wanted != ANSWER and FORMATS[wanted].is_binary
+
+
+def _rendered(transcript: Transcript, wanted: str, request: Request, *, name: str) -> str | bytes:
     if wanted == ANSWER:
         rendered: Rendered = to_answer(transcript, replace(request, response_format=None))
     else:
-        rendered = render(transcript, wanted, words=request.word_times, name=name)
-    if isinstance(rendered, str):
+        rendered = render(transcript, wanted, words=request.word_times, name=name, subtitles=request.subtitles)
+    if not isinstance(rendered, dict):
         return rendered
     return json.dumps(rendered, ensure_ascii=False, indent=2) + "\n"
 
@@ -316,6 +322,11 @@ def formats_in(given: str) -> list[str]:
             raise argparse.ArgumentTypeError(
                 f"{name[:40]!r} is no format: give some of {', '.join(FORMATS)}, {ANSWER}"
             )
+        if name != ANSWER:
+            try:
+                FORMATS[name].check_available()
+            except BadParameters as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
     return names
 
 
@@ -364,4 +375,15 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     request(
         "--audio-track", type=int, metavar="N", help="of several in a file, from 1; default: the first with sound"
     )
+    subtitles = parser.add_argument_group("subtitles (srt, vtt, ass; lines of lrc)").add_argument
+    subtitles("--max-line-width", type=int, metavar="N", help="characters in a line; default: 42")
+    subtitles("--max-line-count", type=int, metavar="N", help="lines in a cue; default: 2")
+    subtitles("--max-cue-duration-s", type=float, metavar="SECONDS", help="of a cue; default: 7")
+    subtitles(
+        "--max-characters-per-second",
+        type=float,
+        metavar="N",
+        help="reading speed: cues stay until they can be read, if the next one leaves time; default: as spoken",
+    )
+    subtitles("--min-cue-gap-s", type=float, metavar="SECONDS", help="between cues; default: 0")
     return parser

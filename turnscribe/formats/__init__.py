@@ -1,4 +1,4 @@
-"""Renderings of a transcript: OpenAI's three JSON shapes, plain text, subtitles, tables.
+"""Renderings of a transcript: OpenAI's three JSON shapes, texts, subtitles, tables, what annotation tools read.
 
     >>> from turnscribe.transcript import Chunk, Transcript
     >>> hello = Transcript(" Hi.", (Chunk(" Hi.", 0.0, 0.5, speaker="SPEAKER_00"),), duration=1.0)
@@ -17,6 +17,7 @@ from importlib import import_module
 
 from turnscribe.errors import BadParameters
 from turnscribe.formats.format import Format, Rendered, RenderOptions
+from turnscribe.subtitle_limits import USUAL_LIMITS, SubtitleLimits
 from turnscribe.transcript import Transcript
 
 __all__ = ["FORMATS", "Format", "RenderOptions", "Rendered", "find_format", "render"]
@@ -30,20 +31,38 @@ NAMES = (  # each has a module of that name
     "vtt",
     "tsv",
     "rttm",
+    "ass",
+    "lrc",
+    "md",
+    "docx",
+    "ctm",
+    "stm",
+    "textgrid",
+    "eaf",
 )
 FORMATS: dict[str, Format] = {name: import_module(f"{__name__}.{name}").FORMAT for name in NAMES}
 
 
 def find_format(name: str) -> Format:
-    """The format of that name. Raises `BadParameters` where there is none."""
+    """The format of that name. Raises `BadParameters` where there is none, or where a library that it needs is not
+    installed."""
     if name not in FORMATS:
         raise BadParameters(f"response_format is {name[:40]!r}: give one of {', '.join(FORMATS)}.")
+    FORMATS[name].check_available()
     return FORMATS[name]
 
 
-def render(transcript: Transcript, response_format: str, *, words: bool = True, name: str = "audio") -> Rendered:
-    """`transcript` in the format of that name; `words` and `name` as in `RenderOptions`.
+def render(
+    transcript: Transcript,
+    response_format: str,
+    *,
+    words: bool = True,
+    name: str = "audio",
+    subtitles: SubtitleLimits = USUAL_LIMITS,
+) -> Rendered:
+    """`transcript` in the format of that name; `words`, `name` (the recording's) and `subtitles` as in
+    `RenderOptions`.
 
-    Raises `BadParameters` where there is no such format.
+    Raises `BadParameters` as `find_format` does.
     """
-    return find_format(response_format).render(transcript, RenderOptions(words, name))
+    return find_format(response_format).render(transcript, RenderOptions(words, name, subtitles))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+# What XML 1.0 has no way to write (https://www.w3.org/TR/xml/#charsets), and most readers stop at.
+NOT_WRITTEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def joined(lines: Iterable[str]) -> str:
@@ -19,3 +23,17 @@ def spoken(speaker: str | None, text: str) -> str:
     """A text with the name of who said it."""
     text = one_line(text)
     return f"{one_line(speaker)}: {text}" if speaker and text else text
+
+
+def clean_line(text: str) -> str:
+    """`one_line`, with `U+FFFD` for each control character, and what else is no character of a text.
+
+    The unit separator is white space to Python, and ends no line.
+    """
+    return NOT_WRITTEN.sub("\ufffd", one_line(text.replace("\x1f", " ")))
+
+
+def nist_field(name: str) -> str:
+    """One field of NIST's formats: no spaces, no quotes, which CSV readers take for a quoted field, and not the
+    semicolons that begin a comment."""
+    return "_".join(name.replace('"', " ").replace(";;", " ").split()) or "unknown"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from turnscribe.formats.format import Format, Rendered, RenderOptions
-from turnscribe.formats.lines import joined
+from turnscribe.formats.lines import joined, nist_field
 from turnscribe.formats.times import milliseconds
 from turnscribe.transcript import Transcript, Turn
 
@@ -19,13 +19,10 @@ def _render(transcript: Transcript, options: RenderOptions) -> Rendered:
         start_ms, end_ms = milliseconds(turn.start), milliseconds(turn.end)
         if end_ms > start_ms:
             times = f"{start_ms / 1000:.3f} {(end_ms - start_ms) / 1000:.3f}"
-            lines.append(f"SPEAKER {_field(options.recording)} 1 {times} <NA> <NA> {_field(turn.speaker)} <NA> <NA>")
+            lines.append(
+                f"SPEAKER {nist_field(options.recording)} 1 {times} <NA> <NA> {nist_field(turn.speaker)} <NA> <NA>"
+            )
     return joined(lines)
-
-
-def _field(name: str) -> str:
-    """One field of rttm: no spaces, and no quotes, which CSV readers take for a quoted field."""
-    return "_".join(name.replace('"', " ").split()) or "unknown"
 
 
 FORMAT = Format("rttm", "rttm", "text/plain; charset=utf-8", _render, needs_speakers=True)

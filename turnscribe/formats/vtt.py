@@ -12,11 +12,12 @@ from turnscribe.transcript import Transcript
 def _render(transcript: Transcript, options: RenderOptions) -> Rendered:
     """WebVTT, the speaker as a voice tag. https://www.w3.org/TR/webvtt1/"""
     blocks = ["WEBVTT\n"]
-    for cue in cues(transcript):
+    for cue in cues(transcript, options.subtitles):
         speaker = one_line(cue.speaker or "")
         voice = f"<v {_escape(speaker)}>".replace("-->", "-&#45;>") if speaker else ""
+        text = _escape("\n".join(cue.lines))
         start, end = timestamp(cue.start), timestamp(cue.end)
-        blocks.append(f"{start} --> {end}\n{voice}{_escape(one_line(cue.text))}\n")
+        blocks.append(f"{start} --> {end}\n{voice}{text}\n")
     return "\n".join(blocks)
 
 

@@ -13,6 +13,13 @@ DESCRIPTION = (
 
 _AUDIO = {"type": "string", "format": "binary", "description": "any audio or video file"}
 _PARAMETERS = {"type": "object", "description": "the parameters", "additionalProperties": True}
+_SUBTITLES = {
+    "max_line_width": {"type": "integer", "description": "subtitles: characters in a line"},
+    "max_line_count": {"type": "integer", "description": "subtitles: lines in a cue"},
+    "max_cue_duration_s": {"type": "number", "description": "subtitles: seconds of a cue"},
+    "max_characters_per_second": {"type": "number", "description": "subtitles: reading speed that cues are long for"},
+    "min_cue_gap_s": {"type": "number", "description": "subtitles: seconds between cues"},
+}
 _STRING, _STRINGS = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
 
 
@@ -53,6 +60,7 @@ TRANSCRIPTION = _body(
             "stream": {"type": "boolean", "default": False},
             "known_speaker_names[]": _STRINGS,
             "known_speaker_references[]": {**_STRINGS, "description": "data: URLs of 2 to 10 s of speech"},
+            **_SUBTITLES,
         }
     )
 )
@@ -81,6 +89,7 @@ RESULT = {
             "in": "query",
             "required": False,
             "schema": {"type": "string", "enum": list(FORMATS)},
-        }
+        },
+        *({"name": name, "in": "query", "required": False, "schema": schema} for name, schema in _SUBTITLES.items()),
     ]
 }

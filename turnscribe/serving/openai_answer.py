@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from turnscribe.formats import RenderOptions
+from turnscribe.formats import Rendered, RenderOptions
 from turnscribe.formats.plain_values import known, token_logprobs
 from turnscribe.serving.openai_form import TranscriptionForm
 from turnscribe.transcript import Chunk, Transcript, Word, tokens_of
@@ -14,13 +14,15 @@ from turnscribe.transcript import Chunk, Transcript, Word, tokens_of
 NO_LOGPROBS = "include had no effect: this backend reports no probabilities of tokens."
 
 
-def render_answer(transcript: Transcript, form: TranscriptionForm, *, name: str) -> str | dict[str, Any]:
+def render_answer(transcript: Transcript, form: TranscriptionForm, *, name: str) -> Rendered:
     """The answer in the form's format; the JSON ones also say what there was to say about the request.
 
     In the others it is a header's (`warning_header.py`).
     """
-    answer = form.format.render(transcript, RenderOptions(words=form.request.word_times, recording=name or "audio"))
-    if isinstance(answer, str):
+    request = form.request
+    options = RenderOptions(words=request.word_times, recording=name or "audio", subtitles=request.subtitles)
+    answer = form.format.render(transcript, options)
+    if not isinstance(answer, dict):
         return answer
     if "language" in answer:  # of verbose_json, where OpenAI's type is text
         answer = {**answer, "language": answer["language"] or ""}

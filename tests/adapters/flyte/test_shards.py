@@ -195,7 +195,7 @@ def test_formats_are_names_of_formats() -> None:
     assert format_names("srt, vtt") == format_names("srt vtt") == ["srt", "vtt"]
     assert format_names("") == []
     with pytest.raises(BadParameters, match="'docx'"):
-        format_names("srt docx")
+        format_names("srt pdf")
 
 
 # --- Transcribing -------------------------------------------------------------------------------------------

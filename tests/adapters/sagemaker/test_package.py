@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -20,6 +21,7 @@ from adapters.sagemaker.package import _weights, build_archive, build_requiremen
 from tests.conftest import REPOSITORY
 from turnscribe.checkpoints.catalogue import NAMED
 from turnscribe.errors import BadAudio, BadParameters, InferenceFailed, SettingsError
+from turnscribe.formats import FORMATS
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
@@ -254,6 +256,8 @@ class Model:
         ("application/x-subrip", "srt"),
         ("text/srt", "srt"),
         ("text/vtt", "vtt"),
+        ("text/markdown", "md"),
+        ("text/x-ssa", "ass"),
         ("text/*", "text"),
         ("text/html, text/vtt, application/json", "vtt"),
         ("text/plain;q=0.2, text/vtt;q=0.9", "vtt"),
@@ -267,7 +271,7 @@ def test_accept_chooses_the_first_form_there_is(accept: str | None, response_for
 @pytest.mark.parametrize("accept", ["image/png", "text/plain;q=0", "text/plain;q=high", "text", ";"])
 def test_an_accept_that_cannot_be_met_names_what_can(accept: str) -> None:
     model = Model()
-    types = "application/json, text/plain, application/x-subrip, text/vtt or text/tab-separated-values"
+    types = "application/json, text/plain, application/x-subrip, text/vtt, text/tab-separated-values"
     with pytest.raises(BadParameters, match=f"ask for {types}"):
         inference.transform_fn(model, b"audio", "audio/wav", accept)
     assert not hasattr(model, "asked")  # before any work
@@ -331,6 +335,15 @@ def test_accept_and_response_format_may_not_disagree() -> None:
     assert json.loads(inference.transform_fn(model, b"audio", None, None, context))["formatted"] == "as srt"
     with pytest.raises(BadParameters, match="Accept asks for vtt and response_format for something else"):
         inference.transform_fn(model, b"audio", None, "text/vtt", context)
+
+
+def test_a_word_document_is_bytes() -> None:
+    class Writer(Model):
+        def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+            return {"formatted": base64.b64encode(b"PK\x03\x04").decode()}
+
+    accept = FORMATS["docx"].media_type
+    assert inference.transform_fn(Writer(), b"audio", None, accept) == b"PK\x03\x04"
 
 
 def test_a_text_of_several_instances_is_refused() -> None:

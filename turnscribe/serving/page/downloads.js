@@ -10,6 +10,14 @@ const PURPOSES = {
   vtt: "subtitles for the web",
   tsv: "a table",
   rttm: "who spoke when",
+  ass: "subtitles with a colour for each speaker",
+  lrc: "lyrics",
+  md: "Markdown",
+  docx: "a Word document",
+  ctm: "words with times and confidences",
+  stm: "segments with speakers",
+  textgrid: "tiers for Praat",
+  eaf: "tiers for ELAN",
   json: "everything",
   verbose_json: "segments and words",
   diarized_json: "segments with speakers",
@@ -32,7 +40,7 @@ export class Downloads {
     this.#notices = notices;
   }
 
-  /** `formats`: the server's, {name, suffix, media_type, needs_speakers}. */
+  /** `formats`: the server's, {name, suffix, media_type, needs_speakers, is_binary}. */
   offer(formats) {
     this.#formats = formats;
     this.#list();
@@ -68,7 +76,7 @@ export class Downloads {
     try {
       this.#notices.error = "";
       const link = element("a");
-      link.href = URL.createObjectURL(new Blob([await this.#text(format)], { type: format.media_type }));
+      link.href = URL.createObjectURL(new Blob([await this.#rendered(format)], { type: format.media_type }));
       link.download = `${(this.title || "transcript").replace(/\.[^.]{1,5}$/, "")}.${format.suffix}`;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), REVOKE_AFTER);
@@ -78,10 +86,12 @@ export class Downloads {
     }
   }
 
-  async #text(format) {
+  /** Text with the speakers' new names; a binary format as the server has it. */
+  async #rendered(format) {
     const { job, answer, names } = this.#content;
     if (format.name === "json") return renamedJson(answer, names); // the server's has the text alone
-    const text = await this.#jobs.rendering(job, format.name);
+    const text = await this.#jobs.rendering(job, format.name, format.is_binary);
+    if (format.is_binary) return text;
     return isJson(format) ? renamedJson(JSON.parse(text), names) : renamed(text, format.name, names);
   }
 }

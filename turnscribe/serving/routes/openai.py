@@ -16,6 +16,7 @@ from turnscribe.serving.openai_answer import render_answer, warnings_of
 from turnscribe.serving.openai_form import read_transcription_form
 from turnscribe.serving.routes.openai_stream import TranscriptionStream
 from turnscribe.serving.service import Service
+from turnscribe.serving.transcript_file import file_name_headers
 from turnscribe.serving.warning_header import warning_headers
 from turnscribe.transcript import Transcript
 
@@ -53,9 +54,12 @@ async def _transcription(service: Service, http_request: HttpRequest, task: Task
             return await TranscriptionStream(service, http_request, body, form).response()
 
         def render(transcript: Transcript) -> Response:
-            answer = render_answer(transcript, form, name=Path(body.name).stem)
-            if isinstance(answer, str):
+            name = Path(body.name).stem
+            answer = render_answer(transcript, form, name=name)
+            if not isinstance(answer, dict):
                 headers = warning_headers(warnings_of(transcript, form))
+                if form.format.is_binary:  # a browser would save it under the name of the route
+                    headers |= file_name_headers(name or "transcript", form.format)
                 return Response(answer, media_type=form.format.media_type, headers=headers)
             return JSONResponse(answer)
 

@@ -31,18 +31,21 @@ class OfferedFormat(TypedDict):
     suffix: str
     media_type: str
     needs_speakers: bool
+    is_binary: bool
 
 
 def offered_formats() -> list[OfferedFormat]:
-    """The registry's formats, in its order."""
+    """The registry's formats that can be rendered here, in its order."""
     return [
         {
             "name": format.name,
             "suffix": format.suffix,
             "media_type": format.media_type,
             "needs_speakers": format.needs_speakers,
+            "is_binary": format.is_binary,
         }
         for format in FORMATS.values()
+        if format.is_available
     ]
 
 
