@@ -15,16 +15,11 @@ import pytest
 
 from config import parse_config
 from tests.fakes import FakePipeline, deployed
-from turnscribe.cli.transcribe import (
-    Outcome,
-    build_environment,
-    build_parameters,
-    build_parser,
-    listing,
-    main,
-    plan,
-    summary,
-)
+from turnscribe.cli.transcribe import main
+from turnscribe.cli.transcription.arguments import build_environment, build_parameters, build_parser
+from turnscribe.cli.transcription.outputs import listing
+from turnscribe.cli.transcription.plan import plan
+from turnscribe.cli.transcription.summary import Outcome, summary
 from turnscribe.errors import BadAudio, BadParameters, Cancelled
 from turnscribe.files import write_whole
 from turnscribe.formats import FORMATS

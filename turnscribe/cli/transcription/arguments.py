@@ -1,0 +1,92 @@
+"""What can be said to `turnscribe transcribe`, and the request and settings that it stands for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from turnscribe.cli.transcription.outputs import ANSWER
+from turnscribe.deployment import Deployment
+from turnscribe.formats import FORMATS
+from turnscribe.parameters import PARAMETERS
+from turnscribe.pipeline import Pipeline
+
+MODELS = ("ASR_MODEL", "ASSISTANT_MODEL", "DIARIZATION_MODEL")
+
+
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Transcribe recordings: who said what.")
+    add = parser.add_argument
+    add("recordings", nargs="+", metavar="RECORDING", help="file, folder or pattern")
+    add(
+        "--format",
+        type=formats_in,
+        metavar="FORMAT",
+        help=f"some of {', '.join(FORMATS)}, {ANSWER}, with commas between them; default: text, with times when "
+        "printed to a terminal",
+    )
+    add("--output-dir", metavar="DIR", help="write a file for each recording; default: print")
+    add("--overwrite", action="store_true", help="replace outputs that are there already")
+    add("--quiet", action="store_true", help="no progress bar and no summary")
+    models = parser.add_argument_group(
+        "models (a folder, a named model or a Hub id; default: the environment)"
+    ).add_argument
+    models("--asr-model", metavar="MODEL", help="ASR_MODEL")
+    models("--assistant-model", metavar="MODEL", help="ASSISTANT_MODEL, for --assisted")
+    models("--diarization-model", metavar="MODEL", help="DIARIZATION_MODEL")
+    request = parser.add_argument_group("request").add_argument
+    request("--assisted", action="store_true", default=None, help="speculative decoding with the assistant")
+    request("--language", help="code or English name, or multi: each window its own; default: detected")
+    request("--languages", metavar="CODES", help="detect among these, with commas between them")
+    request("--task", help="transcribe or translate")
+    request("--num-speakers", type=int, metavar="N", help="exactly this many speakers")
+    request("--min-speakers", type=int, metavar="N")
+    request("--max-speakers", type=int, metavar="N")
+    request("--diarize", action=argparse.BooleanOptionalAction, help="default: where a model for it is given")
+    request("--chunk-length-s", type=float, metavar="SECONDS", help="longest window")
+    request("--batch-size", type=int, metavar="N", help="windows at a time")
+    request("--timestamps", help="segment or word: word keeps word times in JSON and cuts long subtitles")
+    request("--num-beams", type=int, metavar="N", help="beam search with so many; default: 1, greedy")
+    request("--length-penalty", type=float, metavar="X", help="with several beams: above 0 prefers longer texts")
+    request("--patience", type=float, metavar="X", help="with several beams: how many texts are finished")
+    request("--vad", action=argparse.BooleanOptionalAction, help="decode only where somebody speaks; default: yes")
+    request("--vad-threshold", type=float, metavar="P", help="how likely speech has to be, 0 to 1")
+    request("--vad-min-speech-duration-ms", type=int, metavar="MS", help="shorter sounds are no speech")
+    request("--vad-min-silence-duration-ms", type=int, metavar="MS", help="pauses as long are left out")
+    request("--vad-speech-pad-ms", type=int, metavar="MS", help="kept around speech")
+    request("--prompt", help="words to expect: names, spelling")
+    request("--channels", help="split: each channel is a speaker; default: mixed")
+    request(
+        "--audio-track", type=int, metavar="N", help="of several in a file, from 1; default: the first with sound"
+    )
+    return parser
+
+
+def formats_in(given: str) -> list[str]:
+    """The formats that are named, with commas between them. Raises `ArgumentTypeError` for one that is none."""
+    names = list(dict.fromkeys(name.strip() for name in given.split(",")))
+    for name in names:
+        if name not in (*FORMATS, ANSWER):
+            raise argparse.ArgumentTypeError(
+                f"{name[:40]!r} is no format: give some of {', '.join(FORMATS)}, {ANSWER}"
+            )
+    return names
+
+
+def build_parameters(args: argparse.Namespace) -> dict[str, Any]:
+    """The request's parameters: what was given and nothing else, so that the endpoint's defaults stay."""
+    return {name: value for name, value in vars(args).items() if name in PARAMETERS and value is not None}
+
+
+def build_environment(args: argparse.Namespace) -> dict[str, str]:
+    """The settings the options stand for; an empty one hides a model that is not needed."""
+    models = {name: getattr(args, name.lower()) for name in MODELS}
+    given = {name: model for name, model in models.items() if model is not None}
+    return given | ({"DIARIZATION_MODEL": ""} if args.diarize is False else {})
+
+
+def load_models(args: argparse.Namespace, deployment: Deployment) -> Pipeline:
+    """The models that the options name, and the environment where they name none. Raises `SettingsError`."""
+    os.environ.update(build_environment(args))
+    return deployment.pipeline()
