@@ -18,13 +18,13 @@ LEAST_LEARNT = 5.0  # seconds of audio: of less, most of the time is something e
 # Seconds for a second of audio where nothing was seen yet, measured on two cores, and reckoned for a GPU.
 GUESSES = {
     "cpu": {
-        "decode": 0.002,
-        "speech": 0.004,
-        "asr": 0.07,
-        "open exact": 0.25,
-        "open fast": 0.05,
-        "pyannote exact": 1.0,
-        "pyannote fast": 0.2,
+        "decode": 0.0004,
+        "speech": 0.0008,
+        "asr": 0.06,
+        "open exact": 0.135,
+        "open fast": 0.028,
+        "pyannote exact": 0.25,
+        "pyannote fast": 0.05,
     },
     "cuda": {
         "decode": 0.002,
@@ -51,7 +51,8 @@ class Costs:
 
     def expect(self, stage: str, audio: float, request: Request) -> Expected:
         """Of `audio` seconds."""
-        return self.speeds.expect(stage, self._how(stage, request), audio, guess=self._guess(stage))
+        tells = stage == "speech" or (stage == "asr" and isinstance(self.asr, TellsItsCost))
+        return self.speeds.expect(stage, self._how(stage, request), audio, guess=self._guess(stage), tells=tells)
 
     def learn(self, stage: str, audio: float, work: float, request: Request) -> None:
         """`audio` seconds took `work` seconds."""

@@ -17,9 +17,8 @@ from turnscribe.speeds import Expected
 SEEN_WEIGHT = 0.5  # the share of a stage as which it counts what was seen of others
 GUESS_WEIGHT = 0.05  # the same of a guess
 SEEN_DAMPING = 0.1  # the share of a request that went as expected, as far as is known before it begins
-GUESS_DAMPING = 0.01
+GUESS_DAMPING = 0.0005
 OVERDUE = 0.05  # of the time that a stage runs, left at least until it has ended
-SAME_EVERYWHERE = ("decode", "speech")  # whatever the models: even against a guess they tell how fast a machine is
 
 
 @dataclass
@@ -91,7 +90,7 @@ class Forecast:
         others = [
             (work.seen, work.expected.seconds * (1.0 if work.ended is not None else work.done))
             for name, work in self._works.items()
-            if name != stage and name in planned and (work.expected.seen or name in SAME_EVERYWHERE)
+            if name != stage and name in planned and (work.expected.seen or work.expected.tells)
         ]
         works = [self._works[name] for name in planned]
         seen = any(work.expected.seen for work in works)

@@ -23,10 +23,14 @@ VERSION = 1  # of the file
 
 @dataclass(frozen=True)
 class Expected:
-    """Seconds that a stage will take; `seen` where that was seen here, and is no guess."""
+    """Seconds that a stage will take; `seen` where that was seen here, and is no guess.
+
+    A guess that is right on some other machine `tells` how fast this one is.
+    """
 
     seconds: float
     seen: bool
+    tells: bool = False
 
 
 class Speeds:
@@ -36,12 +40,12 @@ class Speeds:
         self._seen = {key: list(pairs) for key, pairs in (seen or {}).items()}  # audio and work, in seconds
         self._lock = threading.Lock()
 
-    def expect(self, stage: str, how: str, audio: float, *, guess: float) -> Expected:
-        """What `audio` seconds will take; without anything seen, `guess` seconds for each of them."""
+    def expect(self, stage: str, how: str, audio: float, *, guess: float, tells: bool = False) -> Expected:
+        """What `audio` seconds will take; without anything seen, `guess` seconds for each of them, which `tells`."""
         with self._lock:
             pairs = list(self._seen.get(_key(stage, how), ()))
         if not pairs or audio <= 0:
-            return Expected(guess * max(audio, 0.0), bool(pairs))
+            return Expected(guess * max(audio, 0.0), bool(pairs), tells)
         weights = [
             FADING**age * math.exp(-abs(math.log(audio / known))) for age, (known, _) in enumerate(reversed(pairs))
         ]

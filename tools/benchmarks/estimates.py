@@ -3,10 +3,10 @@
     ASR_MODEL=whisper-base DIARIZATION_MODEL=open python -m tools.benchmarks.estimates --minutes 3 30
     ASR_MODEL=whisper-base python -m tools.benchmarks.estimates --recording talk.wav --trace
 
-The recording, by default the demo conversation, is repeated to each length, at another level each time. The first time
-nothing is known of the machine; then what was learnt of that one recording. An estimate is held against the time that
-was left in truth: in per cent of that from a tenth of the way to nine tenths, and in per cent of the whole time from a
-tenth of the way to the end.
+The recording, by default the demo conversation, is repeated to each length, at another level each time. The first
+time nothing is known of the machine; then what was learnt of that one recording. An estimate is held against the time
+that was left in truth: in per cent of that from a tenth of the way to nine tenths, and in per cent of the whole time
+from a tenth of the way to the end.
 """
 
 from __future__ import annotations
