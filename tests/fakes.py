@@ -14,6 +14,7 @@ from turnscribe.inputs.limits import Limits
 from turnscribe.listener import SILENT, Listener
 from turnscribe.pipeline import Voices
 from turnscribe.request import Request
+from turnscribe.speeds import Speeds
 from turnscribe.transcript import Chunk, SpeakerText, Transcript, Turn, Word
 
 AUDIO = b"\x00RIFF audio \xff" * 20  # for a pipeline that does not listen
@@ -79,6 +80,7 @@ class FakePipeline:
         self.running: Running | None = Running("cpu", "float32", False)
         self.limits = Limits(max_bytes=self.settings.max_input_bytes)
         self.calls: list[Call] = []
+        self.speeds = Speeds()
 
     @property
     def capabilities(self) -> Capabilities:

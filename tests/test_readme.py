@@ -51,6 +51,12 @@ RUN = {  # the blocks that each file runs: their language and a marker
         ("python", "transcript.to("),
         ("python", "should_stop=stop.is_set"),
     ],
+    "tests/cli/test_watch.py": [
+        ("sh", "--watch"),
+    ],
+    "tests/tools/test_estimates.py": [
+        ("sh", "tools.benchmarks.estimates"),
+    ],
     "tests/cli/test_models.py": [
         ("sh", "scripts.models get"),
     ],

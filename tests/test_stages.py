@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -7,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turnscribe.listener import Estimate, Listener
+from turnscribe.speeds import Expected
 from turnscribe.stages import Stages
 
 
@@ -33,7 +37,7 @@ def test_stages_are_timed_and_the_total_holds_what_lies_between(monkeypatch: pyt
 
 def test_a_stage_is_named_as_it_begins_and_when_one_beside_it_has_ended() -> None:
     seen: list[str] = []
-    stages = Stages(on_stage=seen.append)
+    stages = Stages(Listener(on_stage=seen.append))
     with stages.timed("asr"):
         assert seen == ["asr"]
         with stages.timed("diarization"):
@@ -83,56 +87,98 @@ def test_real_time_adds_up() -> None:
 # --- progress -------------------------------------------------------------------------------------------------
 
 
-def test_a_part_maps_onto_its_share_of_the_request() -> None:
-    seen: list[float] = []
-    stages = Stages(seen.append)
-    first, second = stages.part(0.4), stages.part(0.6)
-    for done in (0.5, 1.0):
-        first(done)
-    for done in (0.0, 0.5, 1.0):
-        second(done)
-    assert seen == pytest.approx([0.2, 0.4, 0.7, 1.0])
+def planned(seen: list[Estimate], shares: list[float] | None = None) -> Stages:
+    """Six seconds of text and then four of speakers, as was seen before."""
+    shares = [] if shares is None else shares
+    stages = Stages(Listener(on_progress=shares.append, on_estimate=seen.append))  # not entered: no thread tells
+    stages.plan({"asr": Expected(6.0, True)}, {"diarization": Expected(4.0, True)})
+    return stages
 
 
-def test_progress_never_goes_back_or_stands_still() -> None:
-    seen: list[float] = []
-    report = Stages(seen.append).part(1.0)
-    for done in (0.5, 0.3, 0.5, 0.6):
-        report(done)
-    assert seen == [0.5, 0.6]
+def test_as_expected_the_share_is_that_of_the_time_and_what_is_left_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, seen, shares = Clock(monkeypatch), list[Estimate](), list[float]()
+    stages = planned(seen, shares)
+    for stage, seconds in (("asr", 6), ("diarization", 4)):
+        with stages.timed(stage):
+            report = stages.part(stage)
+            for second in range(1, seconds + 1):
+                clock.now += 1
+                report(second / seconds)
+    assert all(earlier < later for earlier, later in pairwise(shares))
+    assert [estimate.remaining for estimate in seen] == pytest.approx([10 - 10 * one.share for one in seen], abs=0.5)
+    assert seen[-1] == Estimate(1.0, 0.0)
+    assert shares[-1] == 1.0
 
 
-def test_what_a_stage_claims_beyond_its_part_is_cut() -> None:
-    seen: list[float] = []
-    report = Stages(seen.append).part(0.4)
-    for done in (-5.0, float("nan"), 7.0, float("nan")):
-        report(done)
-    assert seen == pytest.approx([0.4])
+def test_progress_never_goes_back_where_less_is_done_than_was_thought(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, seen, shares = Clock(monkeypatch), list[Estimate](), list[float]()
+    stages = planned(seen, shares)
+    with stages.timed("asr"):
+        report = stages.part("asr")
+        for done in (0.5, 0.51, 0.52, 0.51, float("nan"), -1.0):
+            clock.now += 3
+            report(done)
+    assert all(earlier < later for earlier, later in pairwise(shares))
+    assert all(earlier.share <= later.share for earlier, later in pairwise(seen))
+    assert seen[2].remaining > seen[1].remaining
 
 
-def test_stages_side_by_side_add_up() -> None:
-    seen: list[float] = []
-    stages = Stages(seen.append)
-    first, second = stages.part(0.4), stages.part(0.6)
-    for report, done in ((first, 0.5), (second, 0.5), (first, 1.0), (second, 1.0)):
-        report(done)
-    assert seen == pytest.approx([0.2, 0.5, 0.7, 1.0])
+def test_nothing_is_told_before_it_is_known_what_is_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, seen = Clock(monkeypatch), list[Estimate]()
+    stages = Stages(Listener(on_estimate=seen.append))
+    with stages.timed("decode"):
+        clock.now += 1
+    assert seen == []
+
+
+def test_two_halves_of_a_stage_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, seen = Clock(monkeypatch), list[Estimate]()
+    stages = planned(seen)
+    with stages.timed("asr"):
+        for half in (stages.part("asr", 0.0, 0.5), stages.part("asr", 0.5, 1.0)):
+            for done in (0.5, 1.0):
+                clock.now += 1.5
+                half(done)
+    assert [round(estimate.remaining, 2) for estimate in seen[:3]] == [8.5, 7.0, 5.5]
+
+
+def test_somebody_who_listens_is_told_while_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turnscribe.stages.TELL_EVERY", 0.01)
+    told, seen = threading.Event(), list[Estimate]()
+
+    def note(estimate: Estimate) -> None:
+        seen.append(estimate)
+        told.set()
+
+    with Stages(Listener(on_estimate=note)) as stages:
+        stages.plan({"asr": Expected(60.0, True)})
+        with stages.timed("asr"):
+            assert told.wait(10)
+    count = len(seen)
+    time.sleep(0.05)
+    assert len(seen) == count, "and never after the request"
+    assert 0 < seen[0].remaining <= 60
 
 
 def test_nobody_has_to_listen() -> None:
-    Stages().part(1.0)(0.5)
+    with Stages() as stages:
+        stages.plan({"asr": Expected(1.0, False)})
+        with stages.timed("asr"):
+            stages.part("asr")(0.5)
+            assert not [thread for thread in threading.enumerate() if thread.name == "estimates"]
 
 
 @pytest.mark.property
-@given(st.lists(st.tuples(st.integers(0, 2), st.floats()), max_size=30))
-def test_whatever_the_stages_say_progress_rises_within_0_and_1(said: list[tuple[int, float]]) -> None:
-    seen: list[float] = []
-    stages = Stages(seen.append)
-    weights = [0.25, 0.25, 0.5]
-    parts = [stages.part(weight) for weight in weights]
-    for part, done in said:
-        parts[part](done)
-    assert all(earlier < later for earlier, later in pairwise(seen))
-    assert all(0.0 < done <= 1.0 for done in seen)
-    finished = {part for part, done in said if done >= 1.0}
-    assert max(seen, default=0.0) >= sum(weights[part] for part in finished) - 1e-9
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(), st.floats(0, 100)), max_size=30))
+def test_whatever_the_stages_say_progress_rises_within_0_and_1(said: list[tuple[int, float, float]]) -> None:
+    seen: list[Estimate] = []
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        clock = Clock(monkeypatch)
+        stages = planned(seen)
+        with stages.timed("asr"), stages.timed("diarization"):
+            parts = [stages.part("asr"), stages.part("diarization")]
+            for part, done, seconds in said:
+                clock.now += seconds
+                parts[part](done)
+    assert all(earlier.share <= later.share for earlier, later in pairwise(seen))
+    assert all(0.0 <= estimate.share <= 1.0 and estimate.remaining >= 0.0 for estimate in seen)

@@ -27,6 +27,7 @@ from turnscribe.asr.capabilities import Capabilities
 from turnscribe.asr.protocol import Asr, Recognition, TellsHowItRuns
 from turnscribe.asr.registry import load_asr
 from turnscribe.assemble import GroupTurns, assemble
+from turnscribe.costs import Costs, Workload
 from turnscribe.devices import Device, Running
 from turnscribe.diarization.diarizer import Diarizer, HasFastTwin, count_warnings, diarize, embed, load_diarizer
 from turnscribe.diarization.known_speakers import check_clip, check_names, name_known_speakers, voice_of
@@ -42,6 +43,7 @@ from turnscribe.settings import ModelSettings
 from turnscribe.side_by_side import side_by_side
 from turnscribe.speech.detector import SpeechDetector, load_speech_detector
 from turnscribe.speech.speech_map import SpeechMap
+from turnscribe.speeds import Speeds
 from turnscribe.stages import Stages
 from turnscribe.threads import limit_threads
 from turnscribe.transcript import Chunk, Transcript, Turn
@@ -49,8 +51,6 @@ from turnscribe.waveform import SAMPLE_RATE, Waveform
 
 log = logging.getLogger("turnscribe")
 
-DIARIZATION_SHARE = 0.4  # of a request's time, for progress
-SPEECH_SHARE = 0.04  # of the same, for finding speech
 SHORTEST_VOICE = 0.25  # seconds: less has no embedding
 CLIP_LIMITS = Limits(max_seconds=60, max_bytes=2**25)  # of a known speaker's clip
 
@@ -105,7 +105,7 @@ class Pipeline:
 
     The `detector` finds where somebody speaks; without one, the package's own is loaded.
     `diarize`, `assign_speakers` and `group_turns` say who speaks when, and whose words are whose: an endpoint may
-    have its own.
+    have its own. `speeds` are those of this machine, as far as they are known, and are learnt.
     """
 
     def __init__(
@@ -119,10 +119,12 @@ class Pipeline:
         diarize: Diarize = diarize,
         assign_speakers: AssignSpeakers = assign_speakers,
         group_turns: GroupTurns = group_turns,
+        speeds: Speeds | None = None,
     ) -> None:
         self.settings, self.asr, self.diarizer, self.device = settings, asr, diarizer, device
         self.detector = detector or load_speech_detector(device)
         self._diarize, self._assign_speakers, self._group_turns = diarize, assign_speakers, group_turns
+        self.speeds = Speeds() if speeds is None else speeds
         self._process = os.getpid()
         self._diarizing = threading.Lock()  # a pyannote pipeline keeps state during a call
         self._voices_folder = _voices_folder(settings, diarizer)
@@ -222,12 +224,14 @@ class Pipeline:
                 "The models were loaded before this process was forked, and work only in the one that "
                 "loaded them: load them after the fork (gunicorn without --preload, multiprocessing by spawn)."
             )
-        with incidents(secret=self.settings.token), torch.inference_mode():
-            return self._transcribe(audio, request, listener)
+        with incidents(secret=self.settings.token), torch.inference_mode(), Stages(listener) as stages:
+            return self._transcribe(audio, request, listener, stages)
 
-    def _transcribe(self, audio: bytes, request: Request, listener: Listener) -> Transcript:
-        stages = Stages(listener.on_progress, listener.on_stage, listener.on_stage_end)
+    def _transcribe(self, audio: bytes, request: Request, listener: Listener, stages: Stages) -> Transcript:
         diarizing = self._diarizes(request)
+        is_open = isinstance(self.diarizer, HasFastTwin)
+        costs = Costs(self.settings, self.asr, self.device, self.speeds, open=is_open)
+        workload = Workload(costs, stages, request, diarizing=diarizing)
         with stages.timed("decode"):
             clips = _decoded_clips(request.known_speakers, diarizing)
             decoded = decode_audio(
@@ -237,8 +241,11 @@ class Pipeline:
                 encoding=request.encoding,
                 split_channels=request.channels == "split",
                 audio_track=request.audio_track,
+                on_duration=workload.plan,
             )
+        workload.plan(decoded.duration, len(decoded.channels))
         speech = self._speech_of_channels(decoded, request, stages, listener)
+        workload.heard(speech)
         turns: Sequence[Turn] = ()
         if diarizing and _anybody(speech):
             recognitions, turns = side_by_side(
@@ -249,6 +256,7 @@ class Pipeline:
             )
         else:
             recognitions = self._recognise(decoded, speech, request, stages, listener)
+        workload.learn()
         chunks = _by_channel(recognitions) if request.channels == "split" else recognitions[0].chunks
         if diarizing:
             chunks = tuple(self._assign_speakers(chunks, turns))
@@ -290,8 +298,8 @@ class Pipeline:
         """Of each channel."""
         found = []
         with stages.timed("speech"):
-            for channel in decoded.channels:
-                progress = stages.part(SPEECH_SHARE / len(decoded.channels))
+            for number, channel in enumerate(decoded.channels):
+                progress = stages.part("speech", *_part(number, len(decoded.channels)))
                 listening = Listener(on_progress=progress, should_stop=listener.should_stop)
                 found.append(self.find_speech(channel, request, listening))
                 progress(1.0)
@@ -306,13 +314,12 @@ class Pipeline:
         listener: Listener,
     ) -> list[Recognition]:
         """One recognition for each channel."""
-        share = 1 - SPEECH_SHARE - (DIARIZATION_SHARE if self._diarizes(request) else 0)  # of the request
         if request.channels == "split":
             listener = Listener(should_stop=listener.should_stop)
         recognitions = []
         with stages.timed("asr"):
-            for channel, of_channel in zip(decoded.channels, speech, strict=True):
-                progress = stages.part(share / len(decoded.channels))
+            for number, (channel, of_channel) in enumerate(zip(decoded.channels, speech, strict=True)):
+                progress = stages.part("asr", *_part(number, len(decoded.channels)))
                 listening = replace(listener, on_progress=progress)
                 recognitions.append(self.asr.transcribe(channel, request.decoding, listening, of_channel))
         return recognitions
@@ -324,7 +331,7 @@ class Pipeline:
 
         assert self.diarizer is not None
         with self._diarizing, stages.timed("diarization"), torch.inference_mode():  # of this thread
-            listener = replace(listener, on_progress=stages.part(DIARIZATION_SHARE))
+            listener = replace(listener, on_progress=stages.part("diarization"))
             turns = self._diarize(self.diarizer, waveform, request, listener)
             people = self._people(self.diarizer, clips, folder=request.known_voices)
             if not people:
@@ -422,6 +429,11 @@ def _with_speech(request: Request, speech: SpeechMap | None) -> Request:
     if speech is None:
         return request
     return replace(request, decoding=replace(request.decoding, speech=speech.stretches))
+
+
+def _part(number: int, of: int) -> tuple[float, float]:
+    """The first and the last share of a stage that is done `of` times."""
+    return number / of, (number + 1) / of
 
 
 def _anybody(speech: Sequence[SpeechMap | None]) -> bool:

@@ -160,7 +160,7 @@ def test_the_package_runs_as_a_module() -> None:
     [
         ("turnscribe tr", {"transcribe"}),
         ("turnscribe d", {"doctor", "deploy"}),
-        ("turnscribe transcribe --asr", {"--asr-model"}),
+        ("turnscribe transcribe --asr", {"--asr-model", "--asr-backend", "--asr-dtype"}),
         ("turnscribe deploy cr", {"create"}),
         ("turnscribe models wh", {"where"}),
     ],

@@ -17,16 +17,11 @@ import pytest
 
 from config import parse_config
 from tests.fakes import FakePipeline, deployed
-from turnscribe.cli.transcribe import (
-    Outcome,
-    build_environment,
-    build_parameters,
-    build_parser,
-    listing,
-    main,
-    plan,
-    summary,
-)
+from turnscribe.cli.transcribe import main
+from turnscribe.cli.transcription.arguments import build_environment, build_parameters, build_parser
+from turnscribe.cli.transcription.outputs import listing
+from turnscribe.cli.transcription.plan import plan
+from turnscribe.cli.transcription.summary import Outcome, summary
 from turnscribe.errors import BadAudio, BadParameters, Cancelled
 from turnscribe.files import write_whole
 from turnscribe.formats import FORMATS
@@ -56,7 +51,16 @@ class Pipeline(FakePipeline):
 
 
 def run(*argv: object, pipeline: Pipeline | None = None) -> int:
-    return main([str(arg) for arg in argv], deployment=deployed(pipeline or Pipeline()))
+    """Whatever a file holds is a recording here."""
+    return main([str(arg) for arg in argv], deployment=deployed(pipeline or Pipeline()), check=lambda path: None)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for models and speeds of this test's own."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("TURNSCRIBE_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -303,11 +307,11 @@ def test_a_file_that_fails_is_one_sentence_and_the_others_are_done(
     assert files(out) == ["deep/a.txt"]
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert errors == [
-        f"error: {talks / 'a.wav'}: The input is not audio; send a wav, mp3 or similar.",
-        f"error: {talks / 'b.MP3'}: RuntimeError: a shape is wrong",
         f"error: {missing}: No such file or directory ({missing}).",
         f"error: {empty}: there is no audio or video in this folder.",
         f"error: {nothing}: No such file or directory ({nothing}).",
+        f"error: {talks / 'a.wav'}: The input is not audio; send a wav, mp3 or similar.",
+        f"error: {talks / 'b.MP3'}: RuntimeError: a shape is wrong",
     ]
 
 
@@ -340,7 +344,7 @@ def test_what_cannot_be_read_is_named_and_never_waited_for(
         f"error: {closed}: Permission denied ({closed}).",
         f"error: {folder / 'loop.wav'}: Too many levels of symbolic links ({folder / 'loop.wav'}).",
         f"error: {folder / 'nowhere.wav'}: No such file or directory ({folder / 'nowhere.wav'}).",
-        f"error: {folder / 'sparse.wav'}: The input is over 1 MiB; send a shorter or smaller file.",
+        f"error: {folder / 'sparse.wav'}: The input is over 512 MiB; send a shorter or smaller file.",
         f"error: {folder / 'pipe.wav'}: it is no file but a pipe or a device: save the recording first.",
         "error: /dev/zero: it is no file but a pipe or a device: save the recording first.",
     ]

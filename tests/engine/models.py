@@ -338,6 +338,9 @@ class Windows:
     def judge(self, window: int, attempts: Sequence[Attempt]) -> Attempt | GoOn | float:
         return self._judge(window, attempts)
 
+    def advanced(self, window: int, tokens: int) -> None:
+        pass
+
     def unwanted(self, window: int) -> bool:
         return False
 

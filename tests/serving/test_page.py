@@ -358,8 +358,8 @@ def test_upload_shows_progress_and_then_who_said_what(browser: Browser, server: 
     browser.until(lambda: browser.text("#phase") == "Transcribing, 37 %")
     assert browser("#bar").get_attribute("value") == "0.37"
     assert browser.text("#status") == "Transcribing, 25 percent"
-    server.states = [{"id": JOB, "status": "running", "progress": 0.8, "stage": "diarization"}]
-    browser.until(lambda: browser.text("#phase") == "Telling speakers apart, 80 %")
+    server.states = [{"id": JOB, "status": "running", "progress": 0.8, "stage": "diarization", "remaining_s": 83.2}]
+    browser.until(lambda: browser.text("#phase") == "Telling speakers apart, 80 %, about 2 min left")
     assert browser.js("return location.hash") == f"#job={JOB}"
     server.states = [done(answer())]
 

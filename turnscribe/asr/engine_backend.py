@@ -21,6 +21,7 @@ from turnscribe.asr.protocol import Recognition, WeightsType
 from turnscribe.asr.spoken_language import SpokenLanguage
 from turnscribe.asr.whisper_loading import load_whisper, whisper_capabilities
 from turnscribe.asr.window_text import passed_over_from, read_window, windows_to_decode, written
+from turnscribe.asr.windows_done import WindowsDone
 from turnscribe.devices import Device, Running, device_of
 from turnscribe.engine.attempts import Attempt, GoOn, Prompt
 from turnscribe.engine.engine import Engine, SharedOptions
@@ -37,6 +38,7 @@ from turnscribe.transcript import Chunk, Speculation
 from turnscribe.waveform import Waveform
 from turnscribe.whisper.alignment import TokenAlignment, lead, token_starts
 from turnscribe.whisper.constants import SECONDS_PER_FRAME
+from turnscribe.whisper.cost import cost_of
 from turnscribe.whisper.generation_config import keyword_tokens, prompt_tokens, text_tokens, token_limit
 from turnscribe.whisper.reading import DecodedWindow, Reader, compression_ratio
 from turnscribe.whisper.windows import Window
@@ -46,6 +48,9 @@ WARMEST = 1.0
 MOST_A_SECOND = 25  # tokens that anybody says, in writing in which a character takes several of them
 LEAST_FURTHER = 32  # tokens that there is room for after those that are forced
 SHORT_S = 8.0  # of the longest window of a recording that is encoded as it is
+# Of encoding and of decoding, for whoever has not seen a model run: by the times of Whisper base on two cores, and
+# for a GPU by those of its parts on an H200.
+OPERATIONS_A_SECOND = {"cpu": (1.1e11, 1.8e10), "int8": (3e11, 2.5e10), "cuda": (1e14, 2e12)}
 SHORT_FRAMES = 512  # that are encoded of such a window: 10.24 s, as the decoder expects silence at the end
 
 
@@ -105,6 +110,31 @@ class EngineAsr:
     def running(self) -> Running:
         return self.engine.running
 
+    @property
+    def seconds_a_second(self) -> float:
+        encoding, decoding = self._seconds
+        return encoding + decoding
+
+    @property
+    def encoding_share(self) -> float:
+        """Of the time that a window takes, about."""
+        encoding, decoding = self._seconds
+        return encoding / (encoding + decoding)
+
+    @property
+    def _seconds(self) -> tuple[float, float]:
+        """Of encoding and of decoding a second of speech, by the model's shape: a guess."""
+        models, kind = self.models, "int8" if self.models.int8 else self.engine.device.kind
+        cost = cost_of(
+            width=models.encoder.weights.positions.shape[1],
+            frames=models.frames,
+            encoder_layers=len(models.encoder.weights.layers),
+            decoder_layers=models.decoder.layers,
+            vocabulary=models.vocabulary,
+        )
+        encoding, decoding = OPERATIONS_A_SECOND.get(kind, OPERATIONS_A_SECOND["cpu"])
+        return cost.encoding / encoding, cost.decoding / decoding
+
     def transcribe(
         self,
         waveform: Waveform,
@@ -158,6 +188,7 @@ class _Transcription:
         )
         self.samples_in_all = sum(window.samples for window in self.pending)
         self.chunks = ChunksInOrder(self.pending)
+        self.done = WindowsDone(self.samples_in_all, asr.encoding_share)
         self.speculation = Speculation(0, 0)
         self._news: deque[tuple[list[Chunk], float]] = deque()  # further chunks, and the share done
 
@@ -190,6 +221,8 @@ class _Transcription:
         return self.language.windows_needed
 
     def samples(self, window: Window) -> Waveform:
+        self.done.encoded(window)  # which follows
+        self._tell()
         return window.heard(self.waveform)
 
     def prompts(self, windows: Sequence[Window], language_scores: Callable[[int, int], Tensor]) -> Sequence[Prompt]:
@@ -226,7 +259,11 @@ class _Transcription:
 
     def seed(self, window: Window) -> int:
         """From the samples, so that the same audio gives the same text wherever in a recording it stands."""
-        return zlib.crc32(self.samples(window).tobytes())
+        return zlib.crc32(window.heard(self.waveform).tobytes())
+
+    def advanced(self, window: Window, tokens: int) -> None:
+        self.done.wrote(window, tokens)
+        self._tell()
 
     def read(self, window: Window, attempt: Attempt) -> None:
         self.batch_size = self.options.batch_size  # the first window is done
@@ -242,9 +279,15 @@ class _Transcription:
         if text.rest is not None:
             self.pending.appendleft(text.rest)
         further = self.chunks.add(window, text.chunks, text.rest)
-        self._news.append((further, 1 - self.chunks.left / max(self.samples_in_all, 1)))
+        self.done.finished(window, len(attempt.tokens))
+        self._news.append((further, self.done.share(self.chunks.left)))
 
     # ------------------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        """How far it is, where that is worth it: who speaks live waits for words alone."""
+        if not self.options.urgent and (share := self.done.risen(self.chunks.left)) is not None:
+            self._news.append(([], share))
 
     def _says_more(self, latest: Attempt, before: Attempt) -> bool:
         """Whether an attempt says more than the one it goes on from, and that by itself looks right."""

@@ -35,6 +35,15 @@ class TellsHowItRuns(Protocol):
     def running(self) -> Running: ...
 
 
+@runtime_checkable
+class TellsItsCost(Protocol):
+    """What a backend may be beside an `Asr`."""
+
+    @property
+    def seconds_a_second(self) -> float:
+        """About how long a second of speech takes, for whoever has not seen this model run here."""
+
+
 class Asr(Protocol):
     """Anything that turns a mono 16 kHz waveform `[samples]` into chunks."""
 

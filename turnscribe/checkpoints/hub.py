@@ -6,13 +6,15 @@ The settings name a model by a folder, by a name of the catalogue or by its id o
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turnscribe.checkpoints.catalogue import Catalogue, Kind, find
+from turnscribe.checkpoints.catalogue import NAMED, Catalogue, Kind, NamedModel, find
 from turnscribe.checkpoints.fetch import fetch
+from turnscribe.checkpoints.reach import REACH, is_cached, offline
 from turnscribe.checkpoints.store import folder_of
 from turnscribe.errors import ModelUnavailable, SettingsError
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 HUB = "https://huggingface.co"
 BUSY_STATUSES = (408, 425, 429)  # a later request may be answered otherwise, as after a status from 500 on
 TIMEOUT_SECONDS = 10.0
+ID = re.compile(r"[\w.-]+(/[\w.-]+)?")  # of a model on the Hub
 log = logging.getLogger("turnscribe")
 
 
@@ -45,20 +48,14 @@ def available_model(
 
     Raises `SettingsError` that begins with `variable`, the setting that names the model.
     """
-    from huggingface_hub import constants
-
     model = find(name, catalogue)
     if model is None or _folder(name, root):
         return resolve_model(name, root, catalogue=catalogue)
-    if model.kind != (wanted := kind_of(variable)):
-        raise SettingsError(f"{variable} {model.name} is a {model.kind}: name a {wanted}.")
-    if found := folder_of(model.name, catalogue=catalogue):
+    found = folder_of(model.name, catalogue=catalogue)
+    if found is None or model.kind != kind_of(variable):
+        _check_named(variable, model)
+    if found:
         return str(found)
-    if constants.HF_HUB_OFFLINE:
-        raise SettingsError(
-            f"{variable} {model.name} is not on this machine and HF_HUB_OFFLINE is set: "
-            f"run `{get_command(model.name)}` first."
-        )
     try:
         return str(fetch(model.name, catalogue=catalogue, api=api, say=log.warning))
     except SettingsError as error:
@@ -79,14 +76,71 @@ def get_command(name: str) -> str:
 def loading(variable: str, model: str) -> Iterator[None]:
     """Turns every error of loading `model` into one `SettingsError`, which names `variable` and what to do.
 
-    The error is a `ModelUnavailable` where loading again later may succeed.
+    The error is a `ModelUnavailable` where loading again later may succeed. Where the Hub does not answer, a model of
+    it is loaded from the cache, without asking it.
     """
     try:
-        yield
+        with _source_of(variable, model):
+            yield
     except SettingsError:
         raise
     except Exception as error:
         raise explain(error, variable, model) from error
+
+
+def check_available(variable: str, name: str, root: Path, *, catalogue: Catalogue | None = None) -> None:
+    """Whether a model that a setting names can be loaded, as far as that is known in seconds; fetches nothing.
+
+    Raises `SettingsError` that begins with `variable`.
+    """
+    from huggingface_hub import constants
+
+    if _folder(name, root):
+        return
+    model = find(name, catalogue)
+    if model is not None:
+        if folder_of(model.name, catalogue=catalogue) is None or model.kind != kind_of(variable):
+            _check_named(variable, model)
+    elif _is_path(name) or not ID.fullmatch(name):
+        names = ", ".join(known.name for known in (NAMED if catalogue is None else catalogue))
+        raise SettingsError(
+            f"{variable} {display_name(name)} is not there: name a folder that exists, one of {names}, or a model of "
+            "the Hub as owner/model."
+        )
+    elif not is_cached(name) and (constants.HF_HUB_OFFLINE or not REACH.is_there()):
+        raise _out_of_reach(variable, name)
+
+
+def _check_named(variable: str, model: NamedModel) -> None:
+    """What is known of a named model before it is fetched."""
+    from huggingface_hub import constants
+
+    if model.kind != (wanted := kind_of(variable)):
+        raise SettingsError(f"{variable} {model.name} is a {model.kind}: name a {wanted}.")
+    if constants.HF_HUB_OFFLINE:
+        raise SettingsError(
+            f"{variable} {model.name} is not on this machine and HF_HUB_OFFLINE is set: "
+            f"run `{get_command(model.name)}` first."
+        )
+
+
+def _out_of_reach(variable: str, model: str) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"{variable} {display_name(model)} is not on this machine and the Hub cannot be reached: check the name and "
+        "the network."
+    )
+
+
+def _source_of(variable: str, model: str) -> AbstractContextManager[None]:
+    """Nothing, or the cache alone. Raises `ModelUnavailable` where neither the Hub nor the cache has the model."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or Path(model).exists() or not ID.fullmatch(model) or REACH.is_there():
+        return nullcontext()
+    if not is_cached(model):
+        raise _out_of_reach(variable, model)
+    log.warning("The Hub cannot be reached: %s is taken from the cache as it is.", model)
+    return offline()
 
 
 def explain(error: BaseException, variable: str, model: str) -> SettingsError:

@@ -42,7 +42,7 @@ from turnscribe.cli.evaluation import references
 from turnscribe.cli.evaluation.draft_agreement import can_measure_drafts, draft_agreement
 from turnscribe.cli.evaluation.measures import Figures, Ratio, compare, total, values
 from turnscribe.cli.evaluation.references import BadReference, Case, recorded, synthesized
-from turnscribe.cli.transcribe import MODELS, build_parameters, load_models
+from turnscribe.cli.transcription.arguments import MODELS, build_parameters, load_models
 from turnscribe.deployment import Deployment, package_deployment
 from turnscribe.devices import device_of
 from turnscribe.errors import Cancelled, TurnscribeError

@@ -23,7 +23,6 @@ from turnscribe.waveform import SAMPLE_RATE, Waveform, is_silent
 Effort: TypeAlias = Literal["fast", "exact"]  # exact: equal to stock pyannote's pipeline with the same networks
 ANYBODY = Request()  # any number of speakers
 SHORTEST = SAMPLE_RATE // 10  # samples: in less than 0.1 s nobody says anything
-SEGMENTATION_SHARE = 0.3  # of a diarization's time, for progress; the embeddings take the rest
 
 # The open diarizer's files in its folder.
 OPEN_SEGMENTATION = Path("segmentation-3.0", "pytorch_model.bin")

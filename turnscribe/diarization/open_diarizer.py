@@ -32,7 +32,7 @@ from turnscribe.diarization import segmenter
 from turnscribe.diarization.campplus import SHORTEST_VOICE, CamPlus, campplus_from
 from turnscribe.diarization.campplus_trunk import CamPlusTrunk
 from turnscribe.diarization.clustering import Clustering
-from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, SEGMENTATION_SHARE, Effort
+from turnscribe.diarization.diarizer import OPEN_EMBEDDING, OPEN_SEGMENTATION, Effort
 from turnscribe.diarization.frames import NOBODY, Frames, Layout, frames_to_embed, reconstruct, speaker_count, spoken
 from turnscribe.diarization.gpu_windows import windows_that_fit
 from turnscribe.diarization.pyannet import NOT_OF_THE_NETWORK, PyanNet, pyannet_from
@@ -57,6 +57,7 @@ SHORTEST_PAUSE = 0.0  # seconds between two turns of one speaker; more fills pau
 STEP = 0.1  # of a window, from one to the next: 0.2 halves the time and costs 2 points of the error rate
 
 # Windows a pass on a CPU: a longer LSTM's batch pays, larger outputs of CAM++'s first layers do not.
+SEGMENTATION_SHARE = {"exact": 0.2, "fast": 0.63}  # of the time; measured on one core
 CPU_WINDOWS = {"segmentation": 32, "embedding": 2, "segmenter": segmenter.CPU_WINDOWS, "trunk": 1}
 # Bytes of a window of 10 s there and the most windows worth a pass; reckoned, not measured on a GPU, in float32.
 # PyanNet's widest outputs have 80 channels x 15,975 values (5 MB, four live at once). CAM++'s have 32 channels x 80
@@ -89,7 +90,7 @@ class OpenDiarizer:
         counts = request.speaker_counts
         frames = self.segmentation.frames
         with torch.inference_mode():
-            speech = self._speech(waveform, request, _part(listener, 0.0, SEGMENTATION_SHARE))  # [W, F, S]
+            speech = self._speech(waveform, request, _part(listener, 0.0, self._segmenting))  # [W, F, S]
             windows = Frames(self.window, self.step * self.window)
             layout = Layout.of(windows, len(speech), frames)
             count = speaker_count(speech, layout)  # [T]
@@ -98,7 +99,7 @@ class OpenDiarizer:
             if counts.get("num_speakers", counts.get("max_speakers")) == 1:
                 clusters = np.zeros((len(speech), speech.shape[2]), np.int16)
             else:
-                embeddings = self._embeddings(waveform, speech, _part(listener, SEGMENTATION_SHARE, 1.0))
+                embeddings = self._embeddings(waveform, speech, _part(listener, self._segmenting, 1.0))
                 listener.stop_if_asked()
                 clusters = self.clustering.clusters(embeddings, speech, counts)
         clusters[speech.sum(axis=1) == 0] = NOBODY
@@ -151,6 +152,10 @@ class OpenDiarizer:
             embeddings[batch] = self.embedding(self._windows(waveform, batch), masks).cpu().numpy()
             listener.on_progress(done / len(batches))
         return embeddings
+
+    @property
+    def _segmenting(self) -> float:
+        return SEGMENTATION_SHARE[self.effort]
 
     @property
     def _torch_device(self) -> torch.device:

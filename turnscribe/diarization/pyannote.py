@@ -18,7 +18,7 @@ from turnscribe.checkpoints.hub_cache import models_of_pipeline
 from turnscribe.checkpoints.pickled_weights import pickled_of_pipeline, warn_of
 from turnscribe.devices import Device, device_of
 from turnscribe.diarization import pyannote_versions as compat
-from turnscribe.diarization.diarizer import SEGMENTATION_SHARE, Effort
+from turnscribe.diarization.diarizer import Effort
 from turnscribe.diarization.gpu_windows import windows_that_fit
 from turnscribe.errors import SettingsError
 from turnscribe.listener import Listener
@@ -41,6 +41,9 @@ ALSO_GATED = {
 }
 
 
+SEGMENTATION_SHARE = 0.3  # of a diarization's time, for progress; the embeddings take the rest
+
+
 @dataclass(frozen=True)
 class PyannoteDiarizer:
     """A loaded pyannote pipeline: callable with `{"waveform": [1, N], "sample_rate": 16000}` and a hook."""
@@ -60,7 +63,9 @@ class PyannoteDiarizer:
             if not total:
                 return
             share = min(completed / total, 1.0)
-            first, width = (0.0, SEGMENTATION_SHARE) if step == "segmentation" else (SEGMENTATION_SHARE, 0.7)
+            first, width = (
+                (0.0, SEGMENTATION_SHARE) if step == "segmentation" else (SEGMENTATION_SHARE, 1 - SEGMENTATION_SHARE)
+            )
             done = max(done, first + width * share)
             listener.on_progress(done)
 

@@ -31,6 +31,7 @@ from turnscribe.threads import follow_load
 # Steps from one check of which rows have ended to the next. The CPU queues passes ahead of a GPU; to check, it has to
 # wait until all of them are done.
 CHECK_EVERY = {"cpu": 1, "cuda": 4}
+TELL_EVERY = 4  # checks: how far the rows are
 REFILL_SHARE = {"cpu": 0.0, "cuda": 0.25}  # of all rows that have to be free before new windows are encoded
 
 
@@ -55,6 +56,9 @@ class WindowSource(Protocol[WindowT]):
 
     def seed(self, window: WindowT) -> int:
         """The seed of what is drawn for this window."""
+
+    def advanced(self, window: WindowT, tokens: int) -> None:
+        """So many tokens are written in the window's latest attempt: said now and then."""
 
     def unwanted(self, window: WindowT) -> bool:
         """Whether nobody waits for this window any more: its row is ended and not judged. Stays so once it is so."""
@@ -85,6 +89,7 @@ class Decoding(Generic[WindowT]):
         self._taken: list[WindowT] = []  # and not encoded
         self._encoded: list[WindowT] = []  # in the rows after the active ones, and not started
         self._longest = 0  # of the active rows
+        self._checks = 0
         kind = batch.graphs.device.kind
         self._check_every = CHECK_EVERY.get(kind, 1) if draft_length is None else 1
         self._refill_share = REFILL_SHARE.get(kind, 0.0)
@@ -174,6 +179,10 @@ class Decoding(Generic[WindowT]):
         rows.end([index for index, row in enumerate(rows) if self.source.unwanted(row.window)])
         ended = rows.ended()
         self._longest = max(lengths)
+        self._checks += 1
+        if self._checks % TELL_EVERY == 0:
+            for row, length in zip(rows, lengths, strict=True):
+                self.source.advanced(row.window, length - len(row.prompt.initial))
         if self.draft_length is not None:
             proposed, accepted, refused = rows.count_drafts()
             self.proposed += proposed

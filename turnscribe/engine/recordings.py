@@ -41,6 +41,9 @@ class Recording(Protocol):
 
     def seed(self, window: Window) -> int: ...
 
+    def advanced(self, window: Window, tokens: int) -> None:
+        """So many tokens are written in the window's latest attempt."""
+
     def read(self, window: Window, attempt: Attempt) -> None:
         """Make text of a window that is finished."""
 

@@ -242,5 +242,8 @@ class SharedDecoding:
     def seed(self, window: OwnedWindow) -> int:
         return window.owner.recording.seed(window.window)
 
+    def advanced(self, window: OwnedWindow, tokens: int) -> None:
+        window.owner.recording.advanced(window.window, tokens)
+
     def unwanted(self, window: OwnedWindow) -> bool:
         return window.owner.over

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -66,6 +67,10 @@ class Audio:
         return not self.channels.size or float(max(self.channels.max(), -self.channels.min())) <= SILENT_BELOW
 
 
+def _ignore(_: object) -> None:
+    pass
+
+
 def decode_audio(
     data: bytes,
     *,
@@ -74,6 +79,7 @@ def decode_audio(
     encoding: str | None = None,
     split_channels: bool = False,
     audio_track: int | None = None,
+    on_duration: Callable[[float], None] = _ignore,
 ) -> Audio:
     """Decode the bytes of a file, or of headerless mono PCM with `encoding="pcm_s16le"`.
 
@@ -82,7 +88,8 @@ def decode_audio(
     them keeps its level; with `split_channels` each stays apart. `audio_track` counts from 1; without it the first
     track is taken that can be decoded and is not silent. Times count from the start of the file: where a
     video or a damaged file has no audio, there is silence. Damage in the middle and an early end are told in
-    `warnings`. Raises `BadAudio`, or `BadParameters` for the options.
+    `warnings`. `on_duration` gets about how many seconds there are, before they are decoded. Raises `BadAudio`,
+    or `BadParameters` for the options.
     """
     if sampling_rate not in RATES:
         raise BadParameters(f"sampling_rate must be a whole number from {RATES[0]} to {RATES[-1]} Hz.")
@@ -93,8 +100,9 @@ def decode_audio(
     check_size(len(data), limits)
     if encoding:
         check_track_number(audio_track or 1, total=1)
+        on_duration(len(data) / 2 / sampling_rate)
         return _decode_pcm(data, limits, sampling_rate)
-    return _decode_file(data, limits, sampling_rate, split_channels, audio_track)
+    return _decode_file(data, limits, sampling_rate, split_channels, audio_track, on_duration)
 
 
 def measured_seconds(
@@ -130,13 +138,19 @@ def _decode_pcm(data: bytes, limits: Limits, sampling_rate: int) -> Audio:
 
 
 def _decode_file(
-    data: bytes, limits: Limits, sampling_rate: int, split_channels: bool, audio_track: int | None
+    data: bytes,
+    limits: Limits,
+    sampling_rate: int,
+    split_channels: bool,
+    audio_track: int | None,
+    on_duration: Callable[[float], None],
 ) -> Audio:
     """The first track that can be decoded and is not silent, or the chosen one."""
     deadline = Deadline(limits.max_decode_seconds)
     taken: tuple[int, Audio] | None = None  # with the track's number
     with unreadable_as_bad_audio(data):
         found = survey(data, audio_track, limits, deadline)
+        on_duration(found.tracks[0].audio_end)
         for track in found.tracks:
             resampler = Resampler(limits, sampling_rate, split_channels=split_channels, clock=track.clock)
             audio = _decode_track(data, track, resampler, deadline)

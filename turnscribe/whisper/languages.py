@@ -39,6 +39,9 @@ uz uzb uzn, vi vie, yi yid ydd ji, yo yor, yue zh-yue, zh zho chi cmn
 """
 
 
+CODES = tuple(pair.split()[0] for pair in _LANGUAGES.split(","))
+
+
 def language_name(code: str) -> str:
     """Whisper's English name of a language code, as OpenAI answers it; what is no code comes back lower-case.
 

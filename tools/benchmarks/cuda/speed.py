@@ -66,6 +66,9 @@ class Windows:
     def seed(self, window: int) -> int:
         return window
 
+    def advanced(self, window: int, tokens: int) -> None:
+        pass
+
     def unwanted(self, window: int) -> bool:
         return False
 

@@ -32,7 +32,7 @@ from turnscribe.cli.evaluation.synthetic_speech import (
     random_dialogue,
     random_sentence,
 )
-from turnscribe.cli.transcribe import plan
+from turnscribe.cli.transcription.plan import plan
 from turnscribe.files import write_whole
 from turnscribe.transcript import Turn, Word
 from turnscribe.waveform import to_wav

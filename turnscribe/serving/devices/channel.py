@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from turnscribe.asr.capabilities import Capabilities
 from turnscribe.devices import Running
 from turnscribe.errors import TurnscribeError
+from turnscribe.listener import Estimate
 from turnscribe.pipeline import LoadPipeline, Voices
 from turnscribe.request import Request
 from turnscribe.settings import ModelSettings
@@ -93,6 +94,12 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Estimated:
+    number: int
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
 class Stage:
     number: int
     name: str
@@ -120,7 +127,7 @@ class Failure:
     text: str
 
 
-News: TypeAlias = Progress | Stage | Further | Answer | Failure  # of a request
+News: TypeAlias = Progress | Estimated | Stage | Further | Answer | Failure  # of a request
 Message: TypeAlias = Begin | Start | Stop | Ready | LoadFailed | News
 
 

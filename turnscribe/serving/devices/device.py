@@ -20,6 +20,7 @@ from turnscribe.serving.devices.channel import (
     Answer,
     Begin,
     Channel,
+    Estimated,
     Failure,
     Further,
     LoadFailed,
@@ -249,6 +250,8 @@ class Call:
                     raise ProcessEnded
                 case Progress():
                     listener.on_progress(news.share)
+                case Estimated():
+                    listener.on_estimate(news.estimate)
                 case Stage():
                     (listener.on_stage_end if news.over else listener.on_stage)(news.name)
                 case Further():

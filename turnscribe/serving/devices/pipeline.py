@@ -17,7 +17,7 @@ from turnscribe.asr.capabilities import Capabilities
 from turnscribe.devices import Running
 from turnscribe.errors import Cancelled, InferenceFailed, SettingsError
 from turnscribe.inputs.limits import Limits
-from turnscribe.listener import SILENT, Listener
+from turnscribe.listener import SILENT, Estimate, Listener
 from turnscribe.pipeline import LoadPipeline, Voices
 from turnscribe.request import Request
 from turnscribe.serving.devices.channel import Begin, KnownVoices, Ready, Result, VoicesIn, Work
@@ -196,7 +196,7 @@ class _Heard:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._share = 0.0
+        self._share = self._estimated = 0.0
         self._until = float("-inf")  # the end of the last chunk, in seconds
 
     def listener(self) -> Listener:
@@ -214,4 +214,8 @@ class _Heard:
                 self._until = max(self._until, further[-1].end)
                 self._listener.on_chunks(further)
 
-        return replace(self._listener, on_progress=on_progress, on_chunks=on_chunks)
+        def on_estimate(estimate: Estimate) -> None:
+            self._estimated = max(self._estimated, estimate.share)
+            self._listener.on_estimate(replace(estimate, share=self._estimated))
+
+        return replace(self._listener, on_progress=on_progress, on_chunks=on_chunks, on_estimate=on_estimate)

@@ -30,6 +30,7 @@ from turnscribe.serving.devices.channel import (
     Answer,
     Begin,
     Channel,
+    Estimated,
     Failure,
     Further,
     KnownVoices,
@@ -122,6 +123,7 @@ class Program:
     def _listener(self, number: int) -> Listener:
         return Listener(
             on_progress=lambda share: self._send(Progress(number, share)),
+            on_estimate=lambda estimate: self._send(Estimated(number, estimate)),
             on_stage=lambda name: self._send(Stage(number, name)),
             on_stage_end=lambda name: self._send(Stage(number, name, over=True)),
             on_chunks=lambda chunks: self._send(Further(number, tuple(chunks))),

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeAlias
 
 from turnscribe.errors import Cancelled, TurnscribeError
-from turnscribe.listener import Listener
+from turnscribe.listener import Estimate, Listener
 from turnscribe.serving.jobs.store import Job, JobStore
 from turnscribe.serving.jobs.webhooks import Webhooks
 from turnscribe.serving.problems import openai_error, problem_of, reason
@@ -34,6 +34,7 @@ class JobRunner:
         self._stopping = False
         self._deleted: set[str] = set()  # of the jobs that are running
         self._progress: dict[str, float] = {}  # likewise
+        self._remaining: dict[str, float] = {}
         self._stage: dict[str, str] = {}
         deliver = (webhooks or Webhooks(store)).deliver_next
         self._threads = [self._thread(step) for step in [self._run_next] * running + [self._forget_expired]]
@@ -69,6 +70,10 @@ class JobRunner:
     def progress_of(self, job: Job) -> float:
         """The share done, 0 to 1."""
         return 1.0 if job.status == "done" else self._progress.get(job.id, 0.0)
+
+    def remaining_of(self, job: Job) -> float | None:
+        """About how many seconds it will take yet; `None` where nobody knows."""
+        return self._remaining.get(job.id)
 
     def stage_of(self, job: Job) -> str | None:
         """What is being done, as the answer's `timings` name it; `None` unless the job runs."""
@@ -109,6 +114,7 @@ class JobRunner:
             with self._changed:
                 self._progress.pop(job.id, None)
                 self._stage.pop(job.id, None)
+                self._remaining.pop(job.id, None)
                 self._deleted.discard(job.id)
                 self._changed.notify_all()  # a webhook may be due
         return True
@@ -120,12 +126,18 @@ class JobRunner:
             return self._stopping or job.id in self._deleted
 
         def on_progress(share: float) -> None:
-            self._progress[job.id] = share
+            self._progress[job.id] = max(self._progress[job.id], share)
+
+        def on_estimate(estimate: Estimate) -> None:
+            on_progress(estimate.share)
+            self._remaining[job.id] = estimate.remaining
 
         def on_stage(stage: str) -> None:
             self._stage[job.id] = stage
 
-        listener = Listener(on_progress=on_progress, on_stage=on_stage, should_stop=should_stop)
+        listener = Listener(
+            on_progress=on_progress, on_stage=on_stage, on_estimate=on_estimate, should_stop=should_stop
+        )
         began = time.perf_counter()
         try:
             transcript = self._transcribe(job, listener)

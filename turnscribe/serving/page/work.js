@@ -29,13 +29,14 @@ export class Work {
     this.#announced = "";
   }
 
-  /** `share`: of this phase, 0 to 1; null where nobody knows. */
-  show(phase, share) {
+  /** `share`: of all the time it takes, 0 to 1, and the seconds that are left; null where nobody knows. */
+  show(phase, share, remaining = null) {
     const { bar, phase: line } = this.#parts;
     if (share === null) bar.removeAttribute("value");
     else bar.value = share;
     const percent = share === null ? "" : `${Math.floor(share * 100)} %`;
-    line.textContent = percent ? `${phase}, ${percent}` : `${phase} …`;
+    const left = remaining === null ? "" : `, about ${about(remaining)} left`;
+    line.textContent = percent ? `${phase}, ${percent}${left}` : `${phase} …`;
     this.#frame.title = percent;
     // Not every percent aloud.
     const sentence = share === null ? phase : `${phase}, ${Math.floor(share * 4) * 25} percent`;
@@ -44,8 +45,16 @@ export class Work {
   }
 
   /** `state`: a job's, as the server says it. */
-  showState({ status, position, progress, stage }) {
+  showState({ status, position, progress, stage, remaining_s: remaining }) {
     if (status === "queued") this.show(position ? `Waiting, ${position} ahead in line` : "Waiting, next in line", null);
-    else if (status === "running") this.show(STAGES[stage] || "Transcribing", progress || null);
+    else if (status === "running") this.show(STAGES[stage] || "Transcribing", progress || null, remaining ?? null);
   }
+}
+
+/** A time that is left, in words, as exactly as people want to know: "45 s", "7 min", "1 h 5 min". */
+function about(seconds) {
+  if (seconds < 10) return `${Math.max(Math.ceil(seconds), 1)} s`;
+  if (seconds < 55) return `${5 * Math.ceil(seconds / 5)} s`;
+  const minutes = seconds < 600 ? Math.ceil(seconds / 60) : Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

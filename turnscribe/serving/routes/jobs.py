@@ -179,6 +179,8 @@ class JobRoutes:
         }
         if job.status == "running":
             description["stage"] = self.runner.stage_of(job)
+            remaining = self.runner.remaining_of(job)
+            description["remaining_s"] = None if remaining is None else round(remaining, 1)
         if job.status == "queued":
             description["position"] = self.store.count_before(job)
         if job.webhook:
