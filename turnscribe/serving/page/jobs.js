@@ -37,12 +37,6 @@ export class Jobs {
     return this.#server.json(`${path(id)}/result`, { signal });
   }
 
-  /** The transcript in the server's format `name`, as text. */
-  async rendering(id, name) {
-    const response = await this.#server.call(`${path(id)}/result?response_format=${encodeURIComponent(name)}`);
-    return response.text();
-  }
-
   /** Stops the job, where it is not done, and makes the server forget it. */
   async remove(id) {
     await this.#server.call(path(id), { method: "DELETE" });

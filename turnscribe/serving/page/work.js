@@ -1,12 +1,6 @@
 // The view while the server works: the phase, and how far it is.
 
-// As the server names them, in words.
-const STAGES = {
-  decode: "Reading the file",
-  speech: "Finding speech",
-  asr: "Transcribing",
-  diarization: "Telling speakers apart",
-};
+import { described } from "./stages.js";
 
 export class Work {
   #parts;
@@ -44,8 +38,9 @@ export class Work {
   }
 
   /** `state`: a job's, as the server says it. */
-  showState({ status, position, progress, stage }) {
-    if (status === "queued") this.show(position ? `Waiting, ${position} ahead in line` : "Waiting, next in line", null);
-    else if (status === "running") this.show(STAGES[stage] || "Transcribing", progress || null);
+  showState(state) {
+    if (!["queued", "running"].includes(state.status)) return;
+    const { phase, share } = described(state);
+    this.show(phase, share);
   }
 }

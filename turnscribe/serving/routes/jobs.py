@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
@@ -17,7 +16,7 @@ from turnscribe.aliases import ALIASES, SHOWN_CHARACTERS
 from turnscribe.answer import to_answer
 from turnscribe.diarization.renaming import named_as
 from turnscribe.errors import BadAudio, BadParameters
-from turnscribe.formats import Format, RenderOptions, find_format
+from turnscribe.formats import find_format
 from turnscribe.inputs.fetch import check_url
 from turnscribe.listener import Listener
 from turnscribe.parameters import PARAMETERS
@@ -28,7 +27,7 @@ from turnscribe.serving.jobs.store import Job, JobStore, TooManyJobs
 from turnscribe.serving.jobs.webhooks import Post, Webhooks
 from turnscribe.serving.problems import Busy, InternalError, Malformed, NotFound, NotReady
 from turnscribe.serving.service import Service
-from turnscribe.serving.warning_header import warning_headers
+from turnscribe.serving.transcript_file import as_file
 from turnscribe.transcript import Transcript
 from turnscribe.transcript_json import from_json, to_json
 
@@ -93,7 +92,7 @@ class JobRoutes:
         job, format_name = self._find(id), http_request.query_params.get("response_format", "")
         if not format_name:
             return JSONResponse(self._answer(job))
-        return _as_file(self._transcript(job), find_format(format_name), Path(job.name).stem.strip() or "transcript")
+        return as_file(self._transcript(job), find_format(format_name), Path(job.name).stem.strip() or "transcript")
 
     def delete_job(self, id: str) -> Response:
         """Stop a job where it runs, and forget it, its recording and its result."""
@@ -206,13 +205,3 @@ def _checked_url(url: object, name: str, ports: Collection[int]) -> str | None:
     except BadAudio as error:
         raise BadParameters(f"{name} cannot be used. {error}") from error
     return url
-
-
-def _as_file(transcript: Transcript, format: Format, name: str) -> Response:
-    """A file to keep, called as the recording was: https://www.rfc-editor.org/rfc/rfc6266"""
-    text = format.render(transcript, RenderOptions(recording=name))
-    if not isinstance(text, str):
-        return JSONResponse(text)
-    disposition = f"attachment; filename*=UTF-8''{quote(f'{name}.{format.suffix}', safe='')}"
-    headers = {"Content-Disposition": disposition, **warning_headers(transcript.warnings)}
-    return Response(text, media_type=format.media_type, headers=headers)
