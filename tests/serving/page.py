@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,12 +125,14 @@ class StandIn(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Routes)
         self.key = ""
+        self.takes_uploads = threading.Event()
+        self.takes_uploads.set()
         self.models: Any = MODELS
         self.formats = offered_formats()
         self.states: list[Any] = [{"id": JOB, "status": "running", "progress": 0.4}, done(answer())]
         self.refusals: list[tuple[int, dict[str, str], Any]] = []  # of the next uploads
         self.orders: list[dict[str, Any]] = []  # to render
-        self.jobs: dict[str, list[Any]] = {}  # as `states`, of the jobs of the next uploads, by their ids
+        self.jobs: dict[str, list[Any]] = {}  # as `states`; that of x.wav is job_x
         self.requests: list[tuple[str, str]] = []
         self.uploads: list[bytes] = []
 
@@ -176,12 +179,14 @@ class _Routes(BaseHTTPRequestHandler):
             return
         if self.path.endswith("/v1/render"):
             return self._render(body)
+        if not self.server.takes_uploads.wait(20):
+            return
         self.server.uploads.append(body)
         if self.server.refusals:
             self._json(*self.server.refusals.pop(0))
         else:
-            number = len(self.server.uploads) - 1
-            id = list(self.server.jobs)[number] if self.server.jobs else JOB
+            named = re.search(rb'filename="(\w+)', body)
+            id = f"job_{named[1].decode()}" if named and self.server.jobs else JOB
             self._json(202, {}, {"id": id, "status": "queued", "progress": 0.0})
 
     def _render(self, body: bytes) -> None:
@@ -347,4 +352,4 @@ def uncomplaining(found: BrowserT) -> Iterator[BrowserT]:
     yield found
     complaints = found.complaints()
     found.driver.get("about:blank")
-    assert not complaints
+    assert not complaints, complaints

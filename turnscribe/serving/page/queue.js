@@ -6,6 +6,7 @@
 // Each order belongs to one tab, and to another where that is closed.
 
 import { fromAnswer } from "./mended/answers.js";
+import { patiently } from "./patience.js";
 import { described } from "./stages.js";
 
 export class Queue {
@@ -149,8 +150,10 @@ export class Queue {
       const file = this.#files.get(order.key) ?? (await this.#shelf.recordings.get(order.key));
       if (!file) throw new Error("Its file is not in this browser any more: choose it again.");
       const onProgress = (share) => this.#show(order, { state: "uploading", phase: "Uploading", share });
+      const onTrouble = (phase) => this.#show(order, { phase, share: null });
       onProgress(0);
-      await this.told(order, await this.#jobs.create(file, order.parameters, { onProgress, signal }));
+      const upload = () => this.#jobs.create(file, order.parameters, { onProgress, signal });
+      await this.told(order, await patiently(upload, { onTrouble, signal }));
       this.#files.delete(order.key);
       this.#follow(order);
     });
