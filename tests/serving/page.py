@@ -303,6 +303,15 @@ class Browser:
             list(given),
         )
 
+    def kept(self, store: str) -> int:
+        """How many entries a store of the browser's database has."""
+        return self.driver.execute_async_script(
+            "const [store, done] = arguments; const open = indexedDB.open('turnscribe'); open.onsuccess = () => {"
+            " const count = open.result.transaction(store).objectStore(store).count();"
+            " count.onsuccess = () => { open.result.close(); done(count.result); }; }",
+            store,
+        )
+
     def prefer(self, **features: str) -> None:
         media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})

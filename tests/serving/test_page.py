@@ -357,6 +357,7 @@ def test_reload_goes_on_and_the_recording_that_was_deleted_can_be_chosen_again(
     browser("#file").send_keys(str(recording))
     browser("#send").click()
     browser.until(lambda: browser.text("#phase") == "Transcribing, 20 %")
+    browser.until(lambda: browser.kept("recordings") == 1)
     browser.driver.refresh()
     browser.until(lambda: browser.text("#phase") == "Transcribing, 20 %")
     server.states = [done(answer())]

@@ -82,13 +82,8 @@ def test_what_is_kept_is_listed_opened_and_deleted(either: Browser, server: Stan
     browser.until(lambda: "no audio" in browser.text("#kept-list"))
     browser("[aria-label='Delete: meeting.wav']").click()
     browser.until(lambda: not browser("#kept").is_displayed())
-    left = (
-        "const done = arguments[0]; const open = indexedDB.open('turnscribe'); open.onsuccess = () => {"
-        " const stores = [...open.result.objectStoreNames]; const all = open.result.transaction(stores);"
-        " const counts = stores.map((store) => all.objectStore(store).count());"
-        " all.oncomplete = () => { open.result.close(); done(counts.map((each) => each.result)); }; }"
-    )
-    assert browser.driver.execute_async_script(left) == [0, 0, 0, 0]
+    stores = ("transcripts", "documents", "recordings", "orders")
+    assert [browser.kept(store) for store in stores] == [0, 0, 0, 0]
 
 
 def test_several_files_are_transcribed_one_after_the_other(
@@ -138,12 +133,7 @@ def test_what_was_not_uploaded_before_a_reload_is_uploaded_after_it(
     browser("#file").send_keys(f"{recording}\n{other}")
     browser("#send").click()
     browser.until(lambda: len(browser.all("#under-way-list > li")) == 2)
-    kept = (
-        "const done = arguments[0]; const open = indexedDB.open('turnscribe'); open.onsuccess = () => {"
-        " const count = open.result.transaction('recordings').objectStore('recordings').count();"
-        " count.onsuccess = () => { open.result.close(); done(count.result); }; }"
-    )
-    browser.until(lambda: browser.driver.execute_async_script(kept) == 2)
+    browser.until(lambda: browser.kept("recordings") == 2)
     browser.driver.refresh()
     browser.until(lambda: len(browser.all("#under-way-list > li")) == 2)
     server.takes_uploads.set()

@@ -90,8 +90,7 @@ export class Downloads {
     const button = element("button", "", label);
     button.type = "button";
     button.dataset.format = suffix;
-    button.setAttribute("aria-label", purpose ? `${label}, ${purpose}` : label);
-    if (purpose) button.append(element("small", "", purpose));
+    if (purpose) button.append(element("span", "unseen", ", "), element("small", "purpose", purpose));
     button.addEventListener("click", () => {
       if (this.#menu) this.#parts.downloadMenu.open = false;
       onClick();

@@ -113,7 +113,7 @@ copyAll.addEventListener("click", () => desk.copyAll());
 doubts.addEventListener("change", () => transcript.classList.toggle("doubts", doubts.checked));
 addEventListener("hashchange", () => session.visit());
 addEventListener("beforeunload", (event) => {
-  if (recordButton.busy || session.unsaved) event.preventDefault();
+  if (recordButton.busy || session.unsaved || shelf.busy) event.preventDefault();
 });
 
 /** The JSON of what the page needs to know of the server, however long its models take to load. */

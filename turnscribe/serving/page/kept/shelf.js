@@ -9,6 +9,7 @@ export class Shelf {
   recordings;
 
   #database;
+  #copying = 0;
   #onChange = () => {};
 
   constructor(database) {
@@ -18,6 +19,11 @@ export class Shelf {
 
   set onChange(listener) {
     this.#onChange = listener;
+  }
+
+  /** Whether a recording is on its way. */
+  get busy() {
+    return this.#copying > 0;
   }
 
   async put(entry, doc) {
@@ -65,12 +71,15 @@ export class Shelf {
 
   /** Whatever keeps the recording under `key` from being kept, the transcript stands without it. */
   async keepRecording(key, file) {
+    this.#copying++;
     try {
       await this.recordings.keep(key, file);
       this.#onChange();
       return true;
     } catch {
       return false;
+    } finally {
+      this.#copying--;
     }
   }
 }
