@@ -203,10 +203,10 @@ def test_every_format_of_the_registry_is_offered(browser: Browser, server: Stand
     assert sorted(suffixes) == sorted(["print", *(format.suffix for format in FORMATS.values())])
     assert all(button.is_displayed() for button in browser.all("#download-buttons button"))
     assert [browser(f"[data-format={suffix}]").accessible_name for suffix in ("txt", "srt", "vtt", "json")] == [
-        "TXT, plain text",
-        "SRT, subtitles",
-        "VTT, subtitles for the web",
-        "JSON, everything",
+        "TXT plain text",
+        "SRT subtitles",
+        "VTT subtitles for the web",
+        "JSON everything",
     ]
     browser("[data-format=srt]").send_keys(Keys.ESCAPE)
     assert not browser("[data-format=srt]").is_displayed()

@@ -90,7 +90,7 @@ export class Downloads {
     const button = element("button", "", label);
     button.type = "button";
     button.dataset.format = suffix;
-    if (purpose) button.append(element("span", "unseen", ", "), element("small", "purpose", purpose));
+    if (purpose) button.append(" ", element("small", "purpose", purpose));
     button.addEventListener("click", () => {
       if (this.#menu) this.#parts.downloadMenu.open = false;
       onClick();
