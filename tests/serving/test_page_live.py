@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.conftest import REPOSITORY
 from tests.serving.live import Server, serving, until
-from tests.serving.test_page import (
+from tests.serving.page import (
     CONTRAST,
     CONTRASTS,
     JOB,

@@ -31,6 +31,7 @@ from turnscribe.serving.routes.jobs import add_job_routes, create_job_runner
 from turnscribe.serving.routes.openai import add_openai_routes
 from turnscribe.serving.routes.page import add_page_routes
 from turnscribe.serving.routes.realtime import add_realtime_routes
+from turnscribe.serving.routes.render import add_render_routes
 from turnscribe.serving.service import ParseParameters, Service
 from turnscribe.serving.tracing.spans import NO_TRACING, Tracing
 from turnscribe.settings import ServerSettings
@@ -76,6 +77,7 @@ def create_app(
     add_openai_routes(app, service)
     add_job_routes(app, service, store, runner)
     add_realtime_routes(app, sessions)
+    add_render_routes(app)
     add_page_routes(app, service)
     # the last added is the outermost
     app.add_middleware(BodyLimit, largest=loader.settings.max_input_bytes)

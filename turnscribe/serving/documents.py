@@ -93,3 +93,38 @@ RESULT = {
         *({"name": name, "in": "query", "required": False, "schema": schema} for name, schema in _SUBTITLES.items()),
     ]
 }
+_SECONDS = {"type": "number", "minimum": 0}
+_SPAN = {"type": "array", "items": _SECONDS, "minItems": 2, "maxItems": 2}
+
+
+def _list(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    item = {"type": "object", "required": list(required), "properties": {**required, **optional}}
+    return {"type": "array", "items": item}
+
+
+RENDER = _body(
+    {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["transcript"],
+                "properties": {
+                    "transcript": {
+                        "type": "object",
+                        "description": "as the endpoint answers it",
+                        "properties": {
+                            "text": _STRING,
+                            "chunks": _list({"text": _STRING, "timestamp": _SPAN}, speaker=_STRING),
+                            "speakers": _list({"speaker": _STRING, "timestamp": _SPAN}, text=_STRING),
+                            "words": _list({"word": _STRING, "start": _SECONDS, "end": _SECONDS}, speaker=_STRING),
+                            "language": _STRING,
+                            "duration": _SECONDS,
+                        },
+                    },
+                    "response_format": {"type": "string", "enum": list(FORMATS), "default": "json"},
+                    "filename": {**_STRING, "description": "the recording's name, without its ending"},
+                },
+            }
+        }
+    }
+) | {"responses": {"200": {"description": "the file, in the format's media type"}}}

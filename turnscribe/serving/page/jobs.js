@@ -37,12 +37,6 @@ export class Jobs {
     return this.#server.json(`${path(id)}/result`, { signal });
   }
 
-  /** The transcript in the server's format `name`: text, or a blob where it `isBinary`. */
-  async rendering(id, name, isBinary = false) {
-    const response = await this.#server.call(`${path(id)}/result?response_format=${encodeURIComponent(name)}`);
-    return isBinary ? response.blob() : response.text();
-  }
-
   /** Stops the job, where it is not done, and makes the server forget it. */
   async remove(id) {
     await this.#server.call(path(id), { method: "DELETE" });

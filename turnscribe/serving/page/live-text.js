@@ -1,7 +1,7 @@
 // The text of a live session while it grows: what is finished in a log, which a screen reader reads out, with its
 // speakers; below it what is not finished yet.
 
-import { COLOURS } from "./conversation.js";
+import { COLOURS } from "./mended/document.js";
 import { element } from "./elements.js";
 import { clock } from "./times.js";
 

@@ -4,7 +4,6 @@
 import { Player } from "./player.js";
 import { clock } from "./times.js";
 import { Timeline } from "./timeline.js";
-import { TranscriptView } from "./transcript.js";
 
 const STEP = 5; // seconds that the buttons go back and forward
 const ABSENT = "The recording is no longer in this page. Choose the file again to listen while you read.";
@@ -14,11 +13,14 @@ export class PlayerPanel {
   #notices;
   #player;
   #timeline;
-  #transcript;
-  #answer = null;
+  #talk = null;
+  #chosen = null; // the recording that the person chose again
+  #onRecording;
   #problem = null; // why there is no audio, where it is not simply absent
 
-  /** `parts`: elements. `onRecording(file)`: the person chose the recording again. */
+  transcript = null; // the view of the text
+
+  /** `parts`: elements. `onRecording(file)`: the person chose the recording again, and it is as long. */
   constructor(parts, { notices, onRecording }) {
     this.#parts = parts;
     this.#notices = notices;
@@ -33,8 +35,7 @@ export class PlayerPanel {
     });
     const [go, toggle] = [(seconds) => this.#go(seconds), () => this.#toggle()];
     this.#timeline = new Timeline(parts, { onSeek: go, onToggle: toggle });
-    const onPlay = (seconds) => this.#playFrom(seconds);
-    this.#transcript = new TranscriptView(parts.transcript, { onGo: go, onPlay, onToggle: toggle });
+    this.#onRecording = onRecording;
 
     parts.play.addEventListener("click", toggle);
     parts.back.addEventListener("click", () => go(this.#player.time - STEP));
@@ -44,8 +45,8 @@ export class PlayerPanel {
       const [file] = parts.again.files;
       if (!file) return;
       notices.error = "";
-      onRecording(file);
       this.load(file);
+      this.#chosen = file;
       parts.again.value = "";
     });
     new ResizeObserver(([{ target }]) => {
@@ -53,37 +54,52 @@ export class PlayerPanel {
     }).observe(parts.player);
   }
 
+  /** What the text asks for. */
+  get events() {
+    return {
+      onGo: (seconds) => this.#go(seconds),
+      onPlay: (seconds) => this.#playFrom(seconds),
+      onToggle: () => this.#toggle(),
+    };
+  }
+
+  get present() {
+    return this.#player.present;
+  }
+
   load(file) {
-    this.#problem = null;
+    this.#problem = this.#chosen = null;
     this.#player.load(file);
   }
 
   /** Forgets the recording and the transcript. */
   clear() {
     this.#player.clear();
-    this.#answer = null;
+    this.#talk = null;
   }
 
   /** Resolves when the whole text is on the page. */
-  async show(answer, talk, names) {
-    this.#answer = answer;
+  async show(talk, doc) {
+    this.#talk = talk;
     this.#parts.length.textContent = clock(talk.duration);
     if (this.#player.present) this.#parts.absent.hidden = true;
     else this.#showAbsent();
-    const built = this.#transcript.show(talk, names, answer.language);
-    this.#timeline.show(talk, (seconds) => this.#transcript.speakerAt(seconds));
+    const built = this.transcript.show(doc);
+    this.#timeline.show(talk, (seconds) => this.transcript.speakerAt(seconds));
     this.#showTime(this.#player.time);
     await built;
   }
 
-  /** The names have changed. */
-  rename() {
-    this.#transcript.rename();
+  /** After an edit. */
+  update(talk, doc) {
+    this.#talk = talk;
+    this.transcript.update(doc);
+    this.#timeline.update(talk);
     this.#showTime(this.#player.time);
   }
 
   #go(seconds) {
-    this.#transcript.attend();
+    this.transcript.attend();
     this.#player.seek(seconds);
   }
 
@@ -101,13 +117,13 @@ export class PlayerPanel {
   }
 
   #showTime(seconds) {
-    if (!this.#answer) return;
+    if (!this.#talk) return;
     const { now, speaking, follow } = this.#parts;
     const time = clock(seconds);
     if (now.textContent !== time) now.textContent = time;
     this.#timeline.move(seconds);
-    this.#transcript.move(seconds, follow.checked && this.#player.playing);
-    const speaker = this.#transcript.speakerAt(seconds);
+    this.transcript.move(seconds, follow.checked && this.#player.playing);
+    const speaker = this.transcript.speakerAt(seconds);
     if (speaking.textContent !== speaker) speaking.textContent = speaker;
   }
 
@@ -131,10 +147,12 @@ export class PlayerPanel {
   #welcome(seconds) {
     this.#enable(true);
     this.#parts.absent.hidden = true;
-    const expected = this.#answer?.duration;
+    const expected = this.#talk?.duration;
     if (expected && Math.abs(expected - seconds) > 2 + expected / 50) {
       this.#notices.error =
         `This file lasts ${clock(seconds)}, the transcript ${clock(expected)}: it may be another recording.`;
+    } else if (this.#chosen) {
+      this.#onRecording(this.#chosen);
     }
   }
 }

@@ -1,70 +1,59 @@
-// The view of a finished transcript: its title and facts above the player, the downloads and the text.
+// The view of a finished transcript: its title and facts above the player, and the warnings.
 
-import { conversation } from "./conversation.js";
 import { element } from "./elements.js";
 import { languageName } from "./languages.js";
-import { SpeakerNames } from "./names.js";
 import { clock, timeOfDay } from "./times.js";
 
 export class Result {
   #parts;
   #frame;
   #notices;
-  #store;
-  #downloads;
-  #nameFields;
-  #panel;
 
-  /** `parts`: the elements resultTitle, facts, warnings, expires. */
-  constructor(parts, { frame, notices, store, downloads, nameFields, panel }) {
+  /** `parts`: the elements resultTitle, facts, warnings, expires, remove. */
+  constructor(parts, { frame, notices }) {
     this.#parts = parts;
     this.#frame = frame;
     this.#notices = notices;
-    this.#store = store;
-    this.#downloads = downloads;
-    this.#nameFields = nameFields;
-    this.#panel = panel;
   }
 
   /** The recording's name. */
   set title(title) {
     this.#parts.resultTitle.textContent = title;
-    this.#downloads.title = title;
+    this.#frame.title = title;
   }
 
-  /** `expiresAt`: the server's moment, as a number of seconds or a date. Resolves when the whole text is there. */
-  async show(job, answer, { title, expiresAt }) {
-    const { resultTitle, facts, warnings, expires } = this.#parts;
-    const talk = conversation(answer);
-    const names = new SpeakerNames(this.#store, job);
-    this.title = title;
-    this.#frame.title = title;
-    facts.textContent = known(answer, talk).join(" · ");
-    const sentences = answer.warnings ?? [];
-    warnings.replaceChildren(...sentences.map((sentence) => element("li", "", sentence)));
-    warnings.hidden = !sentences.length;
-    expires.textContent = forgets(expiresAt);
-    this.#nameFields.show(talk.speakers, names);
-    this.#downloads.show({ job, answer, names, speakers: talk.speakers });
+  /** `entry`: of the shelf, with its document. */
+  show(entry, doc) {
+    const { resultTitle, warnings, expires, remove } = this.#parts;
+    this.title = entry.title;
+    this.showFacts(entry, doc);
+    warnings.replaceChildren(...entry.warnings.map((sentence) => element("li", "", sentence)));
+    warnings.hidden = !entry.warnings.length;
+    const moment = momentOf(entry.expiresAt);
+    const time = timeOfDay(moment);
+    const gone = moment < Date.now();
+    expires.textContent = time && (gone ? "Kept in this browser alone." : `The server forgets this transcript at ${time}.`);
+    remove.hidden = gone;
     this.#frame.view = "result";
-    const built = this.#panel.show(answer, talk, names);
     resultTitle.focus({ preventScroll: true });
     scrollTo(0, 0);
-    this.#notices.say(`The transcript is ready: ${known(answer, talk).join(", ")}.`);
-    await built;
+    this.#notices.say(`The transcript is ready: ${known(entry, doc).join(", ")}.`);
+  }
+
+  showFacts(entry, doc) {
+    this.#parts.facts.textContent = known(entry, doc).join(" · ");
   }
 }
 
-function known(answer, { duration, speakers }) {
+function known({ took }, { duration, language, speakers }) {
   const found = [clock(duration)];
-  if (answer.language) found.push(languageName(answer.language));
+  if (language) found.push(languageName(language));
   if (speakers.length) found.push(speakers.length === 1 ? "1 speaker" : `${speakers.length} speakers`);
-  const took = answer.timings?.total;
   if (took) found.push(`transcribed in ${took < 10 ? took.toFixed(1) : Math.round(took)} s`);
   return found;
 }
 
-function forgets(moment) {
-  const time = timeOfDay(typeof moment === "number" ? new Date(moment * 1000) : new Date(moment ?? Number.NaN));
-  return time && `The server forgets this transcript at ${time}.`;
+/** `moment`: the server's, as a number of seconds or a date. */
+function momentOf(moment) {
+  return typeof moment === "number" ? new Date(moment * 1000) : new Date(moment ?? Number.NaN);
 }

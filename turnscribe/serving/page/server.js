@@ -39,14 +39,15 @@ export class Server {
     this.#key = store.get(KEY) ?? "";
   }
 
-  /** A GET, or another method without a body; the response, once it is a good one. */
-  async call(path, { method = "GET", signal } = {}) {
+  /** A GET, or another method; the response, once it is a good one. `body`: a value that goes as JSON. */
+  async call(path, { method = "GET", body, signal } = {}) {
     for (;;) {
       const key = this.#key;
       let response;
       try {
-        const headers = this.#headers();
-        response = await fetch(new URL(path, this.#root), { method, signal, headers, cache: "no-store" });
+        const headers = { ...this.#headers(), ...(body && { "Content-Type": "application/json" }) };
+        const sent = { method, signal, headers, cache: "no-store", body: body && JSON.stringify(body) };
+        response = await fetch(new URL(path, this.#root), sent);
       } catch (error) {
         if (signal?.aborted) throw error;
         throw new Unreachable("The server cannot be reached.");
@@ -61,6 +62,11 @@ export class Server {
   /** The JSON of a GET. */
   async json(path, { signal } = {}) {
     return (await this.call(path, { signal })).json();
+  }
+
+  /** The response to a POST of JSON. */
+  post(path, body, { signal } = {}) {
+    return this.call(path, { method: "POST", body, signal });
   }
 
   /** POSTs a form and reports the share of it that is sent; fetch() cannot tell. The answer's JSON. */

@@ -1,5 +1,6 @@
 // One way through the page at a time: send a recording and wait for its transcript, listen live, or go on with the job
-// in the address; cancel it, remove it, begin anew. What begins stops what was under way.
+// in the address; cancel it, remove it, begin anew. What begins stops what was under way; a job that was waited for
+// goes on in the background.
 
 import { Refused } from "./server.js";
 
@@ -7,8 +8,9 @@ export class Session {
   #views;
   #running = new AbortController();
   #job = null; // the id of the job on the page
+  #order = null; // of the queue, while its transcript is waited for
 
-  /** `views`: the collaborators frame, notices, jobs, start, options, work, live, panel, result. */
+  /** `views`: the collaborators frame, notices, jobs, start, options, work, live, panel, desk, shelf, queue. */
   constructor(views) {
     this.#views = views;
   }
@@ -19,74 +21,97 @@ export class Session {
   }
 
   async transcribe(file) {
-    const { frame, jobs, notices, options, panel, work } = this.#views;
+    const { frame, jobs, notices, options, panel, queue, work } = this.#views;
     const signal = this.#begin();
-    panel.clear();
     panel.load(file);
-    this.#job = null;
     work.open(file.name);
     const onProgress = (share) => work.show("Uploading", share);
     onProgress(0);
     notices.say("Uploading.");
     await this.#unlessStopped(signal, async () => {
-      const id = await jobs.create(file, options.parameters, { onProgress, signal });
+      const { parameters } = options;
+      const order = await queue.begin(file, parameters);
+      signal.addEventListener("abort", () => order.job || queue.drop(order));
+      signal.throwIfAborted();
+      this.#order = order;
+      const id = await jobs.create(file, parameters, { onProgress, signal });
+      await queue.told(order, id);
       signal.throwIfAborted();
       frame.job = id;
-      await this.#follow(id, signal);
+      await this.#follow(id, order, signal);
     });
+  }
+
+  /** Several files: they are transcribed in the background. */
+  async transcribeAll(files) {
+    const { notices, options, queue, start } = this.#views;
+    start.files = [];
+    notices.error = "";
+    notices.say(`${files.length} files are being transcribed.`);
+    await queue.add(files, options.parameters);
   }
 
   /** Shows the text while somebody speaks, to the microphone or in `file`, and then the transcript of all of it. */
   async listen(file = null) {
     const { frame, live, options, panel, start } = this.#views;
     const signal = this.#begin();
-    panel.clear();
-    this.#job = null;
     await this.#unlessStopped(signal, async () => {
       const id = await live.run(file, {
         wishes: options.live,
         signal,
         onSession: (session) => (frame.live = session),
-        onRecording: (recording) => (start.file = recording),
+        onRecording: (recording) => (start.files = [recording]),
       });
       signal.throwIfAborted();
       panel.load(start.file);
-      await this.#followLive(id, start.file.name, signal);
+      await this.#followLive(id, start.file, signal);
     });
   }
 
-  /** Goes where the address leads: to a job, whose recording is not here, to a live session, or to the start. */
+  /** Goes where the address leads: to a kept transcript, to a job, to a live session, or to the start. */
   async visit() {
-    const { frame, panel, start, work } = this.#views;
+    const { frame, jobs, panel, queue, shelf, start, work } = this.#views;
     if (frame.live) return this.#finishLive(frame.live);
     const id = frame.job;
     if (!id && this.#job) this.startAnew();
     if (!id || id === this.#job) return;
     const signal = this.#begin();
-    panel.clear();
-    start.file = null;
-    work.open("");
-    work.show("Asking for the transcript", null);
-    await this.#unlessStopped(signal, () => this.#follow(id, signal));
+    this.#job = id;
+    start.files = [];
+    await this.#unlessStopped(signal, async () => {
+      const kept = await shelf.open(id).catch(() => null);
+      signal.throwIfAborted();
+      if (kept) return this.#open(kept, signal);
+      work.open("");
+      work.show("Asking for the transcript", null);
+      const order = (await queue.orderOf(id)) ?? { job: id, key: null, name: "", created: Date.now() };
+      this.#order = order.key && order;
+      const recording = await shelf.recordings.get(order.key).catch(() => null);
+      signal.throwIfAborted();
+      if (recording) panel.load(recording);
+      await this.#follow(id, order, signal);
+    });
   }
 
   async cancel() {
-    const { jobs, notices, start } = this.#views;
-    const id = this.#job;
+    const { jobs, notices, queue, start } = this.#views;
+    const [id, order] = [this.#job, this.#order];
+    this.#order = null;
     this.#begin();
     this.#backToStart();
     notices.say("Cancelled.");
     start.focus();
+    if (order) await queue.drop(order);
     if (id) await jobs.remove(id).catch((error) => notices.explain(error));
   }
 
-  /** Makes the server forget the transcript. */
+  /** Makes the server forget the transcript; what this browser keeps stays. */
   async remove() {
     const { jobs, notices } = this.#views;
     try {
       await jobs.remove(this.#job);
       this.startAnew();
-      notices.say("The server has removed the transcript.");
+      notices.say("The server has removed the transcript; this browser keeps it.");
     } catch (error) {
       notices.explain(error);
     }
@@ -94,15 +119,21 @@ export class Session {
 
   startAnew() {
     this.#begin();
-    this.#views.start.file = null;
+    this.#views.start.files = [];
     this.#backToStart();
     this.#views.start.focus();
   }
 
   #begin() {
+    const { desk, notices, panel, queue } = this.#views;
     this.#running.abort();
     this.#running = new AbortController();
-    this.#views.notices.error = "";
+    if (this.#order?.job) queue.leave(this.#order);
+    this.#order = null;
+    this.#job = null;
+    notices.error = "";
+    desk.close();
+    panel.clear();
     return this.#running.signal;
   }
 
@@ -110,7 +141,7 @@ export class Session {
   #backToStart() {
     const { frame, panel } = this.#views;
     panel.clear();
-    this.#job = null;
+    this.#job = this.#order = null;
     frame.job = null;
     frame.title = "";
     frame.view = "start";
@@ -121,6 +152,7 @@ export class Session {
       await way();
     } catch (error) {
       if (signal.aborted) return;
+      if (this.#order) await this.#views.queue.drop(this.#order);
       this.#backToStart();
       this.#views.notices.explain(error);
     }
@@ -128,27 +160,29 @@ export class Session {
 
   /** A live session that a reload of the page left: it ends, and is no different from then on. */
   async #finishLive(session) {
-    const { live, panel, start } = this.#views;
+    const { live, start } = this.#views;
     const signal = this.#begin();
-    panel.clear();
-    this.#job = null;
-    start.file = null;
+    start.files = [];
     await this.#unlessStopped(signal, async () => {
-      await this.#followLive(await live.finish(session, { signal }), "", signal);
+      await this.#followLive(await live.finish(session, { signal }), null, signal);
     });
   }
 
   /** `id`: of the job that the server made of the live session; null where it made none. */
-  async #followLive(id, name, signal) {
-    const { frame, work } = this.#views;
+  async #followLive(id, recording, signal) {
+    const { frame, queue, work } = this.#views;
     if (!id) throw new Refused(422, "Nothing was heard, so there is no transcript.");
-    work.open(name);
+    work.open(recording?.name ?? "");
     frame.job = id;
-    await this.#follow(id, signal);
+    const order = recording
+      ? await queue.begin(recording, [], { job: id })
+      : { job: id, key: null, name: "", created: Date.now() };
+    this.#order = order.key && order;
+    await this.#follow(id, order, signal);
   }
 
-  async #follow(id, signal) {
-    const { jobs, notices, result, start, work } = this.#views;
+  async #follow(id, order, signal) {
+    const { jobs, notices, queue, work } = this.#views;
     let trouble = null; // our own sentence goes away again, another's stays
     this.#job = id;
     const state = await jobs.whenDone(id, {
@@ -160,7 +194,19 @@ export class Session {
       },
     });
     const answer = state.result ?? (await jobs.answer(id, { signal }));
-    const title = start.file?.name ?? state.filename ?? "Transcript";
-    await result.show(id, answer, { title, expiresAt: state.expires_at });
+    const kept = await queue.settle(order, state, answer);
+    this.#order = null;
+    signal.throwIfAborted();
+    await this.#open(kept, signal);
+  }
+
+  async #open({ entry, doc }, signal) {
+    const { desk, panel, shelf } = this.#views;
+    if (!panel.present) {
+      const recording = await shelf.recordings.get(entry.audio).catch(() => null);
+      signal.throwIfAborted();
+      if (recording) panel.load(recording);
+    }
+    await desk.open(entry, doc);
   }
 }

@@ -1,9 +1,12 @@
-// The form at the start: the file that is chosen, dropped or recorded. It stays here, for the player.
+// The form at the start: the files that are chosen or dropped, or the one that is recorded. One stays here, for the
+// player.
+
+import { sizeOf } from "./times.js";
 
 export class StartForm {
   #parts;
   #notices;
-  #file = null;
+  #files = [];
 
   /** `parts`: the elements form, file, drop, chosen, send, playIn. While `recordButton.busy` nothing is dropped. */
   constructor(parts, { notices, recordButton, onSend }) {
@@ -12,9 +15,9 @@ export class StartForm {
     const { form, file, drop } = parts;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.#file) onSend(this.#file);
+      if (this.#files.length) onSend(this.#files);
     });
-    file.addEventListener("change", () => file.files[0] && this.choose(file.files[0]));
+    file.addEventListener("change", () => file.files.length && this.choose([...file.files]));
     for (const name of ["dragenter", "dragover"]) {
       drop.addEventListener(name, (event) => {
         event.preventDefault();
@@ -24,27 +27,29 @@ export class StartForm {
     for (const name of ["dragleave", "drop"]) drop.addEventListener(name, () => drop.classList.remove("over"));
     drop.addEventListener("drop", (event) => {
       event.preventDefault();
-      if (event.dataTransfer.files[0] && !recordButton.busy) this.choose(event.dataTransfer.files[0]);
+      const { files } = event.dataTransfer;
+      if (files.length && !recordButton.busy) this.choose([...files]);
     });
   }
 
+  /** The only one; null where there is none, or several. */
   get file() {
-    return this.#file;
+    return this.#files.length === 1 ? this.#files[0] : null;
   }
 
-  /** null where there is none, or none any more. */
-  set file(file) {
+  set files(files) {
     const { file: input, drop, chosen, send, playIn } = this.#parts;
-    this.#file = file;
-    if (!file) input.value = ""; // so that the same file can be chosen again
-    send.disabled = playIn.disabled = !file;
-    drop.classList.toggle("full", Boolean(file));
-    chosen.textContent = file ? `${file.name} (${size(file.size)})` : "Drop an audio or video file here, or";
+    this.#files = files;
+    if (!files.length) input.value = ""; // so that the same file can be chosen again
+    send.disabled = !files.length;
+    playIn.disabled = files.length !== 1;
+    drop.classList.toggle("full", files.length > 0);
+    chosen.textContent = described(files) || "Drop audio or video files here, or";
   }
 
-  choose(file) {
-    this.file = file;
-    this.#notices.say(`${file.name} is chosen.`);
+  choose(files) {
+    this.files = files;
+    this.#notices.say(files.length === 1 ? `${files[0].name} is chosen.` : `${files.length} files are chosen.`);
   }
 
   /** Until the recording is chosen, there is nothing to send. */
@@ -54,11 +59,12 @@ export class StartForm {
   }
 
   focus() {
-    (this.#file ? this.#parts.send : this.#parts.file).focus();
+    (this.#files.length ? this.#parts.send : this.#parts.file).focus();
   }
 }
 
-function size(bytes) {
-  if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
-  return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+function described(files) {
+  const size = sizeOf(files.reduce((sum, file) => sum + file.size, 0));
+  if (files.length < 2) return files.length ? `${files[0].name} (${size})` : "";
+  return `${files.length} files (${size}): ${files.map(({ name }) => name).join(", ")}`;
 }

@@ -1,6 +1,6 @@
 // Who speaks when, a lane for each speaker, drawn once; a line moves over it. A slider for the keyboard.
 
-import { COLOURS } from "./conversation.js";
+import { COLOURS } from "./mended/document.js";
 import { clock, spokenTime } from "./times.js";
 
 const LANE = 30; // CSS pixels, as .names label in result.css
@@ -42,13 +42,18 @@ export class Timeline {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
   }
 
-  /** `speaker(seconds)`: who speaks then, by the name shown, or "". */
+  /** `talk`: {turns, speakers, duration}. `speaker(seconds)`: who speaks then, by the name shown, or "". */
   show(talk, speaker) {
-    this.#talk = talk;
     this.#speaker = speaker;
+    this.update(talk);
+    this.move(0);
+  }
+
+  /** The same talk after an edit. */
+  update(talk) {
+    this.#talk = talk;
     this.#parts.lanes.setAttribute("aria-valuemax", Math.round(talk.duration));
     this.#draw();
-    this.move(0);
   }
 
   move(seconds) {
@@ -110,12 +115,12 @@ export class Timeline {
     pen.fillStyle = colour("--lane");
     for (let row = 0; row < rows; row++) pen.fillRect(0, row * LANE + LANE / 2 - 0.5, width, 1);
 
-    const lane = new Map(speakers.map((speaker, row) => [speaker, row]));
+    const lane = new Map(speakers.map(({ id, colour }, row) => [id, { row, colour }]));
     for (const turn of turns) {
-      const row = lane.get(turn.speaker) ?? 0;
+      const { row, colour: number } = lane.get(turn.speaker) ?? { row: 0, colour: null };
       const left = this.#x(turn.start);
       const wide = Math.max(1.5, this.#x(turn.end) - left - 0.5);
-      pen.fillStyle = colour(speakers.length ? `--speaker-${row % COLOURS}` : "--accent");
+      pen.fillStyle = colour(number === null ? "--accent" : `--speaker-${number % COLOURS}`);
       pen.beginPath();
       pen.roundRect(left, row * LANE + 6, wide, LANE - 12, Math.min(4, wide / 2));
       pen.fill();

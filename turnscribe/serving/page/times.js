@@ -1,4 +1,4 @@
-// Times in words and figures.
+// Times and sizes in words and figures.
 
 /** Seconds as 0:07, 12:30 or 1:02:03. */
 export function clock(seconds) {
@@ -24,4 +24,10 @@ export function timeOfDay(moment) {
   if (Number.isNaN(moment.getTime())) return "";
   const day = moment.toDateString() === new Date().toDateString() ? "" : `${moment.toLocaleDateString()} `;
   return day + moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+}
+
+/** Bytes as 168 kB or 2.4 MB. */
+export function sizeOf(bytes) {
+  if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
+  return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }

@@ -1,12 +1,6 @@
 // The view while the server works: the phase, and how far it is.
 
-// As the server names them, in words.
-const STAGES = {
-  decode: "Reading the file",
-  speech: "Finding speech",
-  asr: "Transcribing",
-  diarization: "Telling speakers apart",
-};
+import { described } from "./stages.js";
 
 export class Work {
   #parts;
@@ -45,9 +39,10 @@ export class Work {
   }
 
   /** `state`: a job's, as the server says it. */
-  showState({ status, position, progress, stage, remaining_s: remaining }) {
-    if (status === "queued") this.show(position ? `Waiting, ${position} ahead in line` : "Waiting, next in line", null);
-    else if (status === "running") this.show(STAGES[stage] || "Transcribing", progress || null, remaining ?? null);
+  showState(state) {
+    if (!["queued", "running"].includes(state.status)) return;
+    const { phase, share, remaining } = described(state);
+    this.show(phase, share, remaining);
   }
 }
 

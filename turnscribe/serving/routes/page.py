@@ -50,7 +50,7 @@ def offered_formats() -> list[OfferedFormat]:
 
 
 def add_page_routes(app: FastAPI, service: Service) -> None:
-    names = {file.name for file in PAGE.iterdir()}
+    names = {file.relative_to(PAGE).as_posix() for file in PAGE.rglob("*") if file.is_file()}
 
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
@@ -83,7 +83,7 @@ def add_page_routes(app: FastAPI, service: Service) -> None:
         return JSONResponse(offered_formats(), headers=HEADERS)
 
     @app.get("/ui", include_in_schema=False)
-    @app.get("/ui/{name}", include_in_schema=False)
+    @app.get("/ui/{name:path}", include_in_schema=False)
     async def page(name: str = "index.html") -> Response:
         if name not in names:
             raise NotFound("There is no such file.")
