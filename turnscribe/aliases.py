@@ -95,7 +95,7 @@ ALIASES: Mapping[str, Alias] = {
     "return_timestamps": _timestamps,
     "vad_filter": _same("vad"),
     "beam_size": _same("num_beams"),  # faster-whisper, openai-whisper
-    "hotwords": _same("keywords"),  # faster-whisper
+    "hotwords": _same("keywords"),  # faster-whisper, vLLM
     "keyterms": _same("keywords"),  # ElevenLabs
     **OBJECTS,
 }

@@ -43,7 +43,8 @@ from turnscribe.errors import SettingsError
 from turnscribe.request import DecodingOptions
 from turnscribe.waveform import to_wav
 from turnscribe.whisper.alignment import alignment_heads
-from turnscribe.whisper.generation_config import prompt_tokens
+from turnscribe.whisper.constants import LONGEST_PROMPT
+from turnscribe.whisper.generation_config import keyword_tokens, prompt_tokens
 
 pytestmark = pytest.mark.slow
 
@@ -157,6 +158,38 @@ def test_special_tokens_spelled_in_a_prompt_are_text(folder: Path, vocabulary: i
     assert max(tokens) < config.eos_token_id
     assert made.tokenizer.backend_tokenizer.decode(tokens) == f" {prompt}"
     assert not warnings
+
+
+@pytest.mark.parametrize("vocabulary", [MULTILINGUAL, ENGLISH])
+def test_keywords_come_before_the_prompt_as_many_as_there_is_room_for(folder: Path, vocabulary: int) -> None:
+    made = converted(folder / f"{vocabulary}.pt")
+    previous = made.weights.generation_config.prev_sot_token_id
+
+    def told(prompt: str | None, keywords: list[str]) -> str:
+        (first, *tokens), warnings = prompt_tokens(made.tokenizer, prompt, keywords)
+        assert first == previous
+        assert len(tokens) <= LONGEST_PROMPT
+        assert not warnings
+        return str(made.tokenizer.backend_tokenizer.decode(tokens))
+
+    assert told("Dear Sir,", ["Ada Lovelace", "Zoë"]) == " Ada Lovelace, Zoë. Dear Sir,"
+    assert told(None, ["<|endoftext|>"]) == " <|endoftext|>."
+    many = [f"Zebra{number}" for number in range(200)]
+    shown = told("Dear Sir,", many)
+    assert shown.startswith(" Zebra0, Zebra1, Zebra2")
+    assert shown.endswith(". Dear Sir,")
+    assert told("x " * LONGEST_PROMPT, many) == " x" * LONGEST_PROMPT, "no room"
+    assert prompt_tokens(made.tokenizer, None, []) == ([], [])
+
+
+@pytest.mark.parametrize("vocabulary", [MULTILINGUAL, ENGLISH])
+def test_a_keyword_has_the_tokens_that_it_has_in_a_text(folder: Path, vocabulary: int) -> None:
+    """After a space, but in writing without spaces; and as it begins a sentence."""
+    tokenizer = converted(folder / f"{vocabulary}.pt").tokenizer
+    tokens = keyword_tokens(tokenizer, ["ada", "Zoë", "東京", "กรุงเทพ"])
+    decoded = [tokenizer.backend_tokenizer.decode(list(one)) for one in tokens]
+    assert decoded == [" ada", " Ada", " Zoë", "東京", "กรุงเทพ"]
+    assert keyword_tokens(tokenizer, []) == ()
 
 
 # --- what is made of it ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 from collections.abc import Sequence
@@ -31,12 +32,11 @@ def prompt_tokens(tokenizer: Any, prompt: str | None, keywords: Sequence[str] = 
     """
     ids, warnings = _prompt_tokens(tokenizer, prompt) if prompt else ([], [])
     marker, told = ids[:1] or [int(tokenizer.convert_tokens_to_ids(PREVIOUS))], ids[1:]
-    listed: list[int] = []
-    for count in range(len(keywords), 0, -1):
-        listed = text_tokens(tokenizer, f" {', '.join(keywords[:count])}.")
-        if len(listed) + len(told) <= LONGEST_PROMPT:
-            return [*marker, *listed, *told], warnings
-    return ids, warnings
+    lengths = itertools.accumulate(len(text_tokens(tokenizer, f" {keyword},")) for keyword in keywords)
+    count = bisect.bisect_right(list(lengths), LONGEST_PROMPT - len(told))
+    if not count:
+        return ids, warnings
+    return [*marker, *text_tokens(tokenizer, f" {', '.join(keywords[:count])}."), *told], warnings
 
 
 def _prompt_tokens(tokenizer: Any, prompt: str) -> tuple[list[int], list[str]]:
