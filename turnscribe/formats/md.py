@@ -13,8 +13,9 @@ from turnscribe.formats.lines import clean_line
 from turnscribe.formats.passages import Passage, passages
 from turnscribe.transcript import Transcript
 
-# What is markup within a line. A paragraph begins with the time, so what is markup at the start of a line never is.
-MARKUP = re.compile(r"[\\`*_\[\]<>&#~|$]")
+# What is markup within a line; `_` is none between letters. What is markup at the start of a line never is: a
+# paragraph begins with its time.
+MARKUP = re.compile(r"[\\`*\[\]<>&#~|$]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def _render(transcript: Transcript, options: RenderOptions) -> Rendered:
