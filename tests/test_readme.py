@@ -54,6 +54,9 @@ RUN = {  # the blocks that each file runs: their language and a marker
     "tests/cli/test_models.py": [
         ("sh", "scripts.models get"),
     ],
+    "tests/serving/test_render.py": [
+        ("python", "/v1/render"),
+    ],
     "tests/serving/test_server.py": [
         ("json", "No CUDA graphs"),
     ],
