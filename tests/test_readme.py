@@ -63,6 +63,9 @@ RUN = {  # the blocks that each file runs: their language and a marker
     "tests/cli/test_voices.py": [
         ("sh", "turnscribe voices add"),
     ],
+    "tests/serving/test_render.py": [
+        ("python", "/v1/render"),
+    ],
     "tests/serving/test_server.py": [
         ("json", "No CUDA graphs"),
     ],

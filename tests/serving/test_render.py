@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.fakes import TRANSCRIPT, FakePipeline
+from tests.manual import block
 from tests.serving.live import serving
 from turnscribe.answer import to_answer
 from turnscribe.formats import FORMATS, Format, RenderOptions
@@ -142,6 +143,12 @@ def test_bodies_are_bounded_and_no_lists_hold_the_server(client: httpx.Client) -
     assert time.monotonic() - began < 20
     form = client.post("/v1/render", data={"transcript": "{}"})
     assert form.json()["error"]["message"].endswith("send application/json.")
+
+
+def test_the_manuals_order_is_rendered(client: httpx.Client) -> None:
+    names: dict[str, Any] = {"SERVER_URL": str(client.base_url).rstrip("/")}
+    exec(block("python", "/v1/render"), names)
+    assert names["srt"] == "1\n00:00:00,000 --> 00:00:00,900\nAnn: Hello, team.\n"
 
 
 def test_no_text_is_cleaned_away(client: httpx.Client) -> None:
