@@ -22,7 +22,7 @@ GUESSES = {
         "speech": 0.0008,
         "asr": 0.06,
         "open exact": 0.135,
-        "open fast": 0.028,
+        "open fast": 0.03,
         "pyannote exact": 0.25,
         "pyannote fast": 0.05,
     },

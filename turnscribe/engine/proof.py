@@ -240,6 +240,9 @@ class _Sounds:
     def seed(self, window: int) -> int:
         return window
 
+    def advanced(self, window: int, tokens: int) -> None:
+        pass
+
     def unwanted(self, window: int) -> bool:
         return False
 
