@@ -47,8 +47,7 @@ class _Work:
             return expected
         weight = SEEN_WEIGHT if self.expected.seen else GUESS_WEIGHT
         total = (weight * expected + self.seen) / (weight + self.done)
-        left = (1 - self.done) * total - (now - self.reported)
-        return max(left, OVERDUE * (now - self.began))
+        return max(total - (now - self.began), OVERDUE * (now - self.began))
 
 
 class Forecast:

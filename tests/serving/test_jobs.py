@@ -22,7 +22,7 @@ import pytest
 from tests.fakes import AUDIO, TRANSCRIPT, FakePipeline
 from tests.serving.live import serving, until
 from turnscribe.errors import BadAudio, Cancelled, SettingsError
-from turnscribe.listener import Listener
+from turnscribe.listener import Estimate, Listener
 from turnscribe.request import Request
 from turnscribe.serving.caller import Caller
 from turnscribe.serving.jobs.runner import JobRunner
@@ -49,7 +49,8 @@ def waiting(pipeline: FakePipeline) -> threading.Event:
 
     def behave(audio: bytes, request: Request, listener: Listener) -> None:
         listener.on_stage("asr")
-        listener.on_progress(0.25)
+        listener.on_estimate(Estimate(0.25, 12.34))
+        listener.on_progress(0.2)  # of an earlier try
         while not opened.wait(0.01):
             listener.stop_if_asked()
 
@@ -65,6 +66,7 @@ def test_a_job_from_upload_to_result(client: httpx.Client, pipeline: FakePipelin
     assert accepted.headers["Location"] == f"/v1/jobs/{id}"
     running = until(lambda: (job := client.get(f"/v1/jobs/{id}").json())["progress"] and job)
     assert (running["status"], running["progress"], running["stage"]) == ("running", 0.25, "asr")
+    assert running["remaining_s"] == 12.3
     assert client.get(f"/v1/jobs/{id}/result").status_code == 409
     opened.set()
     job = ended(client, id)

@@ -9,6 +9,7 @@ from turnscribe.whisper.cost import TOKENS_A_SECOND
 from turnscribe.whisper.windows import Window
 
 UNFINISHED = 0.95  # of a window's decoding, at most, before it has ended: nobody knows which token is the last
+LONGEST = 1.35  # times the mean: what rows that are decoded together wait for
 FIRST_SECONDS = 30.0  # of speech with `TOKENS_A_SECOND`, beside what this recording has
 TELL = 0.01  # a rise that is worth telling
 
@@ -27,7 +28,7 @@ class WindowsDone:
 
     def wrote(self, window: Window, tokens: int) -> None:
         """So many, in its latest attempt."""
-        expected = max(self._tokens / self._seconds * window.duration, 1.0)
+        expected = max(LONGEST * self._tokens / self._seconds * window.duration, 1.0)
         decoded = min(tokens / expected, UNFINISHED)
         self._rise(window, self._encoding + (1 - self._encoding) * decoded)
 

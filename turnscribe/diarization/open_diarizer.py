@@ -58,6 +58,7 @@ STEP = 0.1  # of a window, from one to the next: 0.2 halves the time and costs 2
 
 # Windows a pass on a CPU: a longer LSTM's batch pays, larger outputs of CAM++'s first layers do not.
 SEGMENTATION_SHARE = {"exact": 0.2, "fast": 0.63}  # of the time; measured on one core
+EMBEDDED = 0.96  # of the time; clustering is the rest
 CPU_WINDOWS = {"segmentation": 32, "embedding": 2, "segmenter": segmenter.CPU_WINDOWS, "trunk": 1}
 # Bytes of a window of 10 s there and the most windows worth a pass; reckoned, not measured on a GPU, in float32.
 # PyanNet's widest outputs have 80 channels x 15,975 values (5 MB, four live at once). CAM++'s have 32 channels x 80
@@ -99,11 +100,12 @@ class OpenDiarizer:
             if counts.get("num_speakers", counts.get("max_speakers")) == 1:
                 clusters = np.zeros((len(speech), speech.shape[2]), np.int16)
             else:
-                embeddings = self._embeddings(waveform, speech, _part(listener, self._segmenting, 1.0))
+                embeddings = self._embeddings(waveform, speech, _part(listener, self._segmenting, EMBEDDED))
                 listener.stop_if_asked()
                 clusters = self.clustering.clusters(embeddings, speech, counts)
         clusters[speech.sum(axis=1) == 0] = NOBODY
         speaking = reconstruct(speech, clusters, np.minimum(count, 1), layout)  # [T, K]
+        listener.on_progress(1.0)
         return _named(spoken(speaking, frames, self.shortest_pause), len(waveform) / SAMPLE_RATE)
 
     def embed(self, waveform: Waveform) -> NDArray[np.float32]:

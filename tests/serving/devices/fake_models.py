@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.fakes import CHUNKS, TRANSCRIPT, WARM_UP_BYTES, FakePipeline
 from turnscribe.errors import BadAudio, InferenceFailed, SettingsError
-from turnscribe.listener import SILENT, Listener
+from turnscribe.listener import SILENT, Estimate, Listener
 from turnscribe.pipeline import Voices
 from turnscribe.request import Request
 from turnscribe.transcript import Transcript, Turn
@@ -65,6 +65,7 @@ class FakeModels(FakePipeline):
         listener.on_stage("asr")
         listener.on_chunks(CHUNKS[:1])
         listener.on_progress(0.4)
+        listener.on_estimate(Estimate(0.4, 1.5))
         if "begun" in does:
             (Path(does["begun"]) / str(os.getpid())).touch()
         while "until" in does and not Path(does["until"]).exists():

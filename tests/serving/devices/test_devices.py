@@ -27,7 +27,7 @@ from tests.serving.devices.fake_models import TOKEN, recording
 from tests.serving.live import serving, until
 from turnscribe.devices import gpu_works
 from turnscribe.errors import BadAudio, Cancelled, InferenceFailed, SettingsError
-from turnscribe.listener import SILENT, Listener
+from turnscribe.listener import SILENT, Estimate, Listener
 from turnscribe.request import Request
 from turnscribe.serving.devices.channel import Begin, Channel, Failure, Message, Ready, Start, contents_of, file_of
 from turnscribe.serving.devices.device import WAITS_S
@@ -190,14 +190,20 @@ def test_the_answer_and_what_is_heard_before_it_come_through(devices: PipelineOn
     shares: list[float] = []
     stages, ended = list[str](), list[str]()
     chunks: list[Any] = []
+    estimates: list[Estimate] = []
     listener = Listener(
-        on_progress=shares.append, on_stage=stages.append, on_stage_end=ended.append, on_chunks=chunks.extend
+        on_progress=shares.append,
+        on_stage=stages.append,
+        on_stage_end=ended.append,
+        on_chunks=chunks.extend,
+        on_estimate=estimates.append,
     )
     transcript = devices.transcribe(recording(), REQUEST, listener)
     assert transcript.chunks == TRANSCRIPT.chunks
     assert transcript.timings == TRANSCRIPT.timings
     assert (shares, stages, chunks) == ([0.4, 0.9], ["asr"], list(CHUNKS))
     assert ended == ["asr"]
+    assert estimates == [Estimate(0.4, 1.5)]
     assert devices.capabilities == fake_models.load(SETTINGS).capabilities
     assert devices.has_diarizer
 

@@ -129,8 +129,8 @@ class JobRunner:
             self._progress[job.id] = max(self._progress[job.id], share)
 
         def on_estimate(estimate: Estimate) -> None:
-            on_progress(estimate.share)
             self._remaining[job.id] = estimate.remaining
+            on_progress(estimate.share)
 
         def on_stage(stage: str) -> None:
             self._stage[job.id] = stage
