@@ -47,7 +47,8 @@ def test_a_stage_is_named_as_it_begins_and_when_one_beside_it_has_ended() -> Non
 
 def test_a_stage_is_named_once_as_it_ends_also_where_it_fails() -> None:
     seen: list[str] = []
-    stages = Stages(on_stage=lambda stage: seen.append(f"{stage} begins"), on_stage_end=seen.append)
+    listener = Listener(on_stage=lambda stage: seen.append(f"{stage} begins"), on_stage_end=seen.append)
+    stages = Stages(listener)
 
     def fail() -> None:
         with stages.timed("asr"):

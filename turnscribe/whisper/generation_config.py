@@ -31,11 +31,11 @@ def prompt_tokens(tokenizer: Any, prompt: str | None, keywords: Sequence[str] = 
     As many of the keywords as there is room for come before the prompt, whose end stays next to what is said.
     """
     ids, warnings = _prompt_tokens(tokenizer, prompt) if prompt else ([], [])
-    marker, told = ids[:1] or [int(tokenizer.convert_tokens_to_ids(PREVIOUS))], ids[1:]
     lengths = itertools.accumulate(len(text_tokens(tokenizer, f" {keyword},")) for keyword in keywords)
-    count = bisect.bisect_right(list(lengths), LONGEST_PROMPT - len(told))
+    count = bisect.bisect_right(list(lengths), LONGEST_PROMPT - len(ids[1:]))
     if not count:
         return ids, warnings
+    marker, told = ids[:1] or [int(tokenizer.convert_tokens_to_ids(PREVIOUS))], ids[1:]
     return [*marker, *text_tokens(tokenizer, f" {', '.join(keywords[:count])}."), *told], warnings
 
 
