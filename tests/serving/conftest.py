@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.serving.npm import installed
 from tests.serving.page import Browser, StandIn, chromium_in, uncomplaining
 from turnscribe.waveform import to_wav
 
@@ -40,3 +41,17 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("recording") / "meeting.wav"
     file.write_bytes(to_wav((0.1 * np.sin(np.arange(84_000) / 8)).astype(np.float32), sample_rate=8000))
     return file
+
+
+@pytest.fixture
+def axe(needs_program: Callable[[str], str]) -> Callable[[Browser], None]:
+    """Holds the view that is open against axe-core's rules."""
+    needs_program("npm")
+    script = (installed("axe") / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+    def check(browser: Browser) -> None:
+        browser.js(script)
+        found = browser.driver.execute_async_script("axe.run().then(arguments[0])")["violations"]
+        assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
+
+    return check

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.serving import test_clients, test_clients_realtime
-from tests.serving.test_clients import CLIENTS, ENVIRONMENTS, KEY, Server, checked
+from tests.serving import npm, test_clients, test_clients_realtime
+from tests.serving.test_clients import CLIENTS, KEY, Server, checked
 from tests.serving.test_clients_realtime import TRANSCRIPTION, of, similarity
 from turnscribe.waveform import to_int16
 
@@ -86,16 +86,8 @@ def over_tls(server: Server, certificate: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def installed(programs: None) -> Path:
     """A folder with the client and what it needs, made once."""
-    source, folder = CLIENTS / "realtime_npm", ENVIRONMENTS / "realtime_npm"
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = (source / "package.json").read_text()
-    package = folder / "package.json"
-    if not (folder / "node_modules").exists() or package.read_text() != wanted:
-        shutil.rmtree(folder / "node_modules", ignore_errors=True)
-        package.write_text(wanted)
-        quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", "--loglevel", "error"]
-        checked(["npm", "install", "--prefix", str(folder), *quiet], "this test installs a client")
-    shutil.copy(source / "client.mjs", folder)
+    folder = npm.installed("realtime_npm")
+    shutil.copy(CLIENTS / "realtime_npm" / "client.mjs", folder)
     return folder
 
 

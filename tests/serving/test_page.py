@@ -2,7 +2,6 @@
 one conversation from end to end against the real server with the demo models.
 
     SCREENSHOT=build/page.png .venv/bin/pytest tests/serving/test_page.py -m models     keeps a picture of it
-    AXE=axe.min.js .venv/bin/pytest tests/serving/test_page.py -k axe                   runs axe-core over it too
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -178,7 +177,7 @@ def test_a_speakers_new_name_is_shown_and_downloaded(browser: Browser, server: S
 def test_recording_from_the_microphone(browser: Browser, server: StandIn) -> None:
     browser.open(server.url)
     browser("#record").click()
-    browser.until(lambda: browser.text("#record-label") == "Stop, 0:02")
+    browser.until(lambda: re.fullmatch(r"Stop, 0:(0[2-9]|\d\d)", browser.text("#record-label")))
     assert not browser("#send").is_enabled()
     browser("#record").click()
     browser.until(lambda: browser("#send").is_enabled())
@@ -187,7 +186,7 @@ def test_recording_from_the_microphone(browser: Browser, server: StandIn) -> Non
     browser.shown("#result")
     browser.until(lambda: browser("#play").is_enabled())
     assert b"\x1aE\xdf\xa3" in server.uploads[0]  # EBML: a webm file
-    assert 1.5 < browser.js("return document.getElementById('audio').duration") < 6  # its file does not say it
+    assert 1.5 < browser.js("return document.getElementById('audio').duration") < 60  # its file does not say it
     browser.word("please").click()
     browser.until(lambda: browser.now == pytest.approx(1.0, abs=0.02))
 
@@ -430,6 +429,13 @@ def test_without_speakers_and_words_the_chunks_are_shown(browser: Browser, serve
     assert not browser.all(".name")
     assert not browser("#names").is_displayed()
     assert browser.text("#facts") == "0:04"
+    assert not browser("#doubts").is_displayed()
+    browser("#edit-text").click()
+    browser.shown(".editor").send_keys(" all", Keys.ENTER)
+    assert [word.text for word in browser.all(".word")] == ["hello", "there", "again", "all"]
+    saved = json.loads(browser.downloaded("json"))
+    assert [chunk["text"] for chunk in saved["chunks"]] == [" hello there", " again all"]
+    assert "words" not in saved
 
 
 def test_silence_is_said_to_be_silent(browser: Browser, server: StandIn) -> None:
@@ -536,10 +542,9 @@ def test_nothing_is_cut_off_at_the_side(browser: Browser, server: StandIn, recor
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_axe_finds_nothing(browser: Browser, server: StandIn, recording: Path) -> None:
-    program = os.environ.get("AXE")
-    if not program:
-        pytest.skip("AXE names an axe.min.js: npm pack axe-core has one")
+def test_axe_finds_nothing(
+    browser: Browser, server: StandIn, recording: Path, axe: Callable[[Browser], None]
+) -> None:
     server.states = [done(answer())]
     for scheme in ("light", "dark"):
         browser.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
@@ -549,9 +554,7 @@ def test_axe_finds_nothing(browser: Browser, server: StandIn, recording: Path) -
             for view in ("start", "result"):
                 if view == "result":
                     browser.upload(recording)
-                browser.js(Path(program).read_text())
-                found = browser.driver.execute_async_script("axe.run().then(arguments[0])")["violations"]
-                assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
+                axe(browser)
         finally:
             browser.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
 

@@ -97,7 +97,7 @@ panel.transcript = new TranscriptView(transcript, sure, {
   onEdit: () => desk.editText(),
   onSplit: () => desk.split(),
 });
-const result = new Result(elements("result-title", "facts", "warnings", "expires", "remove"), { frame, notices });
+const result = new Result(elements("result-title", "facts", "warnings", "expires", "remove", "doubts-field"), { frame, notices });
 const find = new Find(elements("find", "found", "find-back", "find-next"), panel.transcript);
 const desk = new Desk({ result, panel, nameFields, downloads, find, editor: new Editor(), notices, shelf });
 desk.bar = new MendingBar(

@@ -9,7 +9,7 @@ export class Result {
   #frame;
   #notices;
 
-  /** `parts`: the elements resultTitle, facts, warnings, expires, remove. */
+  /** `parts`: the elements resultTitle, facts, warnings, expires, remove, doubtsField. */
   constructor(parts, { frame, notices }) {
     this.#parts = parts;
     this.#frame = frame;
@@ -24,7 +24,7 @@ export class Result {
 
   /** `entry`: of the shelf, with its document. */
   show(entry, doc) {
-    const { resultTitle, warnings, expires, remove } = this.#parts;
+    const { resultTitle, warnings, expires, remove, doubtsField } = this.#parts;
     this.title = entry.title;
     this.showFacts(entry, doc);
     warnings.replaceChildren(...entry.warnings.map((sentence) => element("li", "", sentence)));
@@ -34,6 +34,7 @@ export class Result {
     const gone = moment < Date.now();
     expires.textContent = time && (gone ? "Kept in this browser alone." : `The server forgets this transcript at ${time}.`);
     remove.hidden = gone;
+    doubtsField.hidden = !doc.paragraphs.some(({ words }) => words.some(({ probability }) => probability !== null));
     this.#frame.view = "result";
     resultTitle.focus({ preventScroll: true });
     scrollTo(0, 0);
