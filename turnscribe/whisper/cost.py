@@ -27,7 +27,7 @@ def cost_of(*, width: int, frames: int, encoder_layers: int, decoder_layers: int
 
     >>> base = cost_of(width=512, frames=1500, encoder_layers=6, decoder_layers=6, vocabulary=51865)
     >>> round(base.encoding / 1e9, 1), round(base.decoding / 1e9, 1)
-    (3.1, 0.5)
+    (3.1, 0.4)
     """
     square = width * width
     a_frame = encoder_layers * (12 * square + 2 * frames * width) + decoder_layers * 2 * square
