@@ -74,6 +74,8 @@ def main(
         loaded = _loaded(deployment, order)
         if args.watch:
             return _watch(order, loaded, limits, check_file)
+        if len(refused) < len(outputs):
+            loaded()  # now: Ctrl-C ends it at once
         outcomes = run_batch(outputs, order, loaded, refused)
     except TurnscribeError as error:
         print(f"error: {error}", file=sys.stderr)
