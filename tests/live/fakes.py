@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,7 +28,9 @@ ON = 0.3  # seconds into a word, of which a pass that begins there still hears i
 def new_spool() -> Spool:
     """In a file of its own, which is no longer there by name."""
     with tempfile.TemporaryDirectory() as folder:
-        return Spool(Path(folder, "spool"))
+        spool = Spool(Path(folder, "spool"))
+    weakref.finalize(spool, spool._file.close)  # whoever has it need not close it
+    return spool
 
 
 def said(text: str, start: float = 0.0, *, every: float = WORD_S) -> list[Word]:

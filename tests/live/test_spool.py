@@ -21,7 +21,8 @@ def test_what_was_appended_is_read_and_is_a_wav_file_in_the_end(tmp_path: Path) 
     kept = decode_audio(to_wav(samples)).mono
     assert spool.samples == len(samples)
     assert np.array_equal(spool.read(1000, 9000), kept[1000:9000])
-    file = spool.wav().read()
+    with spool.wav() as opened:
+        file = opened.read()
     spool.close()
     assert not path.exists()
     assert file == to_wav(samples)
@@ -42,12 +43,14 @@ def test_a_closed_spool_takes_and_gives_nothing(tmp_path: Path) -> None:
 def test_what_a_process_left_behind_is_a_whole_file(tmp_path: Path) -> None:
     samples = np.random.default_rng(2).uniform(-1, 1, 5000).astype(np.float32)
     path = tmp_path / "spool"
-    Spool(path).append(samples)  # and the process ends
+    spool = Spool(path)
+    spool.append(samples)
+    spool.close(keep=True)  # as where the process ends
     with open(path, "ab") as file:
         file.write(b"x")  # in the middle of a sample
     found = recovered(path)
     assert found is not None
     with found:
         assert found.read() == to_wav(samples)
-    Spool(tmp_path / "empty")
+    Spool(tmp_path / "empty").close(keep=True)
     assert recovered(tmp_path / "empty") is None

@@ -546,8 +546,11 @@ def test_what_a_killed_server_had_heard_is_kept_by_the_next(tmp_path: Path, spee
     left = Spool(jobs / "sess_1.live")
     left.append(speech)
     (jobs / "sess_1.live.json").write_text('{"language": "de"}')
-    Spool(jobs / "sess_2.live")  # nothing was said in it
-    Spool(jobs / "sess_3.live").append(speech)
+    Spool(jobs / "sess_2.live").close(keep=True)  # nothing was said in it
+    unwanted = Spool(jobs / "sess_3.live")
+    unwanted.append(speech)
+    for spool in (left, unwanted):
+        spool.close(keep=True)
     (jobs / "sess_3.live.json").write_text("null")  # it was not to be kept
     pipeline = fake_pipeline()
     with serving(pipeline, tmp_path):
