@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,12 @@ def run(*argv: object, pipeline: Pipeline | None = None) -> int:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for models and speeds of this test's own."""
     folder = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("TURNSCRIBE_HOME", str(folder))
-    return folder
+    with pytest.MonkeyPatch.context() as own:  # what a test patches itself is put back before its folders go
+        own.setenv("TURNSCRIBE_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture

@@ -490,8 +490,8 @@ def test_a_callback_that_raises_fails_its_own_request(callback: str, position: i
     engine = Watched(until(3))
     requests = [new_request(2, 9), new_request(3, 14), new_request(4, 9)]
     requests[position].listener = Listener(**{callback: failing})
-    if callback == "should_stop":  # not before all are there
-        requests[position].listener = Listener(should_stop=lambda: len(engine.active) > 5 and failing())
+    if callback != "on_chunks":  # not before all are there
+        requests[position].listener = Listener(**{callback: lambda *_: len(engine.active) > 5 and failing()})
     all_at_once(engine, requests)
     for index, request in enumerate(requests):
         if index == position:
