@@ -4,6 +4,9 @@ Shallow fusion with an automaton of the keywords' tokens (Aho and Corasick 1975)
 under way. The first token of a keyword is `FIRST` nats likelier than the model has it, each that goes on with one
 `FURTHER`. A token that leaves a keyword in its middle gives back what it was lent, which counts where beams are
 compared. Log-probabilities that are reported are the model's own, without any of this.
+
+Nothing is lent to a first token, though it could be: on real recordings that found fewer names than the prompt does,
+and put keywords where others were said. See docs/parameters.md, "Keywords".
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-FIRST = 1.0
-FURTHER = 3.0
+FIRST = 0.0
+FURTHER = 2.0
 ROOT = 0  # the state in which no keyword is under way
 
 
