@@ -2,10 +2,11 @@
 
     python -m tests.real.keywords                the half of the recordings that nothing was chosen by
     python -m tests.real.keywords --chosen-by    the other half
+    python -m tests.real.keywords --way greedy   one row of the table
 
 A name is a word of a reference that has a capital inside a sentence and is nowhere in small letters in that language.
-All names of a language are its keywords, in each of its recordings. Beside those with a name, as many minutes without
-any are heard, and sounds of nobody's: what appears there of the keywords was invented.
+All names of a language are its keywords, in each of its recordings. Beside those with a name, `OTHERS` without any
+are heard, and sounds of nobody's: what appears there of the keywords was invented.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tests.real.systems import endpoint_handler, heard_by
 from turnscribe.cli.evaluation.measures import align
 
 KINDS = ("prompt", "caption", "line", "reading", "conversation")
-OTHERS_MINUTES = 20
+OTHERS = 150
 SENTENCES = re.compile(r"(?<=[.!?…:])\s+|\n|- |[\"»«„”]")
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 WAYS: dict[str, dict[str, object]] = {
@@ -48,6 +49,7 @@ class Counts:
     words: int = 0
     errors: int = 0
     invented: int = 0
+    seconds: float = 0.0  # of audio
 
 
 def names_in(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -97,7 +99,7 @@ def half(unpacked: Path, *, tuning: bool) -> tuple[list[Heard], list[Heard], dic
     texts = {name: spoken.text for name, spoken in said.items() if spoken.text}
     every = [(one.language or "", one.load().text or "") for one in known.values() if one.kind in KINDS]
     names = names_in(every)
-    with_names, others, seconds = [], [], 0.0
+    with_names, others = list[Heard](), list[Heard]()
     for name, text in sorted(texts.items(), key=lambda pair: zlib.crc32(pair[0].encode())):
         language = known[name].language or ""
         words = set(normalise(text, language))
@@ -107,9 +109,8 @@ def half(unpacked: Path, *, tuning: bool) -> tuple[list[Heard], list[Heard], dic
         heard = Heard(known[name], said[name].audio, text, inside)
         if inside:
             with_names.append(heard)
-        elif seconds < 60 * OTHERS_MINUTES / 2 and names.get(language):
+        elif len(others) < OTHERS and names.get(language):
             others.append(heard)
-            seconds += 4.0
     nobody = [one for one in known.values() if one.kind in NOBODY_SPEAKS and chosen_by(one) == tuning]
     others += [Heard(one, one.load().audio, "", frozenset()) for one in nobody]
     return with_names, others, names
@@ -132,6 +133,7 @@ def count(handler: object, heard: Sequence[Heard], names: Mapping[str, Sequence[
         places = [place for place, word in enumerate(reference) if word in one.names]
         missed = sum(place not in equal for place in places)
         errors = aligned.substitutions + aligned.deletions + aligned.insertions if aligned else len(told)
+        counts.seconds += answer.duration
         counts.names += len(places)
         counts.found += len(places) - missed
         counts.words += len(reference) - len(places)
@@ -143,11 +145,13 @@ def count(handler: object, heard: Sequence[Heard], names: Mapping[str, Sequence[
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--chosen-by", action="store_true", help="the half that weights were chosen by")
+    parser.add_argument("--way", choices=WAYS, action="append", help="a row of the table; default: all")
     options = parser.parse_args(argv)
     with_names, others, names = half(recordings.fetch(), tuning=options.chosen_by)
     handler = endpoint_handler(fetch_models())
     rows = []
-    for title, way in WAYS.items():
+    for title in options.way or WAYS:
+        way = WAYS[title]
         there = count(handler, with_names, names, **way)
         elsewhere = count(handler, others, names, **way)
         rows.append(
@@ -156,11 +160,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{there.found} of {there.names}",
                 f"{100 * there.errors / there.words:.1f}",
                 f"{100 * elsewhere.errors / elsewhere.words:.1f}",
-                str(there.invented + elsewhere.invented),
+                f"{there.invented} in {there.seconds / 60:.0f} min, {elsewhere.invented} in "
+                f"{elsewhere.seconds / 60:.0f} min",
             ]
         )
         print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
-    print(table(["", "names found", "errors beside names, %", "errors elsewhere, %", "invented"], rows))
+    print(
+        table(["", "names found", "errors beside names, %", "errors elsewhere, %", "invented there, elsewhere"], rows)
+    )
     return 0
 
 
