@@ -49,6 +49,7 @@ SETTINGS = {
     "max_input_bytes": 2**20,
     "allow_url_inputs": False,
     "speaker_similarity": None,
+    "voices_folder": None,
     "token": None,
     "limits": Limits(),
 }

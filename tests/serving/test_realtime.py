@@ -371,7 +371,8 @@ class TellsApart(FakePipeline):
 
     def known_voices(self, clips: dict[str, bytes]) -> dict[str, NDArray[np.float32]]:
         assert all(clip == b"a voice" for clip in clips.values())
-        return dict.fromkeys(clips, np.array([1, 0], np.float32))
+        in_folder = {"Zoe": np.array([0, 1], np.float32)} if self.settings.voices_folder else {}
+        return in_folder | dict.fromkeys(clips, np.array([1, 0], np.float32))
 
     def voices(self, waveform: NDArray[np.float32]) -> Voices:
         end = len(waveform) / SAMPLE_RATE
@@ -412,6 +413,20 @@ def test_known_speakers_have_their_names_and_their_clips_are_told_to_nobody(
         until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "done")
         kept = client.get(f"/v1/jobs/{job}/result").json()["speakers"]
         assert [speaker["speaker"] for speaker in kept] == ["Ann", "SPEAKER_00"]
+
+
+@pytest.mark.parametrize("with_a_clip", [False, True])
+def test_people_in_the_operators_folder_have_their_names(
+    tmp_path: Path, speech: NDArray[np.float32], with_a_clip: bool
+) -> None:
+    clip = f"data:audio/wav;base64,{base64.b64encode(b'a voice').decode()}"
+    own = {"known_speaker_names": ["Ann"], "known_speaker_references": [clip]} if with_a_clip else {}
+    pipeline = TellsApart(hears_time, voices_folder=tmp_path / "voices")
+    with serving(pipeline, tmp_path) as client, session(client, {**PCM16K, "turnscribe": own}) as live:
+        live.speak(speech)
+        live.close()
+        speakers = [segment["speaker"] for segment in sorted(live.of("segment"), key=lambda one: one["start"])]
+        assert (speakers[0], speakers[-1]) == ("Ann" if with_a_clip else "SPEAKER_00", "Zoe")
 
 
 def test_a_client_that_missed_more_than_is_kept_is_told_how_much(
