@@ -18,7 +18,7 @@ import parselmouth
 import pympi
 import pysubs2
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from markdown_it import MarkdownIt
 from parselmouth.praat import call
 
@@ -262,6 +262,8 @@ def test_ffmpeg_reads_lrc() -> None:
 @given(WITH_WORDS)
 def test_lrc_is_read_back_by_ffmpeg(chunks: list[Chunk]) -> None:
     nobody = [replace(chunk, speaker=None) for chunk in chunks]
+    lines = text_of(*nobody, as_="lrc").splitlines()
+    assume(len(set(lines)) == len(lines))  # FFmpeg takes equal lines at one time for one
     texts = [text for _, text in ffmpeg_lines(bytes_of(*nobody, as_="lrc"), "lrc")]
     assert sorted(squeezed(*texts)) == sorted(said(nobody).translate(str.maketrans("[]", "()")))
 
