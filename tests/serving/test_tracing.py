@@ -42,7 +42,7 @@ class Staged(FakePipeline):
     """Has the stages of a real one; `diarize` false breaks in the middle of the last."""
 
     def transcribe(self, audio: bytes, request: Request, listener: Listener = SILENT) -> Transcript:
-        stages = Stages(listener.on_progress, listener.on_stage, listener.on_stage_end)
+        stages = Stages(listener)
         for name in ("decode", "speech", "asr"):
             with stages.timed(name):
                 time.sleep(0.01)
