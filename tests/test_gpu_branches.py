@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,11 +24,14 @@ from turnscribe.asr.registry import load_asr
 from turnscribe.asr.whisper_loading import _weights_type
 from turnscribe.cli.checks.machine import this_machine
 from turnscribe.cli.evaluate import about
+from turnscribe.costs import Costs, Workload
 from turnscribe.devices import Device, device_of
 from turnscribe.diarization.diarizer import load_diarizer
 from turnscribe.pipeline import Pipeline, best_device
 from turnscribe.request import Request
+from turnscribe.settings import ModelSettings
 from turnscribe.speech.detector import load_speech_detector
+from turnscribe.speeds import Speeds
 
 ENGINE, PROOF, SIDE_BY_SIDE = "tests.engine.test_gpu", "tests.engine.test_proof", "tests.test_side_by_side"
 BRANCHES = {  # module: what a GPU does there, and the tests
@@ -38,6 +42,7 @@ BRANCHES = {  # module: what a GPU does there, and the tests
     "cli/checks/machine": [("the GPU's memory", f"{__name__}.test_the_doctor_reckons_with_the_gpus_memory")],
     "cli/doctor": [("two bytes a number", "tests.cli.test_doctor.test_on_a_gpu_a_number_has_two_bytes")],
     "cli/evaluate": [("the GPU's name", f"{__name__}.test_figures_name_the_gpu")],
+    "costs": [("text beside speakers", f"{__name__}.test_text_and_speakers_are_expected_at_the_same_time")],
     "devices": [
         ("recording", f"{ENGINE}.test_a_pass_is_run_then_recorded_then_replayed"),
         (
@@ -140,6 +145,21 @@ def test_torch_cuda_is_called_in_one_place() -> None:
 
 
 # What has no file of tests of its own ----------------------------------------------------------------
+
+
+def test_text_and_speakers_are_expected_at_the_same_time(gpu: Any) -> None:
+    """And one after the other on a processor, which has one set of cores for both."""
+
+    def planned(device: Any) -> list[set[str]]:
+        steps: list[set[str]] = []
+        settings = ModelSettings(asr_model="any", diarization_model="open")
+        costs = Costs(settings, SimpleNamespace(), device, Speeds(), open=True)
+        stages = SimpleNamespace(plan=lambda *given: steps.extend(map(set, given)))
+        Workload(costs, stages, Request(), diarizing=True).plan(100.0)
+        return steps
+
+    assert planned(gpu) == [{"decode"}, {"speech"}, {"asr", "diarization"}]
+    assert planned("cpu") == [{"decode"}, {"speech"}, {"asr"}, {"diarization"}]
 
 
 def test_a_device_is_known_by_its_name_or_by_a_tensors() -> None:

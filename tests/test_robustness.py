@@ -228,8 +228,9 @@ def judge(demo_handler):
     from turnscribe.asr.engine_backend import _Transcription
 
     letters = SimpleNamespace(said=lambda tokens: "".join(map(chr, tokens)))
+    real = demo_handler.pipeline.asr
     asr = SimpleNamespace(
-        reader=letters, models=demo_handler.pipeline.asr.models, capabilities=demo_handler.pipeline.asr.capabilities
+        reader=letters, models=real.models, capabilities=real.capabilities, encoding_share=real.encoding_share
     )
 
     def judged(*attempts: Attempt, **options):
