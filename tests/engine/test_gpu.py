@@ -477,3 +477,31 @@ def test_where_recording_runs_out_of_memory_half_the_rows_are_tried() -> None:
     never = EngineAsr(Engine(Models.of(whisper, Letters()), device=FakeGpu(fails="memory")))
     with pytest.raises(OutOfMemory):
         never.transcribe(waveform, wanted)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_other_keywords_are_decoded_with_the_passes_that_were_recorded_for_the_first(gpu: Device, beams: int) -> None:
+    """And the tokens are a processor's, with the same keywords."""
+    engine, prompt = engine_on(gpu), DecodingCase().prompt_of(model())
+    processors = Engine(Models.of(model(), Letters()))
+    features = sound_features(80, WINDOWS)
+    plain = decoded(batch_of(model(), 3), Windows(features, Encoder.of(model()), prompt)).attempts
+    said = [[token for token in plain[window].tokens if token < AT.end] for window in range(WINDOWS)]
+    lists = [  # whatever is not said after a token that is
+        tuple((text[place], other) for text in said[:3] for other in range(AT.end) if other != text[place + 1])
+        for place in (1, 4)
+    ]
+    batches, changed = [], 0
+    for keywords in lists:
+        wanted = options(keywords=keywords, num_beams=beams)
+        on_gpu = engine.decoding(wanted, 3, Windows(features.to(gpu.torch_device), Encoder.of(on(gpu)), prompt))
+        on_processor = processors.decoding(wanted, 3, Windows(features, Encoder.of(model()), prompt))
+        found, expected = dict(on_gpu.run()), dict(on_processor.run())
+        assert {window: attempt.tokens for window, attempt in found.items()} == {
+            window: attempt.tokens for window, attempt in expected.items()
+        }
+        changed += any(expected[window].tokens != plain[window].tokens for window in expected)
+        batches.append(on_gpu.batch)
+    assert batches[0] is batches[1]
+    assert batches[0].graphs.recorded
+    assert changed
