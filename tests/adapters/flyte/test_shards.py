@@ -194,7 +194,7 @@ def test_wrong_parameters_are_found_before_anything_runs(text: str) -> None:
 def test_formats_are_names_of_formats() -> None:
     assert format_names("srt, vtt") == format_names("srt vtt") == ["srt", "vtt"]
     assert format_names("") == []
-    with pytest.raises(BadParameters, match="'docx'"):
+    with pytest.raises(BadParameters, match="'pdf'"):
         format_names("srt pdf")
 
 

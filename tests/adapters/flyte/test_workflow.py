@@ -116,9 +116,9 @@ def test_too_many_failed_tasks_fail_the_workflow_and_the_report_is_there(
 
 
 def test_what_is_wrong_is_found_before_a_model_is_loaded(pyflyte: PyFlyte, talks: Path, tmp_path: Path) -> None:
-    wrong = pyflyte(*files_command([str(talks)], str(tmp_path / "out"), formats="docx"))
+    wrong = pyflyte(*files_command([str(talks)], str(tmp_path / "out"), formats="pdf"))
     assert wrong.returncode != 0
-    assert "formats has 'docx'" in wrong.stdout
+    assert "formats has 'pdf'" in wrong.stdout
     assert "Loading weights" not in wrong.stdout
 
 
