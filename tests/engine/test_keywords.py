@@ -67,6 +67,7 @@ def gain(keywords: Sequence[Tokens], said: Sequence[int], token: int) -> float:
 KEYWORDS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=5)
 
 
+@pytest.mark.property
 @given(keywords=KEYWORDS, said=st.lists(st.integers(0, 4), max_size=12))
 def test_the_automaton_lends_what_a_search_of_the_text_does(keywords: list[Tokens], said: list[int]) -> None:
     bias = KeywordBias(automaton(keywords), vocabulary=7, device=torch.device("cpu"))
@@ -77,6 +78,7 @@ def test_the_automaton_lends_what_a_search_of_the_text_does(keywords: list[Token
         assert int(states[0, count]) == bias.automaton.walk(said[:count])
 
 
+@pytest.mark.property
 @given(first=KEYWORDS, second=KEYWORDS, said=st.lists(st.integers(0, 4), max_size=6))
 def test_other_keywords_take_the_place_of_the_first(
     first: list[Tokens], second: list[Tokens], said: list[int]
