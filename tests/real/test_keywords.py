@@ -9,8 +9,8 @@ from tests.real.recordings import fetch
 
 RECORDINGS = 16  # with names, and as many without any, of the half that nothing was chosen by
 LEAST_OF_THE_MISSED = 1 / 3
-# Seen: 5 and 17 of 22 names found, 59 and 61 errors in 166 other words, 3 keywords where none is said: more than there
-# should be (docs/parameters.md has the figures of all). The bounds leave room for another CPU.
+# Seen: 5 and 17 of 22 names found, 59 and 61 errors in 166 other words, 3 keywords where none is said: more than
+# there should be (docs/parameters.md has the figures of all). The bounds leave room for another CPU.
 MOST_FURTHER_ERRORS = 0.03  # of the other words
 MOST_INVENTED = 5  # where no name is said
 
