@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,20 +23,17 @@ from tests.engine.models import (
     decoded,
     near_copy,
     rules_of,
-    sound_features,
-    tiny_whisper,
 )
-from tests.engine.test_beams import Text, searched
+from tests.engine.test_beams import COUNT, Text, encoded, model, searched
 from turnscribe.engine.batch import Batch
 from turnscribe.engine.beams import BeamBatch
 from turnscribe.engine.draft import Draft, DraftDecoder
 from turnscribe.engine.graphs import Graphs
 from turnscribe.engine.keywords import FIRST, FURTHER, KeywordBias, automaton
 from turnscribe.engine.lookup import LookupDraft
-from turnscribe.engine.model import Decoder, Encoder
+from turnscribe.engine.model import Decoder
 from turnscribe.engine.rules import Rules
 
-COUNT = 6  # windows
 CASE = DecodingCase()
 Tokens = tuple[int, ...]
 
@@ -95,17 +91,6 @@ def test_other_keywords_take_the_place_of_the_first(
 # Decoding --------------------------------------------------------------------------------------------
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
-
-
-@cache
-def model() -> Any:
-    return tiny_whisper(multilingual=True, mels=80)
-
-
-@cache
-def encoded() -> torch.Tensor:
-    with torch.inference_mode():
-        return Encoder.of(model())(sound_features(80, COUNT))
 
 
 @torch.inference_mode()

@@ -32,8 +32,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from turnscribe.diarization.diarizer import Diarizer, diarize, embed, load_diarizer
-from turnscribe.diarization.known_speakers import SHORTEST_CLIP, voice_of
-from turnscribe.diarization.voice_folder import VoiceFolder, known_voice, unit
+from turnscribe.diarization.known_speakers import SHORTEST_CLIP, unit, voice_of
+from turnscribe.diarization.voice_folder import VoiceFolder, known_voice
 from turnscribe.errors import BadAudio, BadParameters, TurnscribeError
 from turnscribe.files import printable
 from turnscribe.inputs.decode import decode_audio

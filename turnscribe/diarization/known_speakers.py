@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ MOST_NAMES = 32
 MOST_SAMPLES = 30 * SAMPLE_RATE  # of one speaker's voice: an embedding gains nothing from more
 DIARIZER_PREFIX = "SPEAKER_"  # with which the diarizer's own names start: no known speaker's may
 
+FloatT = TypeVar("FloatT", np.float32, np.float64)
 Embed = Callable[[Waveform], NDArray[np.float32]]  # one voice [samples]: its embedding [D]
 
 
@@ -67,8 +69,8 @@ def name_known_speakers(
     speakers = sorted({turn.speaker for turn in turns})
     if not speakers or not people:
         return list(turns)
-    voices = np.stack([_unit(embed(voice_of(waveform, turns, speaker))) for speaker in speakers])  # [S, D]
-    known_voices = np.stack([_unit(embedding) for embedding in people.values()])  # [K, D]
+    voices = np.stack([unit(embed(voice_of(waveform, turns, speaker))) for speaker in speakers])  # [S, D]
+    known_voices = np.stack([unit(embedding) for embedding in people.values()])  # [K, D]
     known = list(people)
     names = {speakers[s]: known[k] for s, k in match_voices(voices @ known_voices.T, threshold)}
     return [replace(turn, speaker=names.get(turn.speaker, turn.speaker)) for turn in turns]
@@ -98,5 +100,6 @@ def voice_of(waveform: Waveform, turns: Sequence[Turn], speaker: str) -> Wavefor
     return np.concatenate(parts)[:MOST_SAMPLES]
 
 
-def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit(vector: NDArray[FloatT]) -> NDArray[FloatT]:
+    """The vector `[D]` of that direction and length 1; zeros stay zeros."""
     return vector / max(float(np.linalg.norm(vector)), 1e-12)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from turnscribe.diarization.known_speakers import Embed, check_names
+from turnscribe.diarization.known_speakers import Embed, check_names, unit
 from turnscribe.errors import BadParameters, SettingsError
 from turnscribe.files import write_whole
 from turnscribe.waveform import SAMPLE_RATE, Waveform
@@ -110,11 +110,6 @@ def probe_sound() -> Waveform:
         0.05 * tones * (1 + np.sin(2 * np.pi * 4 * time)) + 0.02 * random.normal(size=len(time))
     ).astype(np.float32)
     return sound
-
-
-def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The vector of that direction and length 1."""
-    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 def _plain(vector: NDArray[np.float32]) -> tuple[float, ...]:

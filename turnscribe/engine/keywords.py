@@ -36,9 +36,10 @@ class Automaton:
     following: NDArray[np.int64]  # [S, K]; the state after each token
     gains: NDArray[np.float32]  # [S, K]; what it brings, in nats
 
-    def walk(self, tokens: Sequence[int], state: int = ROOT) -> int:
+    def walk(self, tokens: Sequence[int]) -> int:
         """The state after some tokens."""
         columns = {int(token): column for column, token in enumerate(self.tokens, start=1)}
+        state = ROOT
         for token in tokens:
             state = int(self.following[state, columns.get(token, 0)])
         return state

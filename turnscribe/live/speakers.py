@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from turnscribe.diarization.known_speakers import match_voices
+from turnscribe.diarization.known_speakers import match_voices, unit
 
 ENOUGH = 1.5  # seconds of a voice that nobody has heard before: less is no new speaker
 MOST_WEIGHT = 10.0  # seconds of one part that count
@@ -28,7 +28,7 @@ class _Voice:
 
     @property
     def direction(self) -> NDArray[np.float64]:
-        return _unit(self.total)
+        return unit(self.total)
 
 
 class Speakers:
@@ -48,7 +48,7 @@ class Speakers:
         """From here on, by the embeddings `[D]` of their clips; who sounded like one of them turns out to be it."""
         names = {voice.name for voice in self._voices}
         further = [
-            _Voice(name, MOST_WEIGHT * _unit(embedding.astype(np.float64)), set(), known=True)
+            _Voice(name, MOST_WEIGHT * unit(embedding.astype(np.float64)), set(), known=True)
             for name, embedding in people.items()
             if name not in names
         ]
@@ -60,7 +60,7 @@ class Speakers:
             return {}
         self._part += 1
         speakers = list(embeddings)
-        directions = np.stack([_unit(embeddings[speaker].astype(np.float64)) for speaker in speakers])
+        directions = np.stack([unit(embeddings[speaker].astype(np.float64)) for speaker in speakers])
         names = {}
         for index, voice in self._matched(directions).items():
             weight = min(seconds[speakers[index]], MOST_WEIGHT)
@@ -115,7 +115,3 @@ class Speakers:
                 if alike and not elder.parts & younger.parts and not younger.known:
                     return elder, younger
         return None
-
-
-def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    return vector / max(float(np.linalg.norm(vector)), 1e-12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from turnscribe.whisper.constants import LONGEST_PROMPT
@@ -31,12 +31,15 @@ def prompt_tokens(tokenizer: Any, prompt: str | None, keywords: Sequence[str] = 
     As many of the keywords as there is room for come before the prompt, whose end stays next to what is said.
     """
     ids, warnings = _prompt_tokens(tokenizer, prompt) if prompt else ([], [])
-    lengths = itertools.accumulate(len(text_tokens(tokenizer, f" {keyword},")) for keyword in keywords)
+    if not keywords:
+        return ids, warnings
+    tokens_of = text_encoder(tokenizer)
+    lengths = itertools.accumulate(len(tokens_of(f" {keyword},")) for keyword in keywords)
     count = bisect.bisect_right(list(lengths), LONGEST_PROMPT - len(ids[1:]))
     if not count:
         return ids, warnings
     marker, told = ids[:1] or [int(tokenizer.convert_tokens_to_ids(PREVIOUS))], ids[1:]
-    return [*marker, *text_tokens(tokenizer, f" {', '.join(keywords[:count])}."), *told], warnings
+    return [*marker, *tokens_of(f" {', '.join(keywords[:count])}."), *told], warnings
 
 
 def _prompt_tokens(tokenizer: Any, prompt: str) -> tuple[list[int], list[str]]:
@@ -53,17 +56,29 @@ def _prompt_tokens(tokenizer: Any, prompt: str) -> tuple[list[int], list[str]]:
 
 def text_tokens(tokenizer: Any, text: str) -> list[int]:
     """The tokens of text in which special tokens are spelled (`<|endoftext|>`, `<|0.00|>`), as of any other text."""
-    spelled = "|".join(map(re.escape, sorted(tokenizer.get_added_vocab(), key=len, reverse=True)))
-    cuts = [0, *(found.start() + 1 for found in re.finditer(spelled, text)), len(text)]  # after a first character
-    pieces = [text[first:stop] for first, stop in itertools.pairwise(cuts)]
-    return [int(token) for piece in pieces for token in tokenizer.encode(piece, add_special_tokens=False)]
+    return text_encoder(tokenizer)(text)
+
+
+def text_encoder(tokenizer: Any) -> Callable[[str], list[int]]:
+    """`text_tokens` of one tokenizer, for many texts: to find its special tokens takes longer than to encode one."""
+    spelled = re.compile("|".join(map(re.escape, sorted(tokenizer.get_added_vocab(), key=len, reverse=True))))
+
+    def encode(text: str) -> list[int]:
+        cuts = [0, *(found.start() + 1 for found in spelled.finditer(text)), len(text)]  # after a first character
+        pieces = [text[first:stop] for first, stop in itertools.pairwise(cuts)]
+        return [int(token) for piece in pieces for token in tokenizer.encode(piece, add_special_tokens=False)]
+
+    return encode
 
 
 def keyword_tokens(tokenizer: Any, keywords: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """The tokens of each keyword as it stands in a text, and as it begins a sentence."""
     written = {way: None for keyword in keywords for way in (keyword, keyword[:1].upper() + keyword[1:])}
     spaced = (way if WITHOUT_SPACES.match(way) else f" {way}" for way in written)
-    return tuple(dict.fromkeys(tuple(text_tokens(tokenizer, way)) for way in spaced))
+    if not written:
+        return ()
+    tokens_of = text_encoder(tokenizer)
+    return tuple(dict.fromkeys(tuple(tokens_of(way)) for way in spaced))
 
 
 def token_limit(config: Any, initial: int, positions: int) -> int:
